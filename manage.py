@@ -1,0 +1,113 @@
+"""The application as gunicorn loads it (``manage:app``), and the commands."""
+
+import sys
+
+import flask_migrate
+from flask import Flask
+from flask_script_ng import Command, Manager, Option, Shell
+from sqlalchemy.exc import OperationalError
+
+from project import commands, create_app, db
+from project.api.models import User
+from project.config import ConfigError, positive_integer
+
+try:
+    app = create_app()
+except ConfigError as error:
+    sys.exit(f"Cannot start. {error}")
+
+manager = Manager(app, description="Commands of the users service; COMMAND --help tells more.")
+
+
+class RunServer(Command):  # type: ignore[misc]
+    """Serve over HTTP, for development; in production gunicorn serves."""
+
+    option_list = (
+        Option("-h", "--host", default="127.0.0.1", help="address to listen on"),
+        Option("-p", "--port", type=int, default=5000, help="port to listen on"),
+        Option("--no-reload", action="store_true", help="do not restart when the code changes"),
+    )
+
+    def __call__(self, app: Flask, host: str, port: int, no_reload: bool) -> None:
+        """Serve outside the request context in which the other commands run."""
+        commands.run_server(app, host, port, reload=not no_reload)
+
+
+manager.add_command("runserver", RunServer)
+manager.add_command(
+    "shell",
+    Shell(
+        banner="A Python shell with app, db and User.",
+        make_context=lambda: {"app": app, "db": db, "User": User},
+    ),
+)
+
+
+@manager.option("--yes", action="store_true", help="do not ask, even when users will be lost")
+def recreate_db(yes: bool) -> None:
+    """Drop every table and make them anew by the migrations."""
+    commands.recreate_db(yes)
+
+
+@manager.option("--count", type=positive_integer, help="add this many made-up users instead")
+def seed_db(count: int | None) -> None:
+    """Add the first two users where they are missing."""
+    commands.seed_db(count)
+
+
+@manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
+def test(name: str | None) -> int:
+    """Run the tests on the test database."""
+    return commands.run_tests(name)
+
+
+@manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
+def cov(name: str | None) -> int:
+    """Run the tests and report the branch coverage."""
+    return commands.run_coverage(name)
+
+
+database = Manager(
+    help="Change the schema of the database, or ask for its revision.",
+    description="Change the schema of the database, or ask for its revision.",
+)
+manager.add_command("db", database)
+
+
+@database.option("revision", nargs="?", default="head", help="up to this one; default: the newest")
+def upgrade(revision: str) -> None:
+    """Upgrade to a newer revision."""
+    commands.upgrade(revision)
+
+
+@database.option("revision", nargs="?", default="-1", help="down to this one; default: one back")
+def downgrade(revision: str) -> None:
+    """Take back to an older revision; `base` is empty."""
+    commands.downgrade(revision)
+
+
+@database.option("-m", "--message", help="what changes; becomes part of the file's name")
+def migrate(message: str | None) -> None:
+    """Write a migration for what changed in the models."""
+    flask_migrate.migrate(message=message)
+
+
+@database.command
+def current() -> None:
+    """Show the revision of the database."""
+    flask_migrate.current()
+
+
+@database.command
+def history() -> None:
+    """Show all revisions, the newest first."""
+    flask_migrate.history()
+
+
+if __name__ == "__main__":
+    try:
+        manager.run()
+    except OperationalError as error:
+        sys.exit(f"The database refused: {error.orig}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted.")

@@ -1,0 +1,34 @@
+"""A user directory: REST for clients, a page for people.
+
+``create_app`` puts it together; ``db`` is the SQLAlchemy object that models and tests use.
+"""
+
+from flask import Flask
+
+from project import config as settings
+from project import extensions
+from project.api import ops, users
+from project.extensions import db
+from project.web import error_handlers
+from project.web.json_provider import OrjsonProvider
+
+__all__ = ["create_app", "db"]
+
+
+def create_app(config: type | str | None = None) -> Flask:
+    """Create the application.
+
+    :param config: the settings, as a class or its dotted name; None: the class that
+        ``APP_SETTINGS`` names, else development.
+    :raises ConfigError: a setting is missing or wrong.
+    """
+    app = Flask(__name__)
+    app.config.from_object(settings.choose(config))
+    settings.check(app.config)
+    app.json = OrjsonProvider(app)
+    app.url_map.merge_slashes = False  # a redirect would answer an API path in HTML
+    extensions.init_app(app)
+    error_handlers.init_app(app)
+    app.register_blueprint(ops.bp)
+    app.register_blueprint(users.bp)
+    return app

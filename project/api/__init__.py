@@ -1,0 +1,1 @@
+"""One folder per feature, each with the same file names; see docs/architecture.md."""

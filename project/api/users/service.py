@@ -1,0 +1,116 @@
+"""What can be done with users: all SQL on their table. Knows no HTTP.
+
+Reads are SELECTs of just the columns that are shown, built once, on the ``read`` engine: one round
+trip each, no ORM objects. Writes go through ``db.session`` and are flushed here; the caller
+commits.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Integer, Row, and_, bindparam, insert, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from project.api.users.emails import fold_email
+from project.api.users.errors import EmailTaken, UserNotFound
+from project.api.users.models import User
+from project.api.users.schemas import UserRead
+from project.extensions import db, read_connection
+
+LARGEST_ID = 2**31 - 1
+
+_users = User.__table__.c
+_columns = [_users[name] for name in UserRead.model_fields]
+_LIMIT = bindparam("limit", type_=Integer)
+_BY_ID = select(*_columns).where(_users.id == bindparam("user_id"))
+_AFTER_ID = (
+    select(*_columns).where(_users.id > bindparam("after_id")).order_by(_users.id).limit(_LIMIT)
+)
+_NEWEST = (
+    select(_users.id, _users.username, _users.created_at)
+    .order_by(_users.created_at.desc(), _users.id.desc())
+    .limit(_LIMIT)
+)
+# The first condition follows from the second; it is what SQLite takes for a range of the index.
+_NEWEST_BEFORE = _NEWEST.where(
+    _users.created_at <= bindparam("created_at"),
+    or_(
+        _users.created_at < bindparam("created_at"),
+        and_(_users.created_at == bindparam("created_at"), _users.id < bindparam("user_id")),
+    ),
+)
+
+
+def get_user(user_id: int) -> Row[Any]:
+    """Return one user.
+
+    :param user_id: any integer; outside 1 to 2,147,483,647 there is no user, nor a question asked.
+    :raises UserNotFound: no user has this id (404).
+    """
+    row = None
+    if 0 < user_id <= LARGEST_ID:
+        with read_connection() as connection:
+            row = connection.execute(_BY_ID, {"user_id": user_id}).one_or_none()
+    if row is None:
+        raise UserNotFound
+    return row
+
+
+def list_users(limit: int, after_id: int = 0) -> Sequence[Row[Any]]:
+    """Return users in the order of their ids.
+
+    :param limit: how many at most.
+    :param after_id: start after this id; 0: with the first.
+    """
+    with read_connection() as connection:
+        return connection.execute(_AFTER_ID, {"after_id": after_id, "limit": limit}).all()
+
+
+def list_newest_users(limit: int, before: tuple[datetime, int] | None = None) -> Sequence[Row[Any]]:
+    """Return id, username and time of creation of users, the newest first, ties by id.
+
+    :param limit: how many at most.
+    :param before: start after the user with this time and id; None: with the newest.
+    """
+    with read_connection() as connection:
+        if before is None:
+            return connection.execute(_NEWEST, {"limit": limit}).all()
+        created_at, user_id = before
+        values = {"created_at": created_at, "user_id": user_id, "limit": limit}
+        return connection.execute(_NEWEST_BEFORE, values).all()
+
+
+def create_user(username: str, email: str) -> User:
+    """Add a user; the write is all of the transaction.
+
+    :raises EmailTaken: another user has this mailbox (400).
+    """
+    user = User(username=username, email=email)
+    db.session.add(user)
+    try:
+        db.session.flush()
+    except IntegrityError as error:
+        db.session.rollback()
+        if "email_folded" in str(error.orig):
+            raise EmailTaken from error
+        raise
+    return user
+
+
+def create_users(users: Iterable[tuple[str, str]]) -> None:
+    """Add many users by one bulk INSERT.
+
+    :param users: username and email of each; the caller sees to their form.
+    :raises IntegrityError: a mailbox is taken or comes twice; none of the users is added then.
+    """
+    rows = [
+        {"username": username, "email": email, "email_folded": fold_email(email)}
+        for username, email in users
+    ]
+    db.session.execute(insert(User), rows)
+
+
+def has_users() -> bool:
+    """Say whether there is any user."""
+    return bool(list_users(limit=1))

@@ -1,0 +1,62 @@
+"""The JSON endpoints of users."""
+
+import re
+from typing import Any
+
+from sqlalchemy import Row
+
+from project.api.users import bp, service
+from project.api.users.models import User
+from project.api.users.schemas import UserCreate, UserListQuery, UserRead
+from project.errors import Invalid
+from project.extensions import db
+from project.web.contract import accepts, accepts_query, returns, returns_page
+from project.web.pagination import Page, make_page, read_cursor
+
+BY_ID = "users by id"
+
+
+def parse_id(text: str) -> int:
+    """Read a user's id from a path.
+
+    A ``<int:>`` route would answer 404 where the first API answers 400. A number of more digits
+    than any id has becomes 0, which is no user's either.
+
+    :raises Invalid: the text is no ASCII decimal integer (400).
+    """
+    if not re.fullmatch(r"-?[0-9]+", text):
+        raise Invalid("Param id error")
+    return int(text) if len(text.lstrip("-0")) <= 10 else 0
+
+
+@bp.get("/users")
+@accepts_query(UserListQuery)
+@returns_page(UserRead, "users")
+def list_users(query: UserListQuery) -> Page:
+    """List users in the order of their ids."""
+    after_id = read_cursor(BY_ID, query.cursor)[0] if query.cursor is not None else 0
+    rows = service.list_users(query.limit + 1, after_id)
+    return make_page(BY_ID, rows, query.limit, key=lambda row: [row.id])
+
+
+@bp.post("/users")
+@accepts(UserCreate)
+@returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
+def create_user(body: UserCreate) -> User:
+    """Add a user.
+
+    :raises EmailTaken: another user has this mailbox (400).
+    """
+    user = service.create_user(body.username, body.email)
+    db.session.commit()
+    return user
+
+
+@bp.get("/users/<user_id>")
+@returns(UserRead)
+def get_user(user_id: str) -> Row[Any]:
+    """Return one user.
+
+    :raises UserNotFound: no user has this id (404).
+    """
+    return service.get_user(parse_id(user_id))

@@ -1,0 +1,170 @@
+"""Every setting, with its type, unit and default.
+
+A class per environment, named in ``APP_SETTINGS``. What comes from the environment is read when
+an app is created, not when this module is imported.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from werkzeug.utils import ImportStringError, import_string
+
+T = TypeVar("T")
+
+DEVELOPMENT_SECRET_KEY = "secret"
+
+
+class ConfigError(Exception):
+    """A setting is missing or wrong; the message names it. The service does not start."""
+
+
+def read_environment(name: str) -> str | None:
+    """Return the text of an environment variable, or of the file that ``<name>_FILE`` names.
+
+    An empty variable counts as unset, since Compose passes unset ones that way. Of a file, the
+    line end at its end is dropped.
+
+    :raises ConfigError: both are set, or the file cannot be read.
+    """
+    text, path = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if text and path:
+        raise ConfigError(f"{name} and {name}_FILE are both set; set one of them.")
+    if not path:
+        return text or None
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n") or None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{name}_FILE: {path} cannot be read ({error}).") from error
+
+
+def positive_integer(text: str) -> int:
+    """Read a whole number of at least 1.
+
+    :raises ValueError: it is not one.
+    """
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+class FromEnvironment(Generic[T]):
+    """A class attribute that is read from the environment each time it is asked for.
+
+    :param name: the environment variable; ``<name>_FILE`` may name a file instead.
+    :param default: the value when neither is set.
+    :param convert: makes the value from the text; a ValueError becomes a ConfigError.
+    """
+
+    def __init__(self, name: str, default: T, convert: Callable[[str], T]) -> None:
+        self.name, self.default, self.convert = name, default, convert
+
+    def __get__(self, instance: object, owner: type) -> T:
+        text = read_environment(self.name)
+        if text is None:
+            return self.default
+        try:
+            return self.convert(text)
+        except ValueError as error:
+            raise ConfigError(f"{self.name} has a wrong value: {text!r}.") from error
+
+
+class BaseConfig:
+    """What holds in every environment."""
+
+    DEBUG = False
+    TESTING = False
+
+    SECRET_KEY: Any = DEVELOPMENT_SECRET_KEY
+    """Signs sessions, CSRF tokens and page cursors. Text; production takes its own from
+    ``SECRET_KEY`` or ``SECRET_KEY_FILE`` and refuses to start on this one."""
+
+    SQLALCHEMY_DATABASE_URI: Any = None
+    """The database's URL, unaltered from the environment; without one, a SQLite file in
+    ``instance/``. Driver options are added to the engines, in project.extensions."""
+
+    SQLALCHEMY_TRACK_MODIFICATIONS = False
+
+    MAX_CONTENT_LENGTH = FromEnvironment("MAX_BODY_BYTES", 1_048_576, positive_integer)
+    """Largest request body in bytes, at least 1. A larger one is answered 413."""
+
+    MAX_FORM_MEMORY_SIZE = None
+    """No limit beside that on the whole body."""
+
+    API_PATHS = ("/ping", "/users")
+    """Where clients call: at and below these paths every answer is JSON, errors included."""
+
+    PRESERVE_CONTEXT_ON_EXCEPTION = False
+    PROPAGATE_EXCEPTIONS = False
+    """Off everywhere, so that development and tests see the 500 that a client would see."""
+
+    BOOTSTRAP_SERVE_LOCAL = True
+    """The page's style sheet comes from the service itself: no request leaves the site."""
+
+    SESSION_COOKIE_SAMESITE = "Lax"
+
+
+class DevelopmentConfig(BaseConfig):
+    """A developer's machine: reloads on change, says more in its logs."""
+
+    DEBUG = True
+    SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_URL", "sqlite:///users_dev.db", str)
+
+
+class TestingConfig(BaseConfig):
+    """The test suites: a database of their own, and forms that take no CSRF token."""
+
+    DEBUG = True
+    TESTING = True
+    SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_TEST_URL", "sqlite:///users_test.db", str)
+    WTF_CSRF_ENABLED = False
+
+
+class ProductionConfig(BaseConfig):
+    """The real thing."""
+
+    SECRET_KEY = FromEnvironment("SECRET_KEY", DEVELOPMENT_SECRET_KEY, str)
+    SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_URL", "sqlite:///users_prod.db", str)
+
+
+def choose(config: type | str | None) -> type:
+    """Return the settings class to use.
+
+    :param config: a class or its dotted name; None: what ``APP_SETTINGS`` names, else development.
+    :raises ConfigError: the name leads to no class.
+    """
+    name = config or read_environment("APP_SETTINGS") or "project.config.DevelopmentConfig"
+    if isinstance(name, type):
+        return name
+    try:
+        found = import_string(name)
+    except ImportStringError as error:
+        raise ConfigError(f"APP_SETTINGS: there is no settings class {name!r}.") from error
+    if not isinstance(found, type):
+        raise ConfigError(f"APP_SETTINGS: {name!r} is not a class.")
+    return found
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a service must not run on.
+
+    :raises ConfigError: production without a secret key of its own, or a database URL that is no
+        URL, that leads to no supported database, or that names a SQLite database in memory, which
+        the two engines could not share.
+    """
+    production = not settings["DEBUG"] and not settings["TESTING"]
+    if production and settings["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
+        raise ConfigError("SECRET_KEY is not set. Production needs one of its own.")
+    variable = "DATABASE_TEST_URL" if settings["TESTING"] else "DATABASE_URL"
+    try:
+        url = make_url(settings["SQLALCHEMY_DATABASE_URI"])
+    except (ArgumentError, ValueError) as error:
+        raise ConfigError(f"{variable} is not a database URL.") from error
+    if url.get_backend_name() not in {"sqlite", "mysql", "mariadb"}:
+        raise ConfigError(f"{variable}: {url.get_backend_name()} is not supported.")
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise ConfigError(f"{variable}: SQLite needs a file; try sqlite:///users.db.")

@@ -1,0 +1,51 @@
+"""What can go wrong, in the service's own words.
+
+AppError
+├── Invalid     what the client sent cannot be accepted
+└── NotFound    what the client asked for does not exist
+
+Raised anywhere, rendered once: ``project.web.error_handlers`` gives each kind its status. Features
+derive their own errors from these. Nothing here knows HTTP.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field of the input.
+
+    :param field: the field's name as the client wrote it.
+    :param message: a full sentence for the person who reads it.
+    """
+
+    field: str
+    message: str
+
+
+class AppError(Exception):
+    """The base of all errors that a client is told about.
+
+    :param message: overrides the class's message.
+    :param errors: what is wrong, field by field; empty when no field is to blame.
+    """
+
+    message: str
+
+    def __init__(self, message: str | None = None, errors: Sequence[FieldError] = ()) -> None:
+        self.message = message or type(self).message
+        self.errors = tuple(errors)
+        super().__init__(self.message)
+
+
+class Invalid(AppError):
+    """What the client sent cannot be accepted."""
+
+    message = "Invalid payload."
+
+
+class NotFound(AppError):
+    """What the client asked for does not exist."""
+
+    message = "Not found."

@@ -1,0 +1,63 @@
+"""What all tests of the application stand on."""
+
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask_testing import TestCase
+from sqlalchemy.engine import URL, make_url
+
+from project import create_app, db
+from project.config import DevelopmentConfig, ProductionConfig, read_environment
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def same_database(one: str, other: str) -> bool:
+    """Say whether two URLs lead to the same database, whatever their users and options."""
+    return _place(make_url(one)) == _place(make_url(other))
+
+
+def _place(url: URL) -> tuple[Any, ...]:
+    if url.get_backend_name() == "sqlite":
+        instance = Path(__file__).parents[2] / "instance"
+        return ("sqlite", (instance / (url.database or "")).resolve())
+    host = "localhost" if url.host is None or url.host in LOOPBACK else url.host.lower()
+    return ("mysql", host, url.port or 3306, (url.database or "").lower())
+
+
+def refuse_served_database(uri: str) -> None:
+    """Keep the tests from emptying the database that is served.
+
+    :raises RuntimeError: the test database is the one of ``DATABASE_URL``.
+    """
+    served = read_environment("DATABASE_URL")
+    defaults = [
+        settings.__dict__["SQLALCHEMY_DATABASE_URI"].default
+        for settings in (DevelopmentConfig, ProductionConfig)
+    ]
+    if any(same_database(uri, other) for other in ([served] if served else defaults)):
+        raise RuntimeError(
+            "The test database is the served one: DATABASE_TEST_URL must differ from DATABASE_URL."
+        )
+
+
+class BaseTestCase(TestCase):
+    """A fresh app, and empty tables, for each test."""
+
+    def create_app(self) -> Flask:
+        """Create the app under test; called by Flask-Testing."""
+        return create_app("project.config.TestingConfig")
+
+    def setUp(self) -> None:
+        """Create the tables."""
+        refuse_served_database(self.app.config["SQLALCHEMY_DATABASE_URI"])
+        self.addCleanup(self._remove_database)
+        db.drop_all()  # what a run that was killed has left
+        db.create_all()
+
+    def _remove_database(self) -> None:
+        db.session.remove()
+        db.drop_all()
+        for engine in db.engines.values():
+            engine.dispose()

@@ -1,0 +1,41 @@
+"""Makes the rows that tests need."""
+
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from sqlalchemy import insert
+
+from project import db
+from project.api.models import User
+
+_numbers = count(1)
+
+
+def make_user(**values: Any) -> User:
+    """Add and return a user; what is not given is made up."""
+    number = next(_numbers)
+    user = User(**{"username": f"user{number}", "email": f"user{number}@example.com", **values})
+    db.session.add(user)
+    db.session.commit()
+    return user
+
+
+def make_users(count: int, created_at: datetime = datetime(2026, 1, 1)) -> None:
+    """Add many users at once, all created at the same time."""
+    first = next(_numbers)
+    emails = [f"many-{first}-{number}@example.com" for number in range(count)]
+    db.session.execute(
+        insert(User),
+        [
+            {
+                "username": f"user{number}",
+                "email": email,
+                "email_folded": email,
+                "created_at": created_at,
+                "updated_at": created_at,
+            }
+            for number, email in enumerate(emails)
+        ],
+    )
+    db.session.commit()

@@ -1,0 +1,192 @@
+"""The settings of each environment."""
+
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from flask import Flask, current_app
+from flask_testing import TestCase
+
+from project import create_app, db
+from project.config import BaseConfig, ConfigError, ProductionConfig, choose
+from project.tests.base import refuse_served_database, same_database
+
+SECRET = {"SECRET_KEY": "a key of production's own"}
+
+
+def environment(**values: str) -> "mock._patch_dict":
+    """Replace what the service reads from the environment by these variables."""
+    names = ["APP_SETTINGS", "DATABASE_URL", "DATABASE_TEST_URL", "SECRET_KEY", "MAX_BODY_BYTES"]
+    kept = {
+        name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names
+    }
+    return mock.patch.dict(os.environ, {**kept, **values}, clear=True)
+
+
+class TestDevelopmentConfig(TestCase):
+    """Settings of development."""
+
+    def create_app(self) -> Flask:
+        with environment(DATABASE_URL="mysql+pymysql://u:p@127.0.0.1:1/users_dev"):
+            return create_app("project.config.DevelopmentConfig")
+
+    def test_app_is_development(self):
+        self.assertEqual(self.app.config["SECRET_KEY"], "secret")
+        self.assertIs(self.app.config["DEBUG"], True)
+        self.assertIs(self.app.config["TESTING"], False)
+        self.assertIsNotNone(current_app)
+        self.assertEqual(
+            self.app.config["SQLALCHEMY_DATABASE_URI"],
+            "mysql+pymysql://u:p@127.0.0.1:1/users_dev",
+        )
+        self.assertIs(self.app.config["SQLALCHEMY_TRACK_MODIFICATIONS"], False)
+
+
+class TestTestingConfig(TestCase):
+    """Settings of the tests."""
+
+    def create_app(self) -> Flask:
+        with environment(DATABASE_TEST_URL="mysql+pymysql://u:p@127.0.0.1:1/users_test"):
+            return create_app("project.config.TestingConfig")
+
+    def test_app_is_testing(self):
+        self.assertEqual(self.app.config["SECRET_KEY"], "secret")
+        self.assertIs(self.app.config["DEBUG"], True)
+        self.assertIs(self.app.config["TESTING"], True)
+        self.assertIs(self.app.config["PRESERVE_CONTEXT_ON_EXCEPTION"], False)
+        self.assertIs(self.app.config["PROPAGATE_EXCEPTIONS"], False)
+        self.assertIs(self.app.config["WTF_CSRF_ENABLED"], False)
+        self.assertEqual(
+            self.app.config["SQLALCHEMY_DATABASE_URI"],
+            "mysql+pymysql://u:p@127.0.0.1:1/users_test",
+        )
+
+
+class TestProductionConfig(TestCase):
+    """Settings of production."""
+
+    def create_app(self) -> Flask:
+        with environment(DATABASE_URL="mysql+pymysql://u:p@127.0.0.1:1/users_prod", **SECRET):
+            return create_app("project.config.ProductionConfig")
+
+    def test_app_is_production(self):
+        self.assertEqual(self.app.config["SECRET_KEY"], SECRET["SECRET_KEY"])
+        self.assertIs(self.app.config["DEBUG"], False)
+        self.assertIs(self.app.config["TESTING"], False)
+        self.assertEqual(
+            self.app.config["SQLALCHEMY_DATABASE_URI"],
+            "mysql+pymysql://u:p@127.0.0.1:1/users_prod",
+        )
+
+
+class ChooseTests(unittest.TestCase):
+    """Which settings an app gets."""
+
+    def test_choose_class_is_taken_as_it_is(self):
+        self.assertIs(choose(ProductionConfig), ProductionConfig)
+
+    def test_choose_nothing_takes_app_settings(self):
+        with environment(APP_SETTINGS="project.config.ProductionConfig"):
+            self.assertIs(choose(None), ProductionConfig)
+
+    def test_choose_nothing_without_app_settings_is_development(self):
+        with environment():
+            self.assertEqual(choose(None).__name__, "DevelopmentConfig")
+
+    def test_choose_wrong_name_is_refused_by_name(self):
+        for name in ["project.config.NoConfig", "nowhere.Config", "project.config.choose", "x"]:
+            with self.subTest(name), self.assertRaisesRegex(ConfigError, f"APP_SETTINGS.*{name}"):
+                choose(name)
+
+    def test_base_is_neither_debug_nor_testing(self):
+        self.assertIs(BaseConfig.DEBUG, False)
+        self.assertIs(BaseConfig.TESTING, False)
+
+
+class EnvironmentTests(unittest.TestCase):
+    """What settings take from the environment, and what they refuse."""
+
+    def test_databases_unset_are_sqlite_files_in_instance(self):
+        names = {"Development": "dev", "Testing": "test", "Production": "prod"}
+        for name, short in names.items():
+            with self.subTest(name), environment(**SECRET):
+                app = create_app(f"project.config.{name}Config")
+                with app.app_context():
+                    expected = f"{app.instance_path}/users_{short}.db"
+                    self.assertEqual(db.engine.url.database, expected)
+
+    def test_setting_is_read_from_the_named_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "key")
+            path.write_text("from a file\n")
+            with environment(SECRET_KEY_FILE=str(path)):
+                self.assertEqual(ProductionConfig.SECRET_KEY, "from a file")
+
+    def test_empty_variable_counts_as_unset(self):
+        with environment(DATABASE_URL=""):
+            self.assertEqual(ProductionConfig.SQLALCHEMY_DATABASE_URI, "sqlite:///users_prod.db")
+
+    def test_later_settings_change_no_engine(self):
+        with environment():
+            app = create_app("project.config.TestingConfig")
+            app.config.from_object("project.config.DevelopmentConfig")
+            with app.app_context():
+                for engine in db.engines.values():
+                    self.assertIn("users_test", str(engine.url))
+
+    def test_wrong_environment_is_refused_by_name(self):
+        cases = {
+            "SECRET_KEY is not set": {},
+            "SECRET_KEY is not set. ": {"SECRET_KEY": "secret"},
+            "SECRET_KEY and SECRET_KEY_FILE": {"SECRET_KEY": "a", "SECRET_KEY_FILE": "b"},
+            "SECRET_KEY_FILE: /nowhere": {"SECRET_KEY_FILE": "/nowhere"},
+            "MAX_BODY_BYTES": {**SECRET, "MAX_BODY_BYTES": "0"},
+            "MAX_BODY_BYTES has": {**SECRET, "MAX_BODY_BYTES": "1 MB"},
+            "DATABASE_URL is no": {**SECRET, "DATABASE_URL": "users.db"},
+            "DATABASE_URL is not": {**SECRET, "DATABASE_URL": "mysql://h:port/d"},
+            "DATABASE_URL: postgresql": {**SECRET, "DATABASE_URL": "postgresql://h/d"},
+            "DATABASE_URL: SQLite": {**SECRET, "DATABASE_URL": "sqlite://"},
+        }
+        for message, variables in cases.items():
+            with (
+                self.subTest(message),
+                environment(**variables),
+                self.assertRaisesRegex(ConfigError, message),
+            ):
+                create_app("project.config.ProductionConfig")
+
+    def test_wrong_database_url_is_not_repeated(self):
+        with environment(DATABASE_URL="user:password@host", **SECRET):
+            with self.assertRaises(ConfigError) as caught:
+                create_app("project.config.ProductionConfig")
+        self.assertNotIn("password", str(caught.exception))
+
+
+class TestDatabaseTests(unittest.TestCase):
+    """The tests' refusal to run on the served database."""
+
+    def test_same_database_sees_through_spellings(self):
+        one = "mysql+pymysql://a:b@localhost/users"
+        cases = {
+            "mysql+mysqldb://c:d@127.0.0.1:3306/users?charset=utf8mb4": True,
+            "mariadb+pymysql://localhost/USERS": True,
+            "mysql+pymysql://a:b@localhost:3307/users": False,
+            "mysql+pymysql://a:b@localhost/users_test": False,
+            "sqlite:///users": False,
+        }
+        for other, same in cases.items():
+            with self.subTest(other):
+                self.assertIs(same_database(one, other), same)
+
+    def test_served_database_is_refused(self):
+        with environment(DATABASE_URL="sqlite:///users_test.db"):
+            with self.assertRaisesRegex(RuntimeError, "DATABASE_TEST_URL"):
+                refuse_served_database("sqlite:///./users_test.db")
+
+    def test_default_database_is_refused_when_no_url_is_set(self):
+        with environment():
+            for uri in ["sqlite:///users_dev.db", "sqlite:///users_prod.db"]:
+                with self.subTest(uri), self.assertRaises(RuntimeError):
+                    refuse_served_database(uri)

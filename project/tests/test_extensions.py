@@ -1,0 +1,104 @@
+"""The two engines: what they send, and how SQLite and MySQL are set up."""
+
+from sqlalchemy import text
+
+from project import db
+from project.api.users import service
+from project.extensions import read_connection
+from project.tests.base import BaseTestCase
+from project.tests.factories import make_user, make_users
+from project.tests.wire import recorded_commands
+
+
+class WireTests(BaseTestCase):
+    """The commands a request costs, counted where they leave for the database."""
+
+    def test_read_is_one_command(self):
+        user = make_user()
+        make_users(51)
+        older = self.client.get("/").text.split("cursor=")[1].split('"')[0]
+        next_page = self.client.get("/users?limit=1").json["data"]["next"]
+        paths = [
+            f"/users/{user.id}",
+            f"/users/{user.id + 1000}",
+            "/users",
+            f"/users?limit=1&cursor={next_page}",
+            "/",
+            f"/?cursor={older}",
+        ]
+        for path in paths:
+            with self.subTest(path), recorded_commands() as commands:
+                self.client.get(path)
+
+                self.assertEqual(len(commands), 1, commands)
+                self.assertTrue(commands[0].startswith("SELECT"), commands)
+
+    def test_read_that_needs_no_database_sends_nothing(self):
+        for path in ["/ping", "/users/x", "/users/0", "/users/-1", f"/users/{10**40}", "/nowhere"]:
+            with self.subTest(path), recorded_commands() as commands:
+                self.client.get(path)
+
+                self.assertEqual(commands, [])
+
+    def test_create_is_one_insert_and_one_commit(self):
+        self.client.post("/users", json={"username": "a", "email": "a@example.com"})
+
+        with recorded_commands() as commands:
+            self.client.post("/users", json={"username": "b", "email": "b@example.com"})
+
+        # MySQL begins by itself; SQLAlchemy's pool rolls back, whatever went before.
+        expected = {
+            "sqlite": ["BEGIN", "INSERT", "COMMIT"],
+            "mysql": ["INSERT", "COMMIT", "ROLLBACK"],
+        }
+        verbs = [command.split()[0] for command in commands]
+        self.assertEqual(verbs, expected[db.engine.dialect.name])
+
+    def test_refused_create_is_rolled_back(self):
+        make_user(email="a@example.com")
+
+        with recorded_commands() as commands:
+            self.client.post("/users", json={"username": "b", "email": "a@example.com"})
+
+        self.assertEqual(commands[-1], "ROLLBACK")
+
+
+class EngineTests(BaseTestCase):
+    """How the connections are set up."""
+
+    def test_read_engine_sees_what_was_just_committed(self):
+        with read_connection() as connection:
+            connection.execute(text("SELECT count(*) FROM users"))
+            user = make_user()
+            count = connection.execute(text("SELECT count(*) FROM users")).scalar_one()
+
+        self.assertEqual(count, 1)
+        self.assertEqual(service.get_user(user.id).id, user.id)
+
+    def test_uncommitted_work_is_gone_after_the_request(self):
+        service.create_user("a", "a@example.com")
+        db.session.remove()
+
+        self.assertEqual(service.list_users(limit=1), [])
+
+    def test_error_does_not_tell_parameters(self):
+        with self.assertRaises(Exception) as caught, db.engine.begin() as connection:
+            connection.execute(text("SELECT * FROM nothing WHERE x = :x"), {"x": "a@example.com"})
+
+        self.assertNotIn("a@example.com", str(caught.exception))
+
+    def test_connections_are_set_up(self):
+        sqlite = {
+            "PRAGMA journal_mode": "wal",
+            "PRAGMA foreign_keys": 1,
+            "PRAGMA busy_timeout": 15000,
+        }
+        mysql = {
+            "SELECT @@character_set_client": "utf8mb4",
+            "SELECT @@innodb_autoinc_lock_mode > 0": 1,
+        }
+        expected = sqlite if db.engine.dialect.name == "sqlite" else mysql
+        for name, engine in db.engines.items():
+            for question, answer in expected.items():
+                with self.subTest(engine=name, question=question), engine.connect() as connection:
+                    self.assertEqual(connection.execute(text(question)).scalar_one(), answer)

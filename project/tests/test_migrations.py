@@ -1,0 +1,55 @@
+"""The migrations make the schema that the models describe, and can take it back."""
+
+import flask_migrate
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from project import db
+from project.tests.base import BaseTestCase
+
+
+class MigrationTests(BaseTestCase):
+    """From an empty database up, and down again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.modelled = self.schema()
+        db.drop_all()
+        self.addCleanup(flask_migrate.downgrade, revision="base")
+        flask_migrate.upgrade()
+
+    def schema(self) -> list[str]:
+        """Return how the database itself describes the users table and its indexes."""
+        question = "SHOW CREATE TABLE users"
+        if db.engine.dialect.name == "sqlite":
+            question = (
+                "SELECT coalesce(sql, name) FROM sqlite_master"
+                " WHERE tbl_name = 'users' ORDER BY type, name"
+            )
+        with db.engine.connect() as connection:
+            rows = connection.execute(text(question)).all()
+        return [line.strip(" \t,") for row in rows for line in str(row[-1]).splitlines()]
+
+    def test_upgrade_makes_the_schema_of_the_models(self):
+        self.assertEqual(self.schema(), self.modelled)
+
+    def test_alembic_finds_no_difference(self):
+        with db.engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+
+            self.assertEqual(compare_metadata(context, db.metadata), [])
+
+    def test_downgrade_leaves_an_empty_database(self):
+        flask_migrate.downgrade(revision="base")
+
+        self.assertEqual(inspect(db.engine).get_table_names(), ["alembic_version"])
+        with db.engine.connect() as connection:
+            versions = connection.execute(text("SELECT * FROM alembic_version")).all()
+        self.assertEqual(versions, [])
+
+    def test_migrated_database_serves(self):
+        response = self.client.post("/users", json={"username": "a", "email": "a@example.com"})
+
+        self.assertEqual(response.status_code, 201)
+        self.assertEqual(self.client.get("/users/1").json["data"], response.json["data"])

@@ -1,0 +1,99 @@
+"""The form of addresses, and which of them are one mailbox."""
+
+import sys
+import unicodedata
+import unittest
+
+from project.api.users.emails import check_email, fold_email
+from project.api.users.models import FOLDED_EMAIL_LENGTH
+
+
+class CheckEmailTests(unittest.TestCase):
+    """What is an address."""
+
+    def test_addresses_are_accepted(self):
+        for email in [
+            "a@example.com",
+            "first.last+tag@sub.example.co",
+            "a@example.test",
+            "a@printer.local",
+            "a@service.invalid",
+            "üser@example.com",
+            "用户@例え.jp",
+            "a@bücher.example",
+            "a@xn--bcher-kva.example",
+            "o'neil@example.com",
+        ]:
+            with self.subTest(email):
+                check_email(email)
+
+    def test_what_is_no_address_is_refused(self):
+        for email in [
+            "a",
+            "@example.com",
+            "a@",
+            "a@b",
+            "a@localhost",
+            "a b@example.com",
+            " a@example.com",
+            "a@example.com ",
+            "a@@example.com",
+            "a@exa mple.com",
+            "a@-example.com",
+            "a@example..com",
+            ".a@example.com",
+            "a@[127.0.0.1]",
+            '"a b"@example.com',
+            "A <a@example.com>",
+            "a@example.com\n",
+            "a\u200b@example.com",
+            "a\u202e@example.com",
+            "a@xn--a.example",
+        ]:
+            with self.subTest(email), self.assertRaises(ValueError):
+                check_email(email)
+
+
+class FoldEmailTests(unittest.TestCase):
+    """When two spellings are one mailbox."""
+
+    def test_spellings_of_one_mailbox_are_equal(self):
+        for one, other in [
+            ("A@B.com", "a@b.COM"),
+            ("üser@example.com", "ÜSER@example.com"),
+            ("u\u0308ser@example.com", "\u00fcser@example.com"),
+            ("straße@example.com", "STRASSE@example.com"),
+            ("a@BÜCHER.example", "a@xn--bcher-kva.example"),
+            ("a@bu\u0308cher.example", "a@XN--BCHER-KVA.example"),
+            ("ὈΔΥΣΣΕΎΣ@example.com", "ὀδυσσεύσ@example.com"),
+        ]:
+            with self.subTest(one):
+                self.assertEqual(fold_email(one), fold_email(other))
+
+    def test_different_mailboxes_differ(self):
+        for one, other in [
+            ("a@example.com", "b@example.com"),
+            ("a@example.com", "a@example.org"),
+            ("a.b@example.com", "ab@example.com"),
+            ("a+b@example.com", "a@example.com"),
+            ("ü@example.com", "u@example.com"),
+            ("ß@example.com", "s@example.com"),
+            ("ａ@example.com", "a@example.com"),
+        ]:
+            with self.subTest(one):
+                self.assertNotEqual(fold_email(one), fold_email(other))
+
+    def test_folding_twice_changes_nothing(self):
+        for email in ["STRASSE@B.com", "ΐ@bücher.example", "İ@example.com", "ǰ\u0323@example.com"]:
+            with self.subTest(email):
+                self.assertEqual(fold_email(fold_email(email)), fold_email(email))
+
+    def test_no_local_part_outgrows_the_column(self):
+        """A local part of 123 characters, folded, and the shortest domain fit in the column."""
+        longest = 0
+        for character in map(chr, range(sys.maxunicode + 1)):
+            normal = unicodedata.normalize("NFC", character)
+            folded = unicodedata.normalize("NFC", normal.casefold())
+            longest = max(longest, len(folded))
+
+        self.assertLessEqual(123 * longest + len("@a.bc"), FOLDED_EMAIL_LENGTH)

@@ -1,0 +1,209 @@
+"""The page, over the wire; e2e/test_page.py drives it in a browser."""
+
+import re
+from datetime import datetime, timedelta
+
+from flask import Flask
+
+from project import create_app
+from project.api.users import service
+from project.config import TestingConfig
+from project.tests.base import BaseTestCase
+from project.tests.factories import make_user, make_users
+
+
+def shown_names(page: str) -> list[str]:
+    """Return the names on the page, from top to bottom."""
+    return re.findall(r"<strong>(.*?)</strong>", page)
+
+
+def find(pattern: str, page: str) -> str:
+    """Return what a pattern's group, or all of it, matches on the page."""
+    match = re.search(pattern, page)
+    if not match:
+        raise AssertionError(f"{pattern} is not on the page:\n{page}")
+    return match[match.lastindex or 0]
+
+
+class IndexTests(BaseTestCase):
+    """GET /."""
+
+    def test_index_without_users(self):
+        response = self.client.get("/")
+
+        self.assertEqual(response.status_code, 200)
+        page = response.text
+        self.assertIn("<title>Flask microservice app on Docker</title>", page)
+        self.assertIn("<h1", page)
+        self.assertIn("All Users</h1>", page)
+        self.assertIn("<p>No users!</p>", page)
+        for field, placeholder in [
+            ("username", "Enter a username"),
+            ("email", "Enter an email address"),
+        ]:
+            tag = find(f'<input[^>]*name="{field}"[^>]*>', page)
+            self.assertIn(f'placeholder="{placeholder}"', tag)
+            self.assertIn(" required", tag)
+            self.assertIn(f'<label class="form-label" for="{field}">', page)
+        self.assertRegex(page, r"<button type=\"submit\"[^>]*>Submit</button>")
+
+    def test_index_shows_name_and_day_the_newest_first(self):
+        make_user(username="old", created_at=datetime(2026, 1, 2))
+        for name in ["first", "second"]:
+            make_user(username=name, created_at=datetime(2026, 3, 4))
+
+        page = self.client.get("/").text
+
+        self.assertEqual(shown_names(page), ["second", "first", "old"])
+        self.assertIn("<strong>old</strong> - <em>2026-01-02</em>", page)
+        self.assertNotIn("No users!", page)
+
+    def test_index_escapes_names(self):
+        make_user(username="<script>alert(1)</script>")
+
+        page = self.client.get("/").text
+
+        self.assertNotIn("<script", page)
+        self.assertIn("&lt;script&gt;alert(1)&lt;/script&gt;", page)
+
+    def test_index_leads_to_older_users_and_back(self):
+        start = datetime(2026, 1, 1)
+        for number in range(30):
+            make_user(username=f"u{number}", created_at=start + timedelta(days=1 + number))
+        make_users(75, created_at=start)
+
+        seen, path, pages = [], "/", 0
+        while path:
+            page = self.client.get(path).text
+            seen += shown_names(page)
+            self.assertEqual("Newest users" in page, pages > 0)
+            pages += 1
+            older = re.search(r'rel="next" href="([^"]+)"', page)
+            path = older[1] if older else ""
+
+        self.assertEqual(pages, 3)
+        self.assertEqual(len(seen), 105)
+        self.assertEqual(seen[:30], [f"u{number}" for number in range(29, -1, -1)])
+        self.assertEqual(seen[30:], [f"user{number}" for number in range(74, -1, -1)])
+
+    def test_index_of_50_users_has_no_older_ones(self):
+        make_users(50)
+
+        self.assertNotIn("Older users", self.client.get("/").text)
+
+    def test_index_with_wrong_cursor_is_refused(self):
+        for cursor in ["", "x", "%00"]:
+            with self.subTest(cursor):
+                response = self.client.get(f"/?cursor={cursor}", headers={"Accept": "text/html"})
+
+                self.assertEqual(response.status_code, 400)
+                self.assertIn("Invalid parameter: cursor.", response.text)
+
+    def test_index_asks_no_other_site(self):
+        page = self.client.get("/").text
+
+        addresses = re.findall(r'(?:src|href|action)="([^"]*)"', page)
+        self.assertTrue(addresses)
+        for address in addresses:
+            with self.subTest(address):
+                self.assertRegex(address, r"^/(?!/)")
+                with self.client.get(address) as response:
+                    self.assertEqual(response.status_code, 200)
+
+
+class AddUserTests(BaseTestCase):
+    """POST /."""
+
+    def test_add_user_leads_back_to_the_page_that_shows_the_user(self):
+        response = self.client.post("/", data={"username": " Ada ", "email": " ada@example.com "})
+
+        self.assertEqual(response.status_code, 303)
+        self.assertEqual(response.headers["Location"], "/")
+        page = self.client.get("/").text
+        self.assertEqual(shown_names(page), ["Ada"])
+        self.assertIn("ada@example.com was added!", page)
+        self.assertNotIn("ada@example.com was added!", self.client.get("/").text)
+
+    def test_add_user_says_what_is_wrong_beside_the_field(self):
+        make_user(email="taken@example.com")
+        for data, field, message in [
+            ({"username": "", "email": "a@example.com"}, "username", "Must not be blank."),
+            ({"email": "a@example.com"}, "username", "Must not be blank."),
+            ({"username": "Ada", "email": "ada"}, "email", "must have an @-sign"),
+            (
+                {"username": "Ada", "email": "TAKEN@example.com"},
+                "email",
+                "Sorry. That email already exists.",
+            ),
+        ]:
+            with self.subTest(data):
+                response = self.client.post("/", data=data)
+
+                self.assertEqual(response.status_code, 400)
+                error = find(f'id="{field}-error">(.*?)</div>', response.text)
+                self.assertIn(message, error)
+                tag = find(f'<input[^>]*name="{field}"[^>]*>', response.text)
+                self.assertIn('aria-invalid="true"', tag)
+                for value in data.values():
+                    self.assertIn(f'value="{value}"', response.text)
+        self.assertEqual(len(service.list_users(9)), 1)
+
+    def test_add_user_keeps_what_was_typed_as_text(self):
+        response = self.client.post("/", data={"username": '"><script>', "email": "x"})
+
+        self.assertIn('value="&#34;&gt;&lt;script&gt;"', response.text)
+        self.assertNotIn("<script", response.text)
+
+    def test_add_user_with_wrong_body_is_refused(self):
+        for body, content_type, status in [
+            (b"", "application/x-www-form-urlencoded", 400),
+            (b"\xff=\xff&username=\xff", "application/x-www-form-urlencoded", 400),
+            (b"--x\r\n", "multipart/form-data; boundary=x", 400),
+            (b"garbage", "multipart/form-data", 400),
+            (b'{"username": "a"}', "application/json", 400),
+            (b"username=" + b"x" * 2_000_000, "application/x-www-form-urlencoded", 413),
+        ]:
+            with self.subTest(content_type, body=body[:20]):
+                response = self.client.post(
+                    "/", data=body, content_type=content_type, headers={"Accept": "text/html"}
+                )
+
+                self.assertEqual(response.status_code, status)
+                self.assertEqual(response.mimetype, "text/html")
+        self.assertEqual(service.list_users(9), [])
+
+
+class WithCSRF(TestingConfig):
+    """Settings of the tests, with the protection that is off in them."""
+
+    WTF_CSRF_ENABLED = True
+
+
+class CSRFTests(BaseTestCase):
+    """The form's protection against requests forged by other sites."""
+
+    def create_app(self) -> Flask:
+        return create_app(WithCSRF)
+
+    def test_form_without_token_adds_nothing_and_keeps_what_was_typed(self):
+        data = {"username": "Ada", "email": "ada@example.com"}
+        for token in [{}, {"csrf_token": "forged"}]:
+            with self.subTest(token):
+                response = self.client.post("/", data={**data, **token})
+
+                self.assertEqual(response.status_code, 400)
+                self.assertIn("The form had expired. Please send it again.", response.text)
+                self.assertIn('value="ada@example.com"', response.text)
+        self.assertEqual(service.list_users(9), [])
+
+    def test_form_with_its_token_adds_the_user(self):
+        page = self.client.get("/").text
+        token = find(r'name="csrf_token" type="hidden" value="([^"]+)"', page)
+
+        response = self.client.post(
+            "/",
+            data={"username": "Ada", "email": "ada@example.com", "csrf_token": token},
+        )
+
+        self.assertEqual(response.status_code, 303)
+        self.assertEqual(len(service.list_users(9)), 1)

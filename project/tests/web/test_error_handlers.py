@@ -1,0 +1,118 @@
+"""Every error is an answer in the envelope, or a page where a person asks for one."""
+
+import logging
+from unittest import mock
+
+from werkzeug.exceptions import ServiceUnavailable
+
+from project.api.users import service
+from project.tests.base import BaseTestCase
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+class ClientErrorTests(BaseTestCase):
+    """What the client did wrong, where no view runs."""
+
+    def test_unknown_path_is_not_found_in_json(self):
+        for path in ["/nowhere", "/users/1/2", "/users/", "/Users", "/users//1", "/ping/", "/%00"]:
+            with self.subTest(path):
+                response = self.client.get(path)
+
+                self.assertEqual(response.status_code, 404)
+                self.assertEqual(response.content_type, "application/json")
+                self.assertEqual(list(response.json), ["status", "message"])
+                self.assertEqual(response.json["status"], "fail")
+
+    def test_unknown_method_is_not_allowed_in_json(self):
+        for method in ["PUT", "DELETE", "PATCH", "TRACE", "FOO"]:
+            with self.subTest(method):
+                response = self.client.open("/users", method=method)
+
+                self.assertEqual(response.status_code, 405)
+                self.assertEqual(response.json["status"], "fail")
+                allowed = set(response.headers["Allow"].split(", "))
+                self.assertEqual(allowed, {"GET", "HEAD", "OPTIONS", "POST"})
+
+    def test_browser_gets_a_page_except_on_the_apis_paths(self):
+        for path, mimetype in [
+            ("/nowhere", "text/html"),
+            ("/usersx", "text/html"),
+            ("/users/x", "application/json"),
+            ("/users/1/2", "application/json"),
+            ("/ping/x", "application/json"),
+        ]:
+            with self.subTest(path):
+                response = self.client.get(path, headers=BROWSER)
+
+                self.assertIn(response.status_code, {400, 404})
+                self.assertEqual(response.mimetype, mimetype)
+        page = self.client.get("/nowhere", headers=BROWSER).text
+        self.assertIn("<h1>Not Found</h1>", page)
+        self.assertIn("Back to all users", page)
+
+    def test_client_without_preference_gets_json(self):
+        for accept in ["*/*", "", "application/json", "text/csv", "\xff", "text/html;q=x"]:
+            with self.subTest(accept):
+                response = self.client.get("/nowhere", headers={"Accept": accept})
+
+                self.assertEqual(response.mimetype, "application/json")
+
+    def test_odd_headers_do_no_harm(self):
+        for name, value in [
+            ("Host", "a b"),
+            ("Host", "]["),
+            ("Host", ""),
+            ("Cookie", "session=x; session=.eJx"),
+            ("Cookie", "\xff=;;"),
+            ("X-Forwarded-Host", "evil.example"),
+            ("Content-Length", "0"),
+            ("Accept-Language", "\xff" * 1000),
+            ("Range", "bytes=x"),
+            ("If-Modified-Since", "x"),
+        ]:
+            for path in ["/users", "/", "/nowhere", "/static/page.css"]:
+                with self.subTest(f"{name}: {value[:9]}", path=path):
+                    with self.client.get(path, headers={name: value}) as response:
+                        self.assertLess(response.status_code, 500)
+
+
+class ServerErrorTests(BaseTestCase):
+    """What went wrong on our side."""
+
+    def failing(self, error: Exception, headers: dict[str, str] | None = None):
+        """Return the answer to a request during which this error is raised, and the log."""
+        with (
+            mock.patch.object(service, "list_newest_users", side_effect=error),
+            mock.patch.object(service, "list_users", side_effect=error),
+            self.assertLogs(self.app.logger, logging.ERROR) as log,
+        ):
+            return self.client.get("/" if headers else "/users", headers=headers), log.output[0]
+
+    def test_unexpected_error_tells_nothing_but_the_number_in_the_log(self):
+        response, log = self.failing(RuntimeError("password of the database"))
+
+        self.assertEqual(response.status_code, 500)
+        self.assertEqual(list(response.json), ["status", "message", "request_id"])
+        self.assertEqual(response.json["status"], "error")
+        self.assertEqual(response.json["message"], "Something went wrong on our side.")
+        self.assertIn(response.json["request_id"], log)
+        self.assertIn("password of the database", log)
+
+    def test_unexpected_error_is_a_page_for_a_browser(self):
+        response, log = self.failing(RuntimeError("password of the database"), BROWSER)
+
+        self.assertEqual(response.status_code, 500)
+        self.assertIn("<h1>Internal Server Error</h1>", response.text)
+        self.assertNotIn("password", response.text)
+        number = response.text.split("<code>")[1].split("</code>")[0]
+        self.assertIn(number, log)
+
+    def test_http_error_of_ours_keeps_its_status_and_headers(self):
+        response, _log = self.failing(ServiceUnavailable("Come back later.", retry_after=7))
+
+        self.assertEqual(response.status_code, 503)
+        self.assertEqual(response.json["status"], "error")
+        self.assertEqual(response.json["message"], "Come back later.")
+        self.assertEqual(response.headers["Retry-After"], "7")
+        self.assertEqual(response.content_type, "application/json")

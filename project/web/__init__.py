@@ -1,0 +1,1 @@
+"""HTTP plumbing that all features share. Knows no feature."""

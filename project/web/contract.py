@@ -1,0 +1,152 @@
+"""What an endpoint takes and gives, said above it: ``@accepts``, ``@accepts_query``, ``@returns``.
+
+The declaration does the work: it validates the input into the view's argument and serialises what
+the view returns, so that a view only calls its service.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from operator import attrgetter
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from flask import Response, current_app, request
+from pydantic import BaseModel, ValidationError
+
+from project.errors import FieldError, Invalid
+from project.web import envelope
+from project.web.pagination import Page, invalid_parameters
+
+View = Callable[..., Any]
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def accepts(schema: type[BaseModel]) -> Callable[[View], View]:
+    """Give the view the JSON body as ``body``.
+
+    :raises Invalid: the body is not JSON, not an object, or breaks a rule of the schema (400).
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def wrapper(**kwargs: Any) -> Any:
+            return view(body=validate(schema, _read_json()), **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def accepts_query(schema: type[BaseModel]) -> Callable[[View], View]:
+    """Give the view the query string's parameters as ``query``.
+
+    :raises Invalid: a parameter is unknown, repeated or wrong (400).
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def wrapper(**kwargs: Any) -> Any:
+            return view(query=_read_query(schema), **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def returns(
+    schema: type[BaseModel],
+    *,
+    status: int = 200,
+    message: str | None = None,
+    location: str | None = None,
+) -> Callable[[View], Callable[..., Response]]:
+    """Answer with the object that the view returns.
+
+    :param schema: its fields, read from the object's attributes, are the answer's ``data``.
+    :param message: a format string, in which ``{0.email}`` is the returned object's email.
+    :param location: likewise, the path of the returned object for the ``Location`` header.
+    """
+    serialise = _serialiser(schema)
+
+    def decorate(view: View) -> Callable[..., Response]:
+        @wraps(view)
+        def wrapper(**kwargs: Any) -> Response:
+            item = view(**kwargs)
+            text = message.format(item) if message else None
+            response = envelope.success(serialise(item), text, status)
+            if location:
+                response.headers["Location"] = location.format(item)
+            return response
+
+        return wrapper
+
+    return decorate
+
+
+def returns_page(schema: type[BaseModel], name: str) -> Callable[[View], Callable[..., Response]]:
+    """Answer with the page of objects that the view returns.
+
+    ``data`` holds them under ``name``, and ``next``: the cursor of the page that follows, or null.
+    The ``Link`` header leads there as well (RFC 8288, relation ``next``).
+    """
+    serialise = _serialiser(schema)
+
+    def decorate(view: View) -> Callable[..., Response]:
+        @wraps(view)
+        def wrapper(**kwargs: Any) -> Response:
+            page: Page = view(**kwargs)
+            response = envelope.success(
+                {name: [serialise(row) for row in page.rows], "next": page.next}
+            )
+            if page.next:
+                parameters = urlencode({**request.args.to_dict(), "cursor": page.next})
+                response.headers["Link"] = f'<{request.path}?{parameters}>; rel="next"'
+            return response
+
+        return wrapper
+
+    return decorate
+
+
+def validate(schema: type[Schema], values: dict[str, Any]) -> Schema:
+    """Return the values as an object of the schema.
+
+    :raises Invalid: a value breaks a rule; ``errors`` names each (400).
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise Invalid(errors=[FieldError(str(d["loc"][0]), d["msg"]) for d in details]) from error
+
+
+def _read_json() -> dict[str, Any]:
+    if not request.is_json:
+        raise Invalid(errors=[FieldError("Content-Type", "Must be application/json.")])
+    try:
+        value = current_app.json.loads(request.get_data(cache=False))
+    except ValueError as error:
+        raise Invalid(errors=[FieldError("body", f"Is not JSON: {error}.")]) from error
+    if not isinstance(value, dict):
+        raise Invalid(errors=[FieldError("body", "Must be a JSON object.")])
+    return value
+
+
+def _read_query(schema: type[Schema]) -> Schema:
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        raise invalid_parameters([FieldError(name, "Must not be repeated.") for name in repeated])
+    try:
+        return validate(schema, request.args.to_dict())
+    except Invalid as error:
+        raise invalid_parameters(error.errors) from error
+
+
+def _serialiser(schema: type[BaseModel]) -> Callable[[object], dict[str, Any]]:
+    """Return a function that makes a dict of the schema's fields from an object.
+
+    No validation: what comes from our own database was checked on its way in.
+    """
+    names = tuple(schema.model_fields)
+    read = attrgetter(*names)
+    return lambda item: dict(zip(names, read(item), strict=True))

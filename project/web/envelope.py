@@ -1,0 +1,58 @@
+"""The one shape of every JSON answer, built nowhere else.
+
+| status    | when                  | beside it                     |
+|-----------|-----------------------|-------------------------------|
+| `success` | 2xx                   | `message` and/or `data`       |
+| `fail`    | the client's mistake  | `message`, perhaps `errors`   |
+| `error`   | ours                  | `message`, `request_id`       |
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response, jsonify
+
+from project.errors import FieldError
+
+
+def success(
+    data: dict[str, Any] | None = None, message: str | None = None, status: int = 200
+) -> Response:
+    """Answer a request that succeeded.
+
+    :param data: left out when None.
+    :param message: left out when None.
+    """
+    body: dict[str, Any] = {"status": "success"}
+    if message is not None:
+        body["message"] = message
+    if data is not None:
+        body["data"] = data
+    return _response(body, status)
+
+
+def fail(message: str, status: int, errors: Sequence[FieldError] = ()) -> Response:
+    """Answer a request in which the client made a mistake.
+
+    :param status: 400 to 499.
+    :param errors: left out when there are none.
+    """
+    body: dict[str, Any] = {"status": "fail", "message": message}
+    if errors:
+        body["errors"] = errors
+    return _response(body, status)
+
+
+def error(message: str, status: int, request_id: str) -> Response:
+    """Answer a request in which the service failed.
+
+    :param status: 500 to 599.
+    :param request_id: under which the log tells what happened.
+    """
+    return _response({"status": "error", "message": message, "request_id": request_id}, status)
+
+
+def _response(body: dict[str, Any], status: int) -> Response:
+    response = jsonify(body)
+    response.status_code = status
+    return response

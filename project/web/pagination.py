@@ -1,0 +1,77 @@
+"""Pages by keyset: a page starts after the last row of the one before, never at an offset.
+
+The cursor that a client hands back holds that row's sort key, signed: it cannot be made up, nor
+used for a list of another kind.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from flask import current_app
+from itsdangerous import BadData, URLSafeSerializer
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from sqlalchemy import Row
+
+from project.errors import FieldError, Invalid
+
+MAX_LIMIT = 1000
+
+
+def _read_limit(text: str) -> int:
+    if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= MAX_LIMIT:
+        return int(text)
+    raise PydanticCustomError(
+        "limit", "Must be a whole number from 1 to {maximum}.", {"maximum": MAX_LIMIT}
+    )
+
+
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_read_limit)]
+"""How many rows a page has at most, 1 to 1000."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some rows of a list, and the cursor of the page after them; None: these are the last."""
+
+    rows: Sequence[Row[Any]]
+    next: str | None
+
+
+def make_page(
+    kind: str, rows: Sequence[Row[Any]], limit: int, key: Callable[[Row[Any]], list[Any]]
+) -> Page:
+    """Cut rows into a page.
+
+    :param kind: which list this is, and in what order.
+    :param rows: one more than the limit was asked for, to know whether there are more.
+    :param key: returns the sort key of a row, as JSON can hold it.
+    """
+    shown = rows[:limit]
+    return Page(shown, _serializer(kind).dumps(key(shown[-1])) if len(rows) > limit else None)
+
+
+def read_cursor(kind: str, cursor: str) -> list[Any]:
+    """Return the sort key that a cursor holds.
+
+    :raises Invalid: it is not a cursor of this kind of list (400).
+    """
+    try:
+        key: list[Any] = _serializer(kind).loads(cursor)
+    except BadData as error:
+        raise invalid_parameters(
+            [FieldError("cursor", "Is not a cursor that this list gave out.")]
+        ) from error
+    return key
+
+
+def invalid_parameters(errors: Sequence[FieldError]) -> Invalid:
+    """Return the error for parameters of the query string that are wrong."""
+    names = ", ".join(error.field for error in errors)
+    return Invalid(f"Invalid parameter: {names}.", errors)
+
+
+def _serializer(kind: str) -> URLSafeSerializer:
+    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt=f"cursor:{kind}")
