@@ -124,6 +124,10 @@ class EnvironmentTests(unittest.TestCase):
             with environment(SECRET_KEY_FILE=str(path)):
                 self.assertEqual(ProductionConfig.SECRET_KEY, "from a file")
 
+    def test_number_is_read_from_the_environment(self):
+        with environment(MAX_BODY_BYTES="1000"):
+            self.assertEqual(ProductionConfig.MAX_CONTENT_LENGTH, 1000)
+
     def test_empty_variable_counts_as_unset(self):
         with environment(DATABASE_URL=""):
             self.assertEqual(ProductionConfig.SQLALCHEMY_DATABASE_URI, "sqlite:///users_prod.db")

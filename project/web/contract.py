@@ -123,8 +123,11 @@ def validate(schema: type[Schema], values: dict[str, Any]) -> Schema:
 def _read_json() -> dict[str, Any]:
     if not request.is_json:
         raise Invalid(errors=[FieldError("Content-Type", "Must be application/json.")])
+    body = request.get_data(cache=False)
+    # A body in chunks is cut at the limit; only the attempt to read on raises the 413.
+    request.stream.read(1)
     try:
-        value = current_app.json.loads(request.get_data(cache=False))
+        value = current_app.json.loads(body)
     except ValueError as error:
         raise Invalid(errors=[FieldError("body", f"Is not JSON: {error}.")]) from error
     if not isinstance(value, dict):

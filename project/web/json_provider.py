@@ -28,6 +28,7 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
-        """Return an answer whose body is the JSON of the arguments."""
-        body = orjson.dumps(self._prepare_response_obj(args, kwargs), option=_OPTIONS)
+        """Return an answer: the JSON of the arguments, and a line end for terminals."""
+        options = _OPTIONS | orjson.OPT_APPEND_NEWLINE
+        body = orjson.dumps(self._prepare_response_obj(args, kwargs), option=options)
         return Response(body, mimetype="application/json")

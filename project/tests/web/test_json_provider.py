@@ -18,7 +18,7 @@ class OrjsonProviderTests(BaseTestCase):
     def test_text_is_written_as_utf_8(self):
         response = jsonify(name="ü😀")
 
-        self.assertEqual(response.data, '{"name":"ü😀"}'.encode())
+        self.assertEqual(response.data, '{"name":"ü😀"}\n'.encode())
 
     def test_what_is_not_json_is_refused(self):
         texts: list[str | bytes] = ["", "{", "NaN", '"\\ud800"', b"\xff", "[" * 2000 + "]" * 2000]

@@ -1,0 +1,85 @@
+# The verbs of the project, the same on a laptop and in CI; `make help` lists them.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 5000
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.requirements
+DEVELOPMENT := $(VENV)/.requirements-dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test test-app test-mariadb test-server test-page test-newcomer check lock clean
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUNTIME) ## migrate the database and serve on http://HOST:PORT, by default 127.0.0.1:5000
+	@$(BIN)/python manage.py db upgrade
+	@exec $(BIN)/python manage.py runserver -h $(HOST) -p $(PORT)
+
+test: $(DEVELOPMENT) ## run all the suites below whose programs are on this machine
+	@suites=$$($(BIN)/python -m e2e.suites) && $(MAKE) --no-print-directory --keep-going $$suites
+
+test-app: $(DEVELOPMENT) ## the application's tests, on SQLite or on DATABASE_TEST_URL
+	@echo "== The application's tests"
+	@$(BIN)/python manage.py test
+
+test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a MariaDB of their own
+	@echo "== The application's tests on MariaDB, with coverage"
+	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python manage.py cov
+	@echo "== The server on MariaDB"
+	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server
+
+test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples
+	@echo "== The server on SQLite"
+	@$(BIN)/python -m unittest -v e2e.test_server
+
+test-page: $(DEVELOPMENT) ## the page in a real Chromium
+	@echo "== The page in Chromium"
+	@$(BIN)/python -m unittest -v e2e.test_page
+
+test-newcomer: $(DEVELOPMENT) ## what the README tells a newcomer to do, on a fresh copy
+	@echo "== The newcomer's way"
+	@$(BIN)/python -m unittest -v e2e.test_newcomer
+
+check: $(DEVELOPMENT) ## lint, format, types, import rule, spelling, and tests with coverage
+	@echo "== Lint and format"
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@echo "== Types"
+	@$(BIN)/mypy
+	@echo "== Imports flow down only"
+	@$(BIN)/lint-imports --no-logo
+	@echo "== Spelling"
+	@$(BIN)/codespell
+	@echo "== The application's tests, with coverage"
+	@$(BIN)/python manage.py cov
+
+lock: $(DEVELOPMENT) ## choose the versions in requirements*.txt anew
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url -o requirements.txt requirements.in
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url -c requirements.txt -o requirements-dev.txt requirements-dev.in
+
+clean: ## remove .venv and what the tools have left; the databases in instance/ stay
+	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; PYTHON=/path/to/python3 names another." >&2; exit 1; }
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements.txt | $(BIN)/python
+	@echo "Installing requirements.txt into $(VENV); the first time this takes a minute"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
+	@echo "Installing requirements-dev.txt into $(VENV); the first time this takes a minute"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,25 @@
+"""Print the make targets whose programs are on this machine, for `make test`.
+
+What is left out is said in one line, with how to get it; with CI=true it is a failure.
+"""
+
+import os
+import sys
+
+from e2e.processes import find_chromium, find_program
+
+ALWAYS = ["test-app", "test-server", "test-newcomer"]
+
+if __name__ == "__main__":
+    needs = {
+        "test-mariadb": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
+        "test-page": (find_chromium(), "Chromium", "chromium"),
+    }
+    missing = {target: words for target, (found, *words) in needs.items() if not found}
+    if missing:
+        names = ", ".join(f"{target} (no {name})" for target, (name, _) in missing.items())
+        packages = " ".join(package for _, package in missing.values())
+        print(f"Left out: {names}. To have them: apt-get install {packages}", file=sys.stderr)
+        if os.environ.get("CI") == "true":
+            sys.exit("With CI=true nothing may be left out.")
+    print(*ALWAYS, *(target for target in needs if target not in missing))

@@ -1,0 +1,77 @@
+"""What the README tells a newcomer to do, on a copy of the tracked files and nothing else."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from e2e.processes import ROOT, answers, end, free_port, running, wait_until
+
+# Neither the settings nor the Python environment of whoever runs the tests.
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(
+        ("APP_SETTINGS", "DATABASE_", "SECRET_KEY", "MAKE", "MFLAGS", "VIRTUAL_")
+    )
+}
+
+
+class MakeRunTests(unittest.TestCase):
+    """`make run` on a fresh copy."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Copy the files, and let the first `make run` install what it needs."""
+        cls.folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="users-new-")))
+        listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+        for name in filter(None, names.split("\0")):
+            target = cls.folder / "clone" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).exists():
+                shutil.copy(ROOT / name, target)
+
+    def make_run(self, **variables: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """Start `make run`; return its process and its log."""
+        log = self.folder / f"log-{len(list(self.folder.iterdir()))}"
+        command = [
+            "env",
+            "-i",
+            *[f"{name}={value}" for name, value in {**CLEAN, **variables}.items()],
+        ]
+        clone = self.folder / "clone"
+        process = self.enterContext(running([*command, "make", "run"], log, cwd=clone))
+        return process, log
+
+    def test_make_run_installs_migrates_serves_and_stops(self) -> None:
+        port = str(free_port())
+        url = f"http://127.0.0.1:{port}"
+
+        process, log = self.make_run(PORT=port)
+        wait_until(lambda: answers(f"{url}/ping"), process, log, seconds=600)
+        printed = log.read_text()
+        for words in ["Making .venv", "Installing", "at revision 0001", f"Running on {url}"]:
+            self.assertIn(words, printed)
+        self.assertTrue(answers(f"{url}/users"))
+        self.assertTrue((self.folder / "clone" / "instance" / "users_dev.db").exists())
+
+        other, other_log = self.make_run(PORT=port)
+        self.assertNotEqual(other.wait(60), 0)
+        printed = other_log.read_text()
+        self.assertIn(f"Port {port} is in use", printed)
+        self.assertNotIn("Installing", printed)
+        self.assertNotIn("Traceback", printed)
+
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl+C does
+        process.wait(30)
+        self.assertNotIn("Traceback", log.read_text())
+        self.assertFalse(answers(f"{url}/ping"))
+
+        again, again_log = self.make_run(PORT=port)
+        wait_until(lambda: answers(f"{url}/users"), again, again_log)
+        self.assertNotIn("Installing", again_log.read_text())
+        end(again)

@@ -1,0 +1,193 @@
+"""The page as a person uses it, in a real Chromium.
+
+With PAGE_PICTURES=FOLDER, pictures of the page are written there.
+"""
+
+import os
+import unittest
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from e2e.processes import GUNICORN, find_chromium, served, test_database
+
+QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync", "--no-first-run"]
+DESKTOP = {"width": 1280, "height": 720}
+PHONE = {"width": 375, "height": 667}
+PEOPLE = [
+    ("Ada Lovelace", "ada@example.com"),
+    ("Bjarne Ødegård", "bjarne@example.com"),
+    ("Chidi Okafor", "chidi@example.com"),
+    ("דוד לוי", "david@example.com"),
+    ("Wolfe" + "schlegelsteinhausenbergerdorff" * 4, "wolfe@example.com"),
+    ("Inés Costa", "ines@example.com"),
+]
+
+
+class PageTests(unittest.TestCase):
+    """The page on a new database, in a browser with nothing stored."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        playwright = cls.enterClassContext(sync_playwright())
+        cls.browser = playwright.chromium.launch(executable_path=find_chromium(), args=QUIET)
+        cls.addClassCleanup(cls.browser.close)
+
+    def setUp(self) -> None:
+        database = self.enterContext(test_database())
+        self.url = self.enterContext(served(GUNICORN, DATABASE_URL=database))
+        self.page = self.open(DESKTOP)
+
+    def open(self, size: dict[str, int]) -> Page:
+        """Open the page in a window of this size; note whom it asks and what it complains of."""
+        context = self.browser.new_context(viewport=size)
+        self.addCleanup(context.close)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(self.url)
+        return page
+
+    def add(self, username: str, email: str) -> None:
+        """Fill in the form and send it."""
+        self.page.get_by_label("Username").fill(username)
+        self.page.get_by_label("Email address").fill(email)
+        self.page.get_by_role("button", name="Submit").click()
+
+    def picture(self, page: Page, name: str) -> None:
+        """Write a picture of the page, where pictures are wanted."""
+        if folder := os.environ.get("PAGE_PICTURES"):
+            page.screenshot(path=Path(folder, f"{name}.png"), full_page=True)
+
+    def test_person_adds_a_user(self) -> None:
+        expect(self.page).to_have_title("Flask microservice app on Docker")
+        expect(self.page.get_by_role("heading", name="All Users")).to_be_visible()
+        expect(self.page.get_by_text("No users!")).to_be_visible()
+
+        self.add("Ada Lovelace", "ada@example.com")
+
+        expect(self.page.get_by_role("status")).to_have_text("ada@example.com was added!")
+        expect(self.page.get_by_role("listitem")).to_have_count(1)
+        expect(self.page.get_by_role("listitem").get_by_text("Ada Lovelace")).to_be_visible()
+        expect(self.page.get_by_text("No users!")).to_have_count(0)
+        expect(self.page.get_by_label("Username")).to_have_value("")
+
+    def test_person_reloads_without_a_second_submit(self) -> None:
+        self.add("Ada", "ada@example.com")
+        expect(self.page.get_by_role("status")).to_be_visible()
+
+        self.page.reload()
+
+        expect(self.page.get_by_role("listitem")).to_have_count(1)
+        expect(self.page.get_by_role("status")).to_have_count(0)
+        expect(self.page.get_by_text("already exists")).to_have_count(0)
+
+    def test_person_sees_beside_the_field_that_the_email_is_taken(self) -> None:
+        self.add("Ada", "ada@example.com")
+        expect(self.page.get_by_role("status")).to_be_visible()
+
+        self.add("Another Ada", "ADA@example.com")
+
+        email = self.page.get_by_label("Email address")
+        expect(email).to_have_accessible_description("Sorry. That email already exists.")
+        expect(self.page.get_by_text("Sorry. That email already exists.")).to_be_visible()
+        expect(email).to_have_value("ADA@example.com")
+        expect(email).to_be_focused()
+        expect(self.page.get_by_label("Username")).to_have_value("Another Ada")
+        expect(self.page.get_by_role("listitem")).to_have_count(1)
+
+    def test_name_with_markup_is_shown_as_text(self) -> None:
+        name = "<img src=x onerror=alert(1)><b>Ada</b>"
+        self.page.on("dialog", lambda dialog: self.fail(dialog.message))
+
+        self.add(name, "ada@example.com")
+
+        expect(self.page.get_by_role("listitem").locator("strong")).to_have_text(name)
+        expect(self.page.locator("main img, main b")).to_have_count(0)
+
+    def test_address_beyond_ascii_is_kept_as_typed(self) -> None:
+        self.add("Büşra", "büşra@bücher.example")
+
+        expect(self.page.get_by_role("status")).to_have_text("büşra@bücher.example was added!")
+
+    def test_empty_field_is_not_sent(self) -> None:
+        self.add("", "ada@example.com")
+
+        expect(self.page.get_by_label("Username")).to_be_focused()
+        expect(self.page.get_by_role("status")).to_have_count(0)
+        self.assertEqual(self.page.locator("input:invalid").count(), 1)
+
+    def test_keyboard_is_enough(self) -> None:
+        keyboard = self.page.keyboard
+        for key in ["Tab", "Ada", "Tab", "ada@example.com", "Tab"]:
+            keyboard.press(key) if key == "Tab" else keyboard.type(key)
+        expect(self.page.get_by_role("button", name="Submit")).to_be_focused()
+        keyboard.press("Enter")
+
+        expect(self.page.get_by_role("status")).to_have_text("ada@example.com was added!")
+
+    def test_page_asks_no_other_host_and_has_nothing_to_complain_of(self) -> None:
+        self.add("Ada", "ada@example.com")
+        expect(self.page.get_by_role("status")).to_be_visible()
+        self.page.wait_for_load_state("networkidle")
+
+        hosts = {urlsplit(url).netloc for url in self.asked}
+        self.assertEqual(hosts, {urlsplit(self.url).netloc})
+        self.assertTrue(any(url.endswith("bootstrap.min.css") for url in self.asked))
+        self.assertEqual(self.complaints, [])
+
+    def test_person_leafs_through_older_users_and_back(self) -> None:
+        for number in range(51):
+            self.page.request.post(
+                f"{self.url}/users",
+                data={"username": f"user{number}", "email": f"user{number}@example.com"},
+            )
+        self.page.reload()
+        expect(self.page.get_by_role("listitem")).to_have_count(50)
+
+        self.page.get_by_role("link", name="Older users").click()
+        expect(self.page.get_by_role("listitem")).to_have_count(1)
+        expect(self.page.get_by_text("user0")).to_be_visible()
+        expect(self.page.get_by_role("link", name="Older users")).to_have_count(0)
+
+        self.page.get_by_role("link", name="Newest users").click()
+        expect(self.page.get_by_text("user50")).to_be_visible()
+
+    def test_unknown_path_is_a_page_that_leads_back(self) -> None:
+        self.page.goto(f"{self.url}/nowhere")
+        self.picture(self.page, "not-found")
+
+        self.page.get_by_role("link", name="Back to all users").click()
+
+        expect(self.page.get_by_role("heading", name="All Users")).to_be_visible()
+
+    def test_page_fits_a_desktop_in_every_state(self) -> None:
+        self.walk_through_states("desktop", DESKTOP)
+
+    def test_page_fits_a_phone_in_every_state(self) -> None:
+        self.walk_through_states("phone", PHONE)
+
+    def walk_through_states(self, name: str, size: dict[str, int]) -> None:
+        """Go through the page empty, with users and with an error."""
+        self.page = self.open(size)
+        self.assert_fits(f"{name}-empty")
+        for username, email in PEOPLE:
+            self.add(username, email)
+            expect(self.page.get_by_role("status")).to_have_text(f"{email} was added!")
+        self.assert_fits(f"{name}-users")
+        self.add("Somebody else", "ada@example.com")
+        expect(self.page.get_by_text("already exists")).to_be_visible()
+        self.assert_fits(f"{name}-error")
+
+    def assert_fits(self, name: str) -> None:
+        """Assert that nothing sticks out to the side, and take the picture."""
+        self.picture(self.page, name)
+        sizes = "[document.documentElement.scrollWidth, window.innerWidth]"
+        width, available = self.page.evaluate(sizes)
+        self.assertLessEqual(width, available)

@@ -1,0 +1,150 @@
+"""Real server processes over HTTP: the README's examples, races, and what only a socket can send.
+
+On the database of DATABASE_TEST_URL, or else on a SQLite file.
+"""
+
+import json
+import re
+import socket
+import subprocess
+import unittest
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from threading import Barrier
+from typing import Any
+from urllib.parse import urlsplit
+
+from e2e.processes import GUNICORN, ROOT, RUNSERVER, served, test_database
+
+WORKERS = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--threads 4"}
+JSON = {"Content-Type": "application/json"}
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def readme_examples() -> Iterator[tuple[str, str]]:
+    """Give each curl line of the README, and what the README says that it prints."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+        for example in block.split("$ ")[1:]:
+            command, _, output = example.partition("\n")
+            if command.startswith("curl "):
+                yield command, output
+
+
+class ServerTestCase(unittest.TestCase):
+    """Runs a server, and speaks HTTP with it."""
+
+    command: list[str]
+
+    def setUp(self) -> None:
+        database = self.enterContext(test_database())
+        self.url = self.enterContext(served(self.command, DATABASE_URL=database, **WORKERS))
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """Return status and JSON of an answer."""
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        if isinstance(body, dict):
+            body, headers = json.dumps(body), {"Content-Type": "application/json", **headers}
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        connection.close()
+        return response.status, answer
+
+    def raw(self, request: bytes) -> bytes:
+        """Send these bytes; return all that comes back."""
+        parts = urlsplit(self.url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), 30) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+class AnyServerTests:
+    """What holds under every server."""
+
+    def test_body_over_the_limit_is_refused(self):
+        body = b'"' + b"x" * 2_000_000 + b'"'
+
+        status, answer = self.request("POST", "/users", body, **JSON)
+
+        self.assertEqual(status, 413)
+        self.assertEqual(answer["status"], "fail")
+
+    def test_odd_requests_are_answered_in_json(self):
+        for line, status in [
+            (b"FOO /users", 405),
+            (b"GET /users/%ff", 400),
+            (b"GET /users/%00", 400),
+            (b"GET /users/" + b"9" * 4000, 404),
+            (b"GET /users?limit=%ff", 400),
+            (b"GET /users/../users/x", 404),
+            (b"DELETE /users/1", 405),
+        ]:
+            with self.subTest(line[:40]):
+                answer = self.raw(line + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+                head, _, body = answer.partition(b"\r\n\r\n")
+                self.assertIn(b" %d " % status, head.splitlines()[0])
+                self.assertIn(b"Content-Type: application/json", head)
+                self.assertEqual(json.loads(body)["status"], "fail")
+
+
+class GunicornTests(AnyServerTests, ServerTestCase):
+    """The server of production, with two worker processes."""
+
+    command = GUNICORN
+
+    def test_readme_examples_print_what_the_readme_says(self):
+        examples = list(readme_examples())
+        self.assertEqual(len(examples), 5)
+        for command, expected in examples:
+            with self.subTest(command):
+                words = command.replace("http://127.0.0.1:5000", self.url)
+                result = subprocess.run(
+                    ["bash", "-c", f"{words} --silent --show-error"], capture_output=True, text=True
+                )
+
+                self.assertEqual(result.stderr, "")
+                self.assertEqual(TIME.sub("TIME", result.stdout), TIME.sub("TIME", expected))
+
+    def test_thirty_writers_over_all_workers_make_one_user(self):
+        barrier = Barrier(30)
+
+        def write(number: int) -> tuple[int, str]:
+            barrier.wait()
+            user = {"username": f"u{number}", "email": "race@example.com"}
+            status, answer = self.request("POST", "/users", user)
+            return status, answer["message"]
+
+        with ThreadPoolExecutor(30) as pool:
+            answers = sorted(pool.map(write, range(30)))
+
+        taken = (400, "Sorry. That email already exists.")
+        self.assertEqual(answers, [(201, "race@example.com was added!")] + [taken] * 29)
+        self.assertEqual(len(self.request("GET", "/users")[1]["data"]["users"]), 1)
+
+    def test_two_hundred_writers_are_all_kept(self):
+        def write(number: int) -> int:
+            user = {"username": f"u{number}", "email": f"u{number}@example.com"}
+            return self.request("POST", "/users", user)[0]
+
+        with ThreadPoolExecutor(20) as pool:
+            statuses = list(pool.map(write, range(200)))
+
+        self.assertEqual(set(statuses), {201})
+        self.assertEqual(len(self.request("GET", "/users")[1]["data"]["users"]), 200)
+
+    def test_body_over_the_limit_is_refused_when_sent_in_chunks(self):
+        chunks = (b"x" * 100_000 for _ in range(20))
+
+        status, answer = self.request("POST", "/users", chunks, **JSON)
+
+        self.assertEqual(status, 413)
+        self.assertEqual(answer["message"], "The body is larger than 1,048,576 bytes.")
+
+
+class RunserverTests(AnyServerTests, ServerTestCase):
+    """The server of development."""
+
+    command = RUNSERVER
