@@ -76,10 +76,10 @@ $(BIN)/python:
 
 $(RUNTIME): requirements.txt | $(BIN)/python
 	@echo "Installing requirements.txt into $(VENV); the first time this takes a minute"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements.txt
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
 	@echo "Installing requirements-dev.txt into $(VENV); the first time this takes a minute"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements-dev.txt
 	@touch $@

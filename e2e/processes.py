@@ -17,6 +17,8 @@ from urllib.request import urlopen
 
 import pymysql
 
+from project.tests.base import refuse_served_database
+
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
 END_SECONDS = 20
@@ -134,9 +136,13 @@ def _create_database(port: int) -> bool:
 
 @contextmanager
 def test_database() -> Iterator[str]:
-    """Give the URL of a migrated, empty database: DATABASE_TEST_URL's, or a SQLite file's."""
+    """Give the URL of a migrated, empty database: DATABASE_TEST_URL's, or a SQLite file's.
+
+    :raises RuntimeError: DATABASE_TEST_URL names the database that is served.
+    """
     with tempfile.TemporaryDirectory(prefix="users-sqlite-") as folder:
         url = os.environ.get("DATABASE_TEST_URL") or f"sqlite:///{folder}/users.db"
+        refuse_served_database(url)
         manage("recreate_db", "--yes", DATABASE_URL=url)
         try:
             yield url
