@@ -14,6 +14,8 @@ from project.config import ConfigError, positive_integer
 try:
     app = create_app()
 except ConfigError as error:
+    if __name__ != "__main__":
+        raise  # gunicorn gives up on an error, but would start anew for ever after an exit
     sys.exit(f"Cannot start. {error}")
 
 manager = Manager(app, description="Commands of the users service; COMMAND --help tells more.")

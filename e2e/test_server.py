@@ -4,6 +4,7 @@ On the database of DATABASE_TEST_URL, or else on a SQLite file.
 """
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from threading import Barrier
 from typing import Any
 from urllib.parse import urlsplit
 
-from e2e.processes import GUNICORN, ROOT, RUNSERVER, served, test_database
+from e2e.processes import GUNICORN, ROOT, RUNSERVER, free_port, served, test_database
 
 WORKERS = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--threads 4"}
 JSON = {"Content-Type": "application/json"}
@@ -142,6 +143,26 @@ class GunicornTests(AnyServerTests, ServerTestCase):
 
         self.assertEqual(status, 413)
         self.assertEqual(answer["message"], "The body is larger than 1,048,576 bytes.")
+
+
+class StartTests(unittest.TestCase):
+    """gunicorn, where the service must not start."""
+
+    def test_production_without_a_secret_key_gives_up_and_says_why(self):
+        environment = {"APP_SETTINGS": "project.config.ProductionConfig", "SECRET_KEY": ""}
+        command = [word.format(port=free_port()) for word in GUNICORN]
+
+        result = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+        self.assertEqual(result.returncode, 3)
+        self.assertIn("SECRET_KEY is not set. Production needs one of its own.", result.stderr)
 
 
 class RunserverTests(AnyServerTests, ServerTestCase):
