@@ -11,7 +11,7 @@ DEVELOPMENT := $(VENV)/.requirements-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-server test-page test-newcomer check lock clean
+.PHONY: help run test test-app test-mariadb test-server test-faults test-page test-newcomer check lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples
 	@echo "== The server on SQLite"
 	@$(BIN)/python -m unittest -v e2e.test_server
+
+test-faults: $(DEVELOPMENT) ## what production does to a service: databases and processes that die or freeze
+	@echo "== Faults"
+	@$(BIN)/python -m unittest -v e2e.test_faults
 
 test-page: $(DEVELOPMENT) ## the page in a real Chromium
 	@echo "== The page in Chromium"

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -94,44 +94,72 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@contextmanager
-def mariadb() -> Iterator[str]:
-    """Run a MariaDB server on a data folder of its own; give the URL of its empty database.
+class MariaDB:
+    """A MariaDB server on a data folder and a port of its own; a context manager.
 
     :raises RuntimeError: MariaDB is not installed, or does not start.
     """
-    install, server = find_program("mariadb-install-db"), find_program("mariadbd")
-    if not install or not server:
-        raise RuntimeError("MariaDB is not installed: apt-get install mariadb-server")
-    with tempfile.TemporaryDirectory(prefix="users-mariadb-") as name:
-        folder, port = Path(name), free_port()
-        places = [f"--datadir={folder / 'data'}", f"--user={getpass.getuser()}"]
+
+    def __enter__(self) -> "MariaDB":
+        self._stack = ExitStack()
+        name = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="users-mariadb-"))
+        self._folder, self._port = Path(name), free_port()
+        self.url = f"mysql+pymysql://root@127.0.0.1:{self._port}/users_test"
+        install, server = find_program("mariadb-install-db"), find_program("mariadbd")
+        if not install or not server:
+            raise RuntimeError("MariaDB is not installed: apt-get install mariadb-server")
+        places = [f"--datadir={self._folder / 'data'}", f"--user={getpass.getuser()}"]
+        accounts = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(
-            [
-                install,
-                "--no-defaults",
-                *places,
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-            ],
-            check=True,
-            capture_output=True,
+            [install, "--no-defaults", *places, *accounts], check=True, capture_output=True
         )
-        command = [server, "--no-defaults", *places, f"--socket={folder / 'socket'}"]
-        command += [f"--port={port}", "--bind-address=127.0.0.1", f"--tmpdir={folder}"]
-        with running(command, folder / "log") as process:
-            wait_until(lambda: _create_database(port), process, folder / "log")
-            yield f"mysql+pymysql://root@127.0.0.1:{port}/users_test"
+        self._command = [server, "--no-defaults", *places, f"--socket={self._folder / 'socket'}"]
+        self._command += [f"--port={self._port}", "--bind-address=127.0.0.1"]
+        self._command += [f"--tmpdir={self._folder}"]
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        log = self._folder / "log"
+        self._process = self._stack.enter_context(running(self._command, log))
+        wait_until(self._create_database, self._process, log)
+
+    def kill(self) -> None:
+        """End the server at once, as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """Stop the server from running, while its connections stay open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the server run again."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def connect(self) -> pymysql.Connection:
+        """Return a connection of the server's administrator."""
+        return pymysql.connect(host="127.0.0.1", port=self._port, user="root")
+
+    def _create_database(self) -> bool:
+        try:
+            connection = self.connect()
+        except pymysql.err.OperationalError:
+            return False
+        with connection, connection.cursor() as cursor:
+            cursor.execute("CREATE DATABASE IF NOT EXISTS users_test")
+        return True
 
 
-def _create_database(port: int) -> bool:
-    try:
-        connection = pymysql.connect(host="127.0.0.1", port=port, user="root")
-    except pymysql.err.OperationalError:
-        return False
-    with connection, connection.cursor() as cursor:
-        cursor.execute("CREATE DATABASE users_test")
-    return True
+@contextmanager
+def mariadb() -> Iterator[str]:
+    """Run a MariaDB server; give the URL of its empty database."""
+    with MariaDB() as server:
+        yield server.url
 
 
 @contextmanager
@@ -169,18 +197,28 @@ RUNSERVER = [sys.executable, "manage.py", "runserver", "-p", "{port}", "--no-rel
 
 
 @contextmanager
-def served(command: list[str], **environment: str) -> Iterator[str]:
-    """Serve the application; give its URL.
+def served(command: list[str], log: Path | None = None, **environment: str) -> Iterator[str]:
+    """Serve the application; give its URL, as served_process does."""
+    with served_process(command, log, **environment) as (url, _process):
+        yield url
+
+
+@contextmanager
+def served_process(
+    command: list[str], log: Path | None = None, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve the application; give its URL and the server's process.
 
     :param command: the server's, in which ``{port}`` becomes a free port.
+    :param log: where its output goes; None: to a file that is removed afterwards.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="users-server-") as name:
-        log = Path(name, "log")
+        log = log or Path(name, "log")
         with running([word.format(port=port) for word in command], log, environment) as process:
             url = f"http://127.0.0.1:{port}"
             wait_until(lambda: answers(f"{url}/ping"), process, log)
-            yield url
+            yield url, process
 
 
 def answers(url: str) -> bool:

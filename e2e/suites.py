@@ -13,12 +13,13 @@ ALWAYS = ["test-app", "test-server", "test-newcomer"]
 if __name__ == "__main__":
     needs = {
         "test-mariadb": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
+        "test-faults": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
         "test-page": (find_chromium(), "Chromium", "chromium"),
     }
     missing = {target: words for target, (found, *words) in needs.items() if not found}
     if missing:
         names = ", ".join(f"{target} (no {name})" for target, (name, _) in missing.items())
-        packages = " ".join(package for _, package in missing.values())
+        packages = " ".join(sorted({package for _, package in missing.values()}))
         print(f"Left out: {names}. To have them: apt-get install {packages}", file=sys.stderr)
         if os.environ.get("CI") == "true":
             sys.exit("With CI=true nothing may be left out.")

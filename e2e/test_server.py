@@ -8,10 +8,12 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import unittest
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 from urllib.parse import urlsplit
@@ -143,6 +145,64 @@ class GunicornTests(AnyServerTests, ServerTestCase):
 
         self.assertEqual(status, 413)
         self.assertEqual(answer["message"], "The body is larger than 1,048,576 bytes.")
+
+
+class ProductionTests(ServerTestCase):
+    """gunicorn with production's settings: its logs and metrics."""
+
+    command = GUNICORN
+
+    def setUp(self) -> None:
+        production = {"APP_SETTINGS": "project.config.ProductionConfig", "SECRET_KEY": "x" * 32}
+        self.log = Path(self.enterContext(tempfile.TemporaryDirectory()), "log")
+        environment = {"DATABASE_URL": self.enterContext(test_database()), **production, **WORKERS}
+        self.url = self.enterContext(served(self.command, self.log, **environment))
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the lines of the log, each of which must be a JSON object."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def test_each_request_is_one_line_without_personal_data(self):
+        user = {"username": "Secret Name", "email": "secret@example.com"}
+        self.request("POST", "/users", user, **{"X-Request-ID": "first"})
+        self.request("POST", "/users", user, **{"X-Request-ID": "second"})
+        self.request("GET", "/users/secret@example.com?q=secret", **{"X-Request-ID": "third"})
+        self.request("GET", "/health/live", **{"X-Request-ID": "fourth"})
+
+        told = [line for line in self.lines() if line["event"] == "request"]
+        self.assertEqual(
+            [
+                (line["request_id"], line["method"], line["route"], line["status"])
+                for line in told
+                if line["route"] != "/ping"
+            ],
+            [
+                ("first", "POST", "/users", 201),
+                ("second", "POST", "/users", 400),
+                ("third", "GET", "/users/<user_id>", 400),
+            ],
+        )
+        for line in told:
+            self.assertEqual(line["level"], "info")
+            self.assertGreater(line["ms"], 0)
+            self.assertRegex(line["timestamp"], r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
+        self.assertNotIn("secret", self.log.read_text().lower())
+
+    def test_log_of_the_server_itself_is_json_too(self):
+        events = [line["event"] for line in self.lines()]
+
+        self.assertTrue(any("Listening at" in event for event in events), events)
+
+    def test_metrics_are_those_of_all_workers(self):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: self.request("GET", "/users/1"), range(100)))
+
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        labels = '{method="GET",route="/users/<user_id>",status="404"}'
+        self.assertIn(f"http_request_duration_seconds_count{labels} 100.0", text)
 
 
 class StartTests(unittest.TestCase):

@@ -1,15 +1,37 @@
-"""Runs the migrations on the application's own engine."""
+"""Runs the migrations, one process at a time, on an engine whose statements may take long."""
 
 from alembic import context
 from flask import current_app
+from sqlalchemy import Connection, text
 
 import project.api.models  # noqa: F401  (the tables that autogenerate compares with)
 from project.extensions import db
 
-with db.engine.connect() as connection:
+LOCK_SECONDS = 600
+# The server's locks know no databases, and their names at most 64 characters.
+LOCK = "sha1(concat('migrations of ', database()))"
+
+
+def lock(connection: Connection) -> None:
+    """Wait until no other process migrates this database: each of them then finds it done.
+
+    SQLite needs no lock of its own: its transaction covers changes of the schema, and it begins by
+    taking the write lock.
+    """
+    if connection.dialect.name != "sqlite":
+        statement = text(f"SELECT GET_LOCK({LOCK}, {LOCK_SECONDS})")
+        if connection.execute(statement).scalar_one() != 1:
+            raise RuntimeError(f"Another process has been migrating for {LOCK_SECONDS} s.")
+        connection.commit()
+
+
+# The lock ends with the connection, which is closed for good: this engine has no pool.
+with db.engines["maintenance"].connect() as connection:
+    lock(connection)
     context.configure(
         connection=connection,
         target_metadata=db.metadata,
+        transactional_ddl=connection.dialect.name == "sqlite",
         **current_app.extensions["migrate"].configure_args,
     )
     with context.begin_transaction():

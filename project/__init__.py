@@ -4,9 +4,10 @@
 """
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from project import config as settings
-from project import extensions
+from project import extensions, logs
 from project.api import ops, users
 from project.extensions import db
 from project.web import error_handlers
@@ -25,10 +26,13 @@ def create_app(config: type | str | None = None) -> Flask:
     app = Flask(__name__)
     app.config.from_object(settings.choose(config))
     settings.check(app.config)
+    logs.configure(app.config["LOG_JSON"], app.config["LOG_LEVEL"])
     app.json = OrjsonProvider(app)
     app.url_map.merge_slashes = False  # a redirect would answer an API path in HTML
     extensions.init_app(app)
     error_handlers.init_app(app)
-    app.register_blueprint(ops.bp)
+    ops.init_app(app)
     app.register_blueprint(users.bp)
+    if proxies := app.config["PROXIES"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     return app

@@ -17,12 +17,13 @@ from alembic.migration import MigrationContext
 from flask import Flask
 from sqlalchemy import MetaData, inspect
 from tqdm import tqdm
-from werkzeug.serving import run_simple
+from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from project.api.users import service
 from project.api.users.errors import EmailTaken
 from project.api.users.models import User
 from project.extensions import db
+from project.transactions import in_transaction
 
 ROOT = Path(__file__).parent.parent
 FIRST_USERS = [("cnych", "qikqiak@gmail.com"), ("chyang", "icnych@gmail.com")]
@@ -36,7 +37,21 @@ def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
 
     :param reload: start anew when the code changes; only in debug mode.
     """
-    run_simple(host, port, app, threaded=True, use_reloader=reload and app.debug)
+    run_simple(
+        host,
+        port,
+        app,
+        threaded=True,
+        use_reloader=reload and app.debug,
+        request_handler=QuietRequestHandler,
+    )
+
+
+class QuietRequestHandler(WSGIRequestHandler):
+    """Leaves the line for each request to the application's own log."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Write nothing."""
 
 
 def recreate_db(yes: bool = False) -> None:
@@ -50,9 +65,10 @@ def recreate_db(yes: bool = False) -> None:
             raise SystemExit(f"{url} holds users. To delete them, say --yes.")
         if input(f"{url} holds users. Delete them all? [y/N] ").strip().lower() != "y":
             raise SystemExit("Nothing was changed.")
+    engine = db.engines["maintenance"]
     found = MetaData()
-    found.reflect(db.engine)
-    found.drop_all(db.engine)
+    found.reflect(engine)
+    found.drop_all(engine)
     upgrade()
 
 
@@ -69,8 +85,7 @@ def seed_db(count: int | None = None) -> None:
     with tqdm(total=count, unit=" users", unit_scale=True) as progress:
         for start in range(0, count, USERS_PER_BATCH):
             size = min(USERS_PER_BATCH, count - start)
-            service.create_users(_made_up_users(size))
-            db.session.commit()
+            in_transaction(service.create_users)(list(_made_up_users(size)))
             progress.update(size)
     seconds = monotonic() - started
     print(f"Added {count:,} users in {seconds:.1f} s ({count / seconds:,.0f} users/s).")
@@ -78,10 +93,9 @@ def seed_db(count: int | None = None) -> None:
 
 def _add_first_user(username: str, email: str) -> str:
     try:
-        service.create_user(username, email)
+        in_transaction(service.create_user)(username, email)
     except EmailTaken:
         return f"{email} is already there."
-    db.session.commit()
     return f"{email} was added!"
 
 

@@ -52,6 +52,16 @@ def positive_integer(text: str) -> int:
     return number
 
 
+def log_level(text: str) -> str:
+    """Read the name of a log level, in any case.
+
+    :raises ValueError: it is not one.
+    """
+    if text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+        raise ValueError(text)
+    return text.upper()
+
+
 class FromEnvironment(Generic[T]):
     """A class attribute that is read from the environment each time it is asked for.
 
@@ -95,7 +105,7 @@ class BaseConfig:
     MAX_FORM_MEMORY_SIZE = None
     """No limit beside that on the whole body."""
 
-    API_PATHS = ("/ping", "/users")
+    API_PATHS = ("/ping", "/users", "/health", "/metrics")
     """Where clients call: at and below these paths every answer is JSON, errors included."""
 
     PRESERVE_CONTEXT_ON_EXCEPTION = False
@@ -106,6 +116,15 @@ class BaseConfig:
     """The page's style sheet comes from the service itself: no request leaves the site."""
 
     SESSION_COOKIE_SAMESITE = "Lax"
+
+    LOG_JSON = False
+    """Whether logs are JSON, for programs, or columns, for people."""
+
+    LOG_LEVEL = FromEnvironment("LOG_LEVEL", "INFO", log_level)
+    """The least urgent level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL."""
+
+    PROXIES = 0
+    """How many proxies in front are believed about who called and by which scheme."""
 
 
 class DevelopmentConfig(BaseConfig):
@@ -122,10 +141,15 @@ class TestingConfig(BaseConfig):
     TESTING = True
     SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_TEST_URL", "sqlite:///users_test.db", str)
     WTF_CSRF_ENABLED = False
+    LOG_LEVEL = FromEnvironment("TEST_LOG_LEVEL", "CRITICAL", log_level)
+    """Quiet, so that the tests' own output can be read; ``TEST_LOG_LEVEL`` overrides it."""
 
 
 class ProductionConfig(BaseConfig):
-    """The real thing."""
+    """The real thing, behind nginx."""
+
+    LOG_JSON = True
+    PROXIES = 1
 
     SECRET_KEY = FromEnvironment("SECRET_KEY", DEVELOPMENT_SECRET_KEY, str)
     SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_URL", "sqlite:///users_prod.db", str)

@@ -1,8 +1,10 @@
 """What can go wrong, in the service's own words.
 
 AppError
-├── Invalid     what the client sent cannot be accepted
-└── NotFound    what the client asked for does not exist
+├── Invalid             what the client sent cannot be accepted
+├── NotFound            what the client asked for does not exist
+└── Unavailable         what the service needs is not there at the moment
+    └── OutcomeUnknown  a change may or may not have been saved
 
 Raised anywhere, rendered once: ``project.web.error_handlers`` gives each kind its status. Features
 derive their own errors from these. Nothing here knows HTTP.
@@ -49,3 +51,18 @@ class NotFound(AppError):
     """What the client asked for does not exist."""
 
     message = "Not found."
+
+
+class Unavailable(AppError):
+    """What the service needs is not there at the moment; the same request may work later."""
+
+    message = "The service is not available at the moment. Please try again."
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection to the database was lost while a change was being saved."""
+
+    message = (
+        "The connection to the database was lost while the change was being saved."
+        " Whether it was saved is unknown; look before you send it again."
+    )

@@ -1,12 +1,16 @@
 """The Flask extensions: created here, bound to an app by ``init_app``.
 
-There are two engines on one database. The default one is transactional; ``db.session`` and every
-write use it. The bind ``read`` is for Core SELECTs only: in AUTOCOMMIT and without the ROLLBACK
-when a connection goes back to the pool, a read is one round trip. Nothing ever begins a
-transaction on it. See docs/decisions/two-engines.md.
+There are four engines on one database, see docs/decisions/engines.md:
+
+- the default one is transactional; ``db.session`` and every write use it;
+- ``read`` is for Core SELECTs only: in AUTOCOMMIT and without the ROLLBACK when a connection goes
+  back to the pool, a read is one round trip. Nothing ever begins a transaction on it;
+- ``probe`` asks whether the database is well, and does not wait;
+- ``maintenance`` is for commands whose statements may take long, such as migrations.
 """
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +18,20 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, MetaData, event
+from sqlalchemy import Connection, Engine, MetaData, NullPool, Row, Select, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
-CONNECT_TIMEOUT_SECONDS = 3
-SOCKET_TIMEOUT_SECONDS = 15
-SQLITE_BUSY_TIMEOUT_SECONDS = 15
+from project.faults import is_lost
+
+CONNECT_SECONDS = 3
+ANSWER_SECONDS = 15
+PROBE_SECONDS = 1
+LOCK_SECONDS = 5
+POOL_SECONDS = 3
+RECYCLE_SECONDS = 3600
+SQLITE_BUSY_SECONDS = 15
 
 
 class Base(DeclarativeBase):
@@ -48,45 +59,81 @@ def init_app(app: Flask) -> None:
     The engines are made here: settings that change later are not seen by them.
     """
     uri = app.config["SQLALCHEMY_DATABASE_URI"]
-    options = driver_options(make_url(uri))
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
+    pooled = {"pool_timeout": POOL_SECONDS, "pool_recycle": RECYCLE_SECONDS}
+    served = engine_options(make_url(uri), CONNECT_SECONDS, ANSWER_SECONDS) | pooled
+    probe = engine_options(make_url(uri), PROBE_SECONDS, PROBE_SECONDS)
+    maintenance = engine_options(make_url(uri), CONNECT_SECONDS, None)
+    autocommit = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = served
     app.config["SQLALCHEMY_BINDS"] = {
-        "read": {
-            **options,
-            "url": uri,
-            "isolation_level": "AUTOCOMMIT",
-            "skip_autocommit_rollback": True,
-        }
+        "read": {"url": uri, **served, **autocommit},
+        "probe": {"url": uri, **probe, **autocommit, "poolclass": NullPool},
+        "maintenance": {"url": uri, **maintenance, "poolclass": NullPool},
     }
     db.init_app(app)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             _prepare_sqlite()
+        elif db.engine.dialect.driver == "pymysql":
+            limits = {"probe": PROBE_SECONDS, "maintenance": None}
+            for name, engine in db.engines.items():
+                limit_answers(engine, limits.get(name or "", ANSWER_SECONDS))
     migrate.init_app(app, db, directory=str(Path(app.root_path).parent / "migrations"))
     bootstrap.init_app(app)
 
 
-def driver_options(url: URL) -> dict[str, Any]:
-    """Return what the engines of a database need to be told, beside its URL.
+def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]:
+    """Return what an engine needs to be told, beside its URL.
 
     Parameters are hidden, so that no error puts a person's email into the log.
+
+    :param connect: how long connecting may take, in seconds.
+    :param answer: how long the database may be silent, and a statement may run; None: for ever.
     """
     connect_args: dict[str, Any]
     if url.get_backend_name() == "sqlite":
-        connect_args = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "isolation_level": None}
+        busy = SQLITE_BUSY_SECONDS if answer is None else min(answer, SQLITE_BUSY_SECONDS)
+        connect_args = {"timeout": busy, "isolation_level": None}
     else:
-        connect_args = {
-            "charset": "utf8mb4",
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": SOCKET_TIMEOUT_SECONDS,
-            "write_timeout": SOCKET_TIMEOUT_SECONDS,
-        }
+        connect_args = {"charset": "utf8mb4", "connect_timeout": connect}
+        # PyMySQL's limit on connecting ends with TCP's handshake, but a frozen server accepts and
+        # then says nothing; limit_answers sets the limit on an answer later.
+        socket = connect if url.get_driver_name() == "pymysql" else answer
+        if socket is not None:
+            connect_args |= {"read_timeout": socket, "write_timeout": socket}
+        if answer is not None:
+            # Each server reads its own comment: MySQL counts milliseconds, MariaDB seconds.
+            connect_args["init_command"] = (
+                f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}"
+                f" /*!80000 , max_execution_time = {answer * 1000} */"
+                f" /*M!100100 , max_statement_time = {answer} */"
+            )
     return {"connect_args": connect_args, "hide_parameters": True}
 
 
-def read_connection() -> Connection:
-    """Return a connection for Core SELECTs, to be used as a context manager."""
-    return db.engines["read"].connect()
+def limit_answers(engine: Engine, seconds: int | None) -> None:
+    """Limit how long PyMySQL waits on its socket, from when it is connected; None: for ever."""
+
+    @event.listens_for(engine, "connect")
+    def set_limit(connection: Any, _record: object) -> None:
+        connection._read_timeout = connection._write_timeout = seconds
+
+
+def fetch_all(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Row[Any]]:
+    """Return all rows of a SELECT, run on the read engine.
+
+    A connection from the pool may have died unnoticed: the SELECT is then asked once more, on a
+    fresh one.
+    """
+    engine = db.engines["read"]
+    try:
+        with engine.connect() as connection:
+            return connection.execute(statement, parameters).all()
+    except DBAPIError as error:
+        if not is_lost(error):
+            raise
+    with engine.connect() as connection:
+        return connection.execute(statement, parameters).all()
 
 
 def _prepare_sqlite() -> None:
@@ -98,7 +145,8 @@ def _prepare_sqlite() -> None:
     """
     for engine in db.engines.values():
         event.listen(engine, "connect", _set_pragmas)
-    event.listen(db.engine, "begin", _begin_immediate)
+    for name in (None, "maintenance"):
+        event.listen(db.engines[name], "begin", _begin_immediate)
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:

@@ -53,11 +53,11 @@ class BaseTestCase(TestCase):
         """Create the tables."""
         refuse_served_database(self.app.config["SQLALCHEMY_DATABASE_URI"])
         self.addCleanup(self._remove_database)
-        db.drop_all()  # what a run that was killed has left
-        db.create_all()
+        db.drop_all(None)  # what a run that was killed has left
+        db.create_all(None)
 
     def _remove_database(self) -> None:
         db.session.remove()
-        db.drop_all()
+        db.drop_all(None)
         for engine in db.engines.values():
             engine.dispose()

@@ -19,6 +19,7 @@ SECRET = {"SECRET_KEY": "a key of production's own"}
 def environment(**values: str) -> "mock._patch_dict":
     """Replace what the service reads from the environment by these variables."""
     names = ["APP_SETTINGS", "DATABASE_URL", "DATABASE_TEST_URL", "SECRET_KEY", "MAX_BODY_BYTES"]
+    names += ["LOG_LEVEL"]
     kept = {
         name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names
     }
@@ -148,6 +149,7 @@ class EnvironmentTests(unittest.TestCase):
             "SECRET_KEY_FILE: /nowhere": {"SECRET_KEY_FILE": "/nowhere"},
             "MAX_BODY_BYTES": {**SECRET, "MAX_BODY_BYTES": "0"},
             "MAX_BODY_BYTES has": {**SECRET, "MAX_BODY_BYTES": "1 MB"},
+            "LOG_LEVEL has a wrong value: 'LOUD'": {**SECRET, "LOG_LEVEL": "LOUD"},
             "DATABASE_URL is no": {**SECRET, "DATABASE_URL": "users.db"},
             "DATABASE_URL is not": {**SECRET, "DATABASE_URL": "mysql://h:port/d"},
             "DATABASE_URL: postgresql": {**SECRET, "DATABASE_URL": "postgresql://h/d"},

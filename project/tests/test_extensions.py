@@ -4,7 +4,6 @@ from sqlalchemy import text
 
 from project import db
 from project.api.users import service
-from project.extensions import read_connection
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user, make_users
 from project.tests.wire import recorded_commands
@@ -67,7 +66,7 @@ class EngineTests(BaseTestCase):
     """How the connections are set up."""
 
     def test_read_engine_sees_what_was_just_committed(self):
-        with read_connection() as connection:
+        with db.engines["read"].connect() as connection:
             connection.execute(text("SELECT count(*) FROM users"))
             user = make_user()
             count = connection.execute(text("SELECT count(*) FROM users")).scalar_one()
@@ -88,17 +87,32 @@ class EngineTests(BaseTestCase):
         self.assertNotIn("a@example.com", str(caught.exception))
 
     def test_connections_are_set_up(self):
-        sqlite = {
-            "PRAGMA journal_mode": "wal",
-            "PRAGMA foreign_keys": 1,
-            "PRAGMA busy_timeout": 15000,
-        }
-        mysql = {
-            "SELECT @@character_set_client": "utf8mb4",
-            "SELECT @@innodb_autoinc_lock_mode > 0": 1,
-        }
-        expected = sqlite if db.engine.dialect.name == "sqlite" else mysql
-        for name, engine in db.engines.items():
+        for name, expected in self.expected_settings().items():
             for question, answer in expected.items():
-                with self.subTest(engine=name, question=question), engine.connect() as connection:
+                with (
+                    self.subTest(engine=name, question=question),
+                    db.engines[name].connect() as connection,
+                ):
                     self.assertEqual(connection.execute(text(question)).scalar_one(), answer)
+
+    def expected_settings(self) -> dict[str | None, dict[str, object]]:
+        """Return what each engine's connections must answer to which question."""
+        if db.engine.dialect.name == "sqlite":
+            always = {"PRAGMA journal_mode": "wal", "PRAGMA foreign_keys": 1}
+            waits = {None: 15_000, "read": 15_000, "probe": 1_000, "maintenance": 15_000}
+            return {
+                name: {**always, "PRAGMA busy_timeout": milliseconds}
+                for name, milliseconds in waits.items()
+            }
+        with db.engine.connect() as connection:
+            mariadb = "MariaDB" in connection.execute(text("SELECT version()")).scalar_one()
+        limit = "@@max_statement_time" if mariadb else "@@max_execution_time / 1000"
+        seconds = {None: 15, "read": 15, "probe": 1, "maintenance": 0}
+        return {
+            name: {
+                "SELECT @@character_set_client": "utf8mb4",
+                f"SELECT round({limit})": statement_seconds,
+                "SELECT @@innodb_lock_wait_timeout": 5 if statement_seconds else 50,
+            }
+            for name, statement_seconds in seconds.items()
+        }

@@ -5,30 +5,46 @@ API's paths. A blueprint's own handlers would not do: they never see an unknown 
 prefix.
 """
 
-from uuid import uuid4
-
+import structlog
 from flask import Flask, Response, current_app, make_response, render_template, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
-from project.errors import AppError, Invalid, NotFound
+from project.errors import AppError, Invalid, NotFound, Unavailable
+from project.faults import is_outage
 from project.web import envelope
+from project.web.request_id import request_id
 
-STATUS: dict[type[AppError], int] = {Invalid: 400, NotFound: 404}
+STATUS: dict[type[AppError], int] = {Invalid: 400, NotFound: 404, Unavailable: 503}
+RETRY_AFTER_SECONDS = 2
+
+log = structlog.get_logger()
 
 
 def init_app(app: Flask) -> None:
     """Register the handlers."""
     app.register_error_handler(AppError, _handle_app_error)
     app.register_error_handler(HTTPException, _handle_http_error)
+    app.register_error_handler(SQLAlchemyError, _handle_database_error)
     app.register_error_handler(Exception, _handle_unexpected_error)
 
 
 def _handle_app_error(error: AppError) -> Response:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    if status >= 500:
+        log.warning("unavailable", request_id=request_id(), reason=error.message)
+        return _server_error(error.message, status)
     if _wants_page():
         return _page(error.message, status)
     return envelope.fail(error.message, status, error.errors)
+
+
+def _handle_database_error(error: SQLAlchemyError) -> Response:
+    if not is_outage(error):
+        return _handle_unexpected_error(error)
+    log.warning("database away", request_id=request_id(), reason=str(getattr(error, "orig", error)))
+    return _server_error(Unavailable.message, 503)
 
 
 def _handle_http_error(error: HTTPException) -> Response:
@@ -38,11 +54,13 @@ def _handle_http_error(error: HTTPException) -> Response:
         message = f"The body is larger than {request.max_content_length:,} bytes."
     response = _server_error(message, status) if status >= 500 else _client_error(message, status)
     for name, value in error.get_headers():
-        response.headers.setdefault(name, value)  # such as Allow, which 405 must have
+        if name.lower() != "content-type":
+            response.headers[name] = value  # such as Allow, which 405 must have
     return response
 
 
 def _handle_unexpected_error(error: Exception) -> Response:
+    log.error("unexpected error", request_id=request_id(), exc_info=error)
     return _server_error("Something went wrong on our side.", 500)
 
 
@@ -51,11 +69,13 @@ def _client_error(message: str, status: int) -> Response:
 
 
 def _server_error(message: str, status: int) -> Response:
-    request_id = uuid4().hex
-    current_app.logger.exception("%s %s failed (%s)", request.method, request.path, request_id)
     if _wants_page():
-        return _page(message, status, request_id)
-    return envelope.error(message, status, request_id)
+        response = _page(message, status, request_id())
+    else:
+        response = envelope.error(message, status, request_id())
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def _wants_page() -> bool:
@@ -66,8 +86,8 @@ def _wants_page() -> bool:
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
 
-def _page(message: str, status: int, request_id: str | None = None) -> Response:
+def _page(message: str, status: int, number: str | None = None) -> Response:
     page = render_template(
-        "error.html", name=HTTP_STATUS_CODES[status], message=message, request_id=request_id
+        "error.html", name=HTTP_STATUS_CODES[status], message=message, number=number
     )
     return make_response(page, status)

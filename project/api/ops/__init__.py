@@ -1,5 +1,13 @@
-"""What those who run the service ask it. May import web and what lies below."""
+"""What those who run the service ask it: health, metrics, logs. May import web and below."""
 
+from flask import Flask
+
+from project.api.ops import metrics, requests
 from project.api.ops.views import bp
 
-__all__ = ["bp"]
+
+def init_app(app: Flask) -> None:
+    """Follow the app's requests and connections, and answer about them."""
+    metrics.init_app(app)
+    requests.init_app(app)
+    app.register_blueprint(bp)

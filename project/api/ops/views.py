@@ -1,7 +1,9 @@
-"""Whether the service is there."""
+"""Whether the service is there, whether it can serve, and how it is doing."""
 
 from flask import Blueprint, Response
 
+from project.api.ops import health, metrics
+from project.errors import Unavailable
 from project.web import envelope
 
 bp = Blueprint("ops", __name__)
@@ -11,3 +13,27 @@ bp = Blueprint("ops", __name__)
 def ping() -> Response:
     """Say that the process answers; touches no database."""
     return envelope.success(message="pong!")
+
+
+@bp.get("/health/live")
+def live() -> Response:
+    """Say that the process answers: if it does not, start it anew."""
+    return envelope.success(message="The process is alive.")
+
+
+@bp.get("/health/ready")
+def ready() -> Response:
+    """Say whether requests can be served: if not, send them elsewhere for now.
+
+    :raises Unavailable: the database does not answer, or its schema is another one (503).
+    """
+    problem = health.find_problem()
+    if problem:
+        raise Unavailable(problem)
+    return envelope.success(message="The service is ready.")
+
+
+@bp.get("/metrics")
+def show_metrics() -> Response:
+    """Show the metrics of all worker processes, in Prometheus' text format."""
+    return Response(metrics.render(), content_type=metrics.CONTENT_TYPE)

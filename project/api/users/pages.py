@@ -9,7 +9,7 @@ from project.api.users import bp, service
 from project.api.users.forms import UserForm
 from project.api.users.schemas import UserCreate
 from project.errors import Invalid
-from project.extensions import db
+from project.transactions import in_transaction
 from project.web.contract import validate
 from project.web.pagination import make_page, read_cursor
 
@@ -33,8 +33,7 @@ def add_user() -> Response | tuple[str, int]:
     if form.validate_on_submit():
         try:
             user = validate(UserCreate, form.data)
-            service.create_user(user.username, user.email)
-            db.session.commit()
+            in_transaction(service.create_user)(user.username, user.email)
         except Invalid as error:
             form.show(error)
         else:

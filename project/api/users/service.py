@@ -16,7 +16,7 @@ from project.api.users.emails import fold_email
 from project.api.users.errors import EmailTaken, UserNotFound
 from project.api.users.models import User
 from project.api.users.schemas import UserRead
-from project.extensions import db, read_connection
+from project.extensions import db, fetch_all
 
 LARGEST_ID = 2**31 - 1
 
@@ -48,13 +48,10 @@ def get_user(user_id: int) -> Row[Any]:
     :param user_id: any integer; outside 1 to 2,147,483,647 there is no user, nor a question asked.
     :raises UserNotFound: no user has this id (404).
     """
-    row = None
-    if 0 < user_id <= LARGEST_ID:
-        with read_connection() as connection:
-            row = connection.execute(_BY_ID, {"user_id": user_id}).one_or_none()
-    if row is None:
+    found = fetch_all(_BY_ID, {"user_id": user_id}) if 0 < user_id <= LARGEST_ID else ()
+    if not found:
         raise UserNotFound
-    return row
+    return found[0]
 
 
 def list_users(limit: int, after_id: int = 0) -> Sequence[Row[Any]]:
@@ -63,8 +60,7 @@ def list_users(limit: int, after_id: int = 0) -> Sequence[Row[Any]]:
     :param limit: how many at most.
     :param after_id: start after this id; 0: with the first.
     """
-    with read_connection() as connection:
-        return connection.execute(_AFTER_ID, {"after_id": after_id, "limit": limit}).all()
+    return fetch_all(_AFTER_ID, {"after_id": after_id, "limit": limit})
 
 
 def list_newest_users(limit: int, before: tuple[datetime, int] | None = None) -> Sequence[Row[Any]]:
@@ -73,12 +69,11 @@ def list_newest_users(limit: int, before: tuple[datetime, int] | None = None) ->
     :param limit: how many at most.
     :param before: start after the user with this time and id; None: with the newest.
     """
-    with read_connection() as connection:
-        if before is None:
-            return connection.execute(_NEWEST, {"limit": limit}).all()
-        created_at, user_id = before
-        values = {"created_at": created_at, "user_id": user_id, "limit": limit}
-        return connection.execute(_NEWEST_BEFORE, values).all()
+    if before is None:
+        return fetch_all(_NEWEST, {"limit": limit})
+    created_at, user_id = before
+    values = {"created_at": created_at, "user_id": user_id, "limit": limit}
+    return fetch_all(_NEWEST_BEFORE, values)
 
 
 def create_user(username: str, email: str) -> User:

@@ -9,7 +9,7 @@ from project.api.users import bp, service
 from project.api.users.models import User
 from project.api.users.schemas import UserCreate, UserListQuery, UserRead
 from project.errors import Invalid
-from project.extensions import db
+from project.transactions import in_transaction
 from project.web.contract import accepts, accepts_query, returns, returns_page
 from project.web.pagination import Page, make_page, read_cursor
 
@@ -42,14 +42,13 @@ def list_users(query: UserListQuery) -> Page:
 @bp.post("/users")
 @accepts(UserCreate)
 @returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
+@in_transaction
 def create_user(body: UserCreate) -> User:
     """Add a user.
 
     :raises EmailTaken: another user has this mailbox (400).
     """
-    user = service.create_user(body.username, body.email)
-    db.session.commit()
-    return user
+    return service.create_user(body.username, body.email)
 
 
 @bp.get("/users/<user_id>")

@@ -1,12 +1,15 @@
 """Every error is an answer in the envelope, or a page where a person asks for one."""
 
-import logging
 from unittest import mock
 
+import structlog
+from structlog.processors import format_exc_info
+from structlog.testing import LogCapture
 from werkzeug.exceptions import ServiceUnavailable
 
 from project.api.users import service
 from project.tests.base import BaseTestCase
+from project.web import error_handlers
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -82,12 +85,19 @@ class ServerErrorTests(BaseTestCase):
 
     def failing(self, error: Exception, headers: dict[str, str] | None = None):
         """Return the answer to a request during which this error is raised, and the log."""
+        capture = LogCapture()
+        log = structlog.wrap_logger(
+            None,
+            processors=[format_exc_info, capture],
+            wrapper_class=structlog.make_filtering_bound_logger("DEBUG"),
+        )
         with (
             mock.patch.object(service, "list_newest_users", side_effect=error),
             mock.patch.object(service, "list_users", side_effect=error),
-            self.assertLogs(self.app.logger, logging.ERROR) as log,
+            mock.patch.object(error_handlers, "log", log),
         ):
-            return self.client.get("/" if headers else "/users", headers=headers), log.output[0]
+            response = self.client.get("/" if headers else "/users", headers=headers)
+        return response, str(capture.entries)
 
     def test_unexpected_error_tells_nothing_but_the_number_in_the_log(self):
         response, log = self.failing(RuntimeError("password of the database"))

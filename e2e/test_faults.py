@@ -1,0 +1,290 @@
+"""What production does to a service, done to gunicorn on a MariaDB of its own.
+
+Each test counts what was acknowledged and finds all of it afterwards.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import urlsplit
+
+import pymysql
+
+from e2e.processes import GUNICORN, ROOT, MariaDB, manage, served_process
+
+CLIENTS = 6
+WORKERS = {"WEB_CONCURRENCY": "2"}
+
+
+class Answer:
+    """What a request got: its status (0: no answer), its JSON, and the seconds that it took."""
+
+    def __init__(
+        self, url: str, method: str, path: str, body: Any = None, timeout: float = 60
+    ) -> None:
+        started = time.monotonic()
+        connection = HTTPConnection(urlsplit(url).netloc, timeout=timeout)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            self.status, self.headers = response.status, response.headers
+            self.json = json.loads(response.read())
+        except (OSError, HTTPException):
+            self.status, self.json, self.headers = 0, {}, {}
+        finally:
+            connection.close()
+        self.seconds = time.monotonic() - started
+
+
+class Load:
+    """Clients that add users until they are told to stop; a context manager."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answers: list[Answer] = []
+        self.acknowledged: list[str] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=[n]) for n in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, client: int) -> None:
+        number = 0
+        while not self._stop.wait(0.005):  # polite: it is not the load that is tested
+            number += 1
+            email = f"u{client}-{number}@example.com"
+            answer = Answer(self.url, "POST", "/users", {"username": "u", "email": email})
+            self.answers.append(answer)
+            if answer.status == 201:
+                self.acknowledged.append(email)
+
+    def wait_for(self, count: int) -> None:
+        """Wait until that many more users are acknowledged, for 60 s at most."""
+        goal, deadline = len(self.acknowledged) + count, time.monotonic() + 60
+        while len(self.acknowledged) < goal:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no more users: {Counter(a.status for a in self.answers)}")
+            time.sleep(0.02)
+
+    def statuses(self) -> set[int]:
+        """Return all statuses that came back; 0 stands for no answer."""
+        return {answer.status for answer in self.answers}
+
+
+class FaultTestCase(unittest.TestCase):
+    """A migrated MariaDB, and gunicorn with two workers before it."""
+
+    def setUp(self) -> None:
+        self.database = self.enterContext(MariaDB())
+        manage("db", "upgrade", DATABASE_URL=self.database.url)
+        environment = {"DATABASE_URL": self.database.url, **WORKERS}
+        self.url, self.server = self.enterContext(served_process(GUNICORN, **environment))
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers."""
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.server.pid)], capture_output=True, text=True
+        ).stdout
+        return [int(pid) for pid in children.split()]
+
+    def get(self, path: str) -> Answer:
+        return Answer(self.url, "GET", path)
+
+    def emails(self) -> list[str]:
+        """Return the emails of all users, page by page."""
+        emails: list[str] = []
+        path = "/users"
+        while path:
+            answer = self.get(path)
+            self.assertEqual(answer.status, 200)
+            emails += [user["email"] for user in answer.json["data"]["users"]]
+            path = answer.headers.get("Link", "<>").split(">")[0][1:]
+        return emails
+
+    def assert_all_kept(self, load: Load) -> None:
+        """Assert that each acknowledged user is there, once."""
+        emails = Counter(self.emails())
+        self.assertEqual([email for email in load.acknowledged if emails[email] != 1], [])
+        self.assertEqual([email for email, count in emails.items() if count > 1], [])
+
+    def recovery_seconds(self, probe: Callable[[], bool]) -> float:
+        """Return how long it takes until a probe is content, 30 s at most."""
+        started = time.monotonic()
+        while not probe():
+            if time.monotonic() - started > 30:
+                raise AssertionError("no recovery within 30 s")
+            time.sleep(0.05)
+        return time.monotonic() - started
+
+
+class DatabaseFaultTests(FaultTestCase):
+    """What the database does to the service."""
+
+    def test_database_killed_under_load_loses_nothing_and_comes_back(self):
+        with Load(self.url) as load:
+            load.wait_for(50)
+            self.database.kill()
+            away = [self.get("/users/1") for _ in range(3)]
+            self.database.start()
+            seconds = self.recovery_seconds(lambda: self.get("/users/1").status == 200)
+            load.wait_for(50)
+
+        for answer in away:
+            self.assertEqual(answer.status, 503)
+            self.assertLess(answer.seconds, 5)
+            self.assertEqual(answer.json["status"], "error")
+            self.assertIn("request_id", answer.json)
+            self.assertEqual(answer.headers["Retry-After"], "2")
+        self.assertLess(seconds, 5)
+        self.assertLessEqual(load.statuses(), {201, 503})
+        self.assert_all_kept(load)
+
+    def test_frozen_database_hangs_nobody(self):
+        self.get("/users")
+        self.database.freeze()
+        self.addCleanup(self.database.thaw)
+        with ThreadPoolExecutor(4) as pool:
+            frozen = [pool.submit(self.get, "/users") for _ in range(4)]
+            ping = self.get("/ping")
+            answers = [future.result() for future in frozen]
+        self.database.thaw()
+
+        self.assertEqual(ping.status, 200)
+        for answer in answers:
+            self.assertEqual(answer.status, 503)
+            self.assertLess(answer.seconds, 25)
+        self.assertLess(self.recovery_seconds(lambda: self.get("/users").status == 200), 5)
+
+    def test_readiness_follows_the_database(self):
+        self.assertEqual(self.get("/health/ready").status, 200)
+        self.database.freeze()
+        self.addCleanup(self.database.thaw)
+
+        answer = self.get("/health/ready")
+
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(answer.json["message"], "The database does not answer.")
+        self.assertLess(answer.seconds, 3)
+        self.assertEqual(self.get("/health/live").status, 200)
+
+    def test_stale_connections_reach_no_client_as_an_error(self):
+        for number in range(20):  # so that every worker has connections in its pools
+            Answer(self.url, "POST", "/users", {"username": "u", "email": f"u{number}@example.com"})
+            self.get("/users")
+        for round_number in range(3):
+            self.kill_connections()
+            for number in range(4):
+                email = f"stale{round_number}-{number}@example.com"
+                user = {"username": "u", "email": email}
+                self.assertEqual(Answer(self.url, "POST", "/users", user).status, 201)
+                self.assertEqual(self.get("/users/1").status, 200)
+
+    def kill_connections(self) -> None:
+        """End all connections to the database but our own, as a restart or a time limit does."""
+        with self.database.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist"
+                " WHERE db = 'users_test' AND id <> connection_id()"
+            )
+            for (number,) in cursor.fetchall():
+                try:
+                    cursor.execute("KILL %s", (number,))
+                except pymysql.err.OperationalError:
+                    continue  # it has ended by itself
+
+    def test_migrations_at_once_are_run_once(self):
+        manage("db", "downgrade", "base", DATABASE_URL=self.database.url)
+        command = [sys.executable, "manage.py", "db", "upgrade"]
+        environment = {**os.environ, "DATABASE_URL": self.database.url}
+        processes = [
+            subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+            for _ in range(4)
+        ]
+
+        self.assertEqual([process.wait(60) for process in processes], [0, 0, 0, 0])
+        self.assertEqual(self.get("/health/ready").status, 200)
+
+    def test_deadlock_ends_well_for_both(self):
+        script = [sys.executable, "-m", "e2e.deadlock"]
+        environment = {**os.environ, "DATABASE_URL": self.database.url}
+
+        result = subprocess.run(
+            script, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        )
+
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout.split(), ["attempts:", "3"])
+
+
+class ProcessFaultTests(FaultTestCase):
+    """What happens to the service's own processes."""
+
+    def test_worker_killed_under_load_loses_nothing(self):
+        with Load(self.url) as load:
+            load.wait_for(50)
+            os.kill(self.workers()[0], signal.SIGKILL)
+            load.wait_for(100)
+
+        # What the worker had in hand when it died got no answer.
+        self.assertLessEqual(load.statuses(), {201, 0})
+        self.assert_all_kept(load)
+        self.assertEqual(len(self.workers()), 2)
+
+    def test_reload_under_load_fails_no_request(self):
+        before = set(self.workers())
+        with Load(self.url) as load:
+            load.wait_for(50)
+            os.kill(self.server.pid, signal.SIGHUP)
+            self.recovery_seconds(lambda: not before & set(self.workers()))
+            load.wait_for(50)
+
+        self.assertEqual(load.statuses(), {201})
+        self.assert_all_kept(load)
+
+    def test_termination_lets_requests_in_flight_finish(self):
+        with self.database.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("LOCK TABLES users_test.users WRITE")
+            with ThreadPoolExecutor(2) as pool:
+                user = {"username": "u", "email": "u@example.com"}
+                waiting = pool.submit(Answer, self.url, "POST", "/users", user)
+                self.recovery_seconds(lambda: self.waits_for_the_lock(cursor))
+                started = time.monotonic()
+                os.kill(self.server.pid, signal.SIGTERM)
+                self.recovery_seconds(lambda: not self.takes_new_requests())
+                cursor.execute("UNLOCK TABLES")
+                answer = waiting.result()
+            self.assertEqual(self.server.wait(30), 0)
+
+        self.assertEqual(answer.status, 201)
+        self.assertLess(time.monotonic() - started, 30)
+        with self.database.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT email FROM users_test.users")
+            self.assertEqual(cursor.fetchall(), (("u@example.com",),))
+
+    def takes_new_requests(self) -> bool:
+        """Say whether a new request is answered within a second."""
+        return Answer(self.url, "GET", "/ping", timeout=1).status == 200
+
+    def waits_for_the_lock(self, cursor: Any) -> bool:
+        """Say whether the INSERT has come to the table that is locked."""
+        cursor.execute("SHOW PROCESSLIST")
+        return any("INSERT" in str(row) for row in cursor.fetchall())

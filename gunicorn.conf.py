@@ -1,0 +1,113 @@
+"""How gunicorn serves ``manage:app``, with the reason for each setting.
+
+Flags on the command line or in GUNICORN_CMD_ARGS go before what stands here.
+"""
+
+import os
+import shutil
+import tempfile
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+
+def available_cpus(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many CPUs this process may use: a container often has fewer than its host."""
+    cpus = len(os.sched_getaffinity(0))
+    try:
+        quota, period = quota_file.read_text().split()
+        return min(cpus, max(1, ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no control group, or the word "max": no quota
+        return cpus
+
+
+# Loopback unless told otherwise: gunicorn is meant to stand behind nginx. The image sets BIND.
+bind = os.environ.get("BIND", "127.0.0.1:5000")
+
+# A process a CPU, since Python runs one thread at a time in each; two at least, so that one may
+# die.
+workers = int(os.environ.get("WEB_CONCURRENCY") or max(2, available_cpus()))
+
+# Threads wait for the database side by side, and keep clients' connections open between requests.
+worker_class = "gthread"
+threads = 4
+
+# Longer than nginx keeps its idle connections (60 s), so that nginx never sends a request down one
+# that is just being closed here.
+keepalive = 75
+
+# The longest path that the API answers, and what nginx lets through (8 KB).
+limit_request_line = 8190
+
+# The longest request under way is a read of a frozen database: 15 s, and 3 s for the second try.
+graceful_timeout = 30
+timeout = 60
+
+# The heartbeat is a file; on a disk that is busy it would be late and the worker would be killed.
+worker_tmp_dir = "/dev/shm"
+
+# It would be a socket in the home folder, which containers mount read-only; signals do the same.
+control_socket_disable = True
+
+# Each worker loads the code itself, so that `kill -HUP` loads new code without ending the service.
+preload_app = False
+
+# The application writes a line for each request (project/logs.py).
+accesslog = None
+
+# In production the master's own lines are JSON like the workers'. Its form stands here again since
+# a master that had imported the application would hand old code to new workers.
+if os.environ.get("APP_SETTINGS", "").endswith("ProductionConfig"):
+    _processors = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
+    logconfig_dict = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": _processors,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.format_exc_info,
+                    structlog.processors.JSONRenderer(),
+                ],
+            }
+        },
+        "handlers": {
+            "json": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stdout",
+                "formatter": "json",
+            }
+        },
+        "loggers": {"gunicorn.error": {"handlers": ["json"], "level": "INFO", "propagate": False}},
+        "root": {"handlers": ["json"], "level": "INFO"},
+    }
+
+
+# The workers add up their metrics in this folder. It is named before anything imports
+# prometheus_client, which looks only once; a reload keeps it.
+_folder_is_ours = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+if _folder_is_ours:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="users-metrics-")
+
+
+def on_starting(_server: Any) -> None:
+    """Forget the metrics of an earlier run."""
+    for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
+        file.unlink()
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Take what a worker that has ended had in use out of the metrics."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """Remove the folder of the metrics, when it was made here."""
+    if _folder_is_ours:
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -1,0 +1,69 @@
+"""What is measured, and how Prometheus reads it.
+
+With PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py sets, the numbers are those of all worker
+processes together.
+"""
+
+import os
+
+from flask import Flask
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy import event
+
+from project.extensions import db
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+REQUESTS = Histogram(
+    "http_request_duration_seconds",
+    "Time to answer, by method, route and status; _count is the number of requests.",
+    ["method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+)
+IN_FLIGHT = Gauge(
+    "http_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum"
+)
+ERRORS = Counter("errors_total", "Answers of 500 and above, by kind of error.", ["error"])
+CONNECTIONS_OPEN = Gauge(
+    "database_connections_open",
+    "Connections in the pools.",
+    ["engine"],
+    multiprocess_mode="livesum",
+)
+CONNECTIONS_IN_USE = Gauge(
+    "database_connections_in_use",
+    "Connections that a request has taken out of a pool.",
+    ["engine"],
+    multiprocess_mode="livesum",
+)
+
+
+def init_app(app: Flask) -> None:
+    """Follow the connections of the app's engines."""
+    with app.app_context():
+        for name, engine in db.engines.items():
+            is_open = CONNECTIONS_OPEN.labels(name or "write")
+            in_use = CONNECTIONS_IN_USE.labels(name or "write")
+            event.listen(engine, "connect", lambda *_, gauge=is_open: gauge.inc())
+            event.listen(engine, "close", lambda *_, gauge=is_open: gauge.dec())
+            event.listen(engine, "close_detached", lambda *_, gauge=is_open: gauge.dec())
+            event.listen(engine, "checkout", lambda *_, gauge=in_use: gauge.inc())
+            event.listen(engine, "checkin", lambda *_, gauge=in_use: gauge.dec())
+
+
+def render() -> bytes:
+    """Return all metrics in Prometheus' text format."""
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,50 @@
+"""Each request leaves a line in the log, a time in the metrics, and its id in the answer."""
+
+from time import perf_counter
+
+import structlog
+from flask import Flask, Response, request
+
+from project.api.ops.metrics import IN_FLIGHT, REQUESTS
+from project.web.request_id import request_id
+
+log = structlog.get_logger()
+
+_STARTED = "users.started"
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+def init_app(app: Flask) -> None:
+    """Follow every request of the app."""
+    app.before_request(_start)
+    app.after_request(_finish)
+    app.teardown_request(_leave)
+
+
+def _start() -> None:
+    request.environ[_STARTED] = perf_counter()
+    IN_FLIGHT.inc()
+
+
+def _finish(response: Response) -> Response:
+    seconds = perf_counter() - request.environ[_STARTED]
+    response.headers["X-Request-ID"] = request_id()
+    # What clients make up must not become a label, nor an email in a path a line of the log.
+    route = request.url_rule.rule if request.url_rule else "unknown"
+    method = request.method if request.method in METHODS else "other"
+    REQUESTS.labels(method, route, response.status_code).observe(seconds)
+    if not route.startswith(("/health/", "/metrics")):
+        log.info(
+            "request",
+            request_id=request_id(),
+            method=method,
+            route=route,
+            status=response.status_code,
+            ms=round(seconds * 1000, 3),
+        )
+    return response
+
+
+def _leave(_error: BaseException | None) -> None:
+    if _STARTED in request.environ:
+        IN_FLIGHT.dec()

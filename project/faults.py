@@ -1,0 +1,62 @@
+"""What an error of the database means for the request that met it."""
+
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
+
+# MySQL's and MariaDB's numbers: https://dev.mysql.com/doc/mysql-errors/9.7/en/
+_CONFLICTS = {1205, 1213}  # waited too long for a lock, deadlock: the transaction may win next time
+_OUTAGES = {
+    1040,  # too many connections
+    1053,  # the server is shutting down
+    1158,  # 1158 to 1161: the connection's packets did not get through
+    1159,
+    1160,
+    1161,
+    1290,  # the server is read-only
+    1317,  # the statement was interrupted
+    1836,  # the server is in read-only mode
+    1927,  # the connection was killed
+    1969,  # MariaDB: over the statement time limit
+    2002,  # the server cannot be reached, by socket or TCP
+    2003,
+    2006,  # the server has gone away
+    2013,  # the connection was lost during the query, or the socket's time limit passed
+    3024,  # MySQL: over the statement time limit
+    4031,  # the server closed an idle connection
+}
+_SQLITE_OUTAGES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Say whether the database gave up the transaction in favour of another one."""
+    return _number(error) in _CONFLICTS
+
+
+def is_lost(error: DBAPIError) -> bool:
+    """Say whether the connection broke: it was stale, or the server is away."""
+    return error.connection_invalidated
+
+
+def is_outage(error: SQLAlchemyError) -> bool:
+    """Say whether the database cannot serve at the moment, whatever is asked of it."""
+    if isinstance(error, TimeoutError):  # no connection came free in the pool
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated or _number(error) in _OUTAGES | _CONFLICTS:
+        return True
+    # The lower byte is the primary code: https://sqlite.org/rescode.html
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_OUTAGES
+
+
+def _number(error: DBAPIError) -> object:
+    arguments = getattr(error.orig, "args", ())
+    return arguments[0] if arguments else None

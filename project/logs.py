@@ -1,0 +1,67 @@
+"""Logs as structured lines on standard output: JSON in production, readable in development.
+
+A line for each request comes from ``project.api.ops.requests``; what libraries log through Python's
+``logging`` takes the same form. No line holds an email, a password or a token: requests are named
+by their route and never by their path, and SQL parameters are hidden.
+"""
+
+import logging.config
+import sys
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+def configure(json: bool, level: str) -> None:
+    """Set the form of all logs of this process.
+
+    :param json: one JSON object a line; else columns for a person to read.
+    :param level: the least urgent level that is written, such as ``INFO``.
+    """
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    console = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(orjson.dumps) if json else console],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory() if json else structlog.PrintLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    logging.config.dictConfig(_library_logging(shared, _dumps if json else console, level))
+
+
+def _library_logging(shared: list[Processor], renderer: Processor, level: str) -> dict[str, Any]:
+    structured = {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": shared,
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    }
+    stream = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"structured": structured},
+        "handlers": {
+            "structured": {**stream, "formatter": "structured"},
+            "plain": {**stream, "stream": "ext://sys.stderr"},
+        },
+        "root": {"handlers": ["structured"], "level": level},
+        "loggers": {
+            # Its master process, which does not load the application, has its own handler.
+            "gunicorn.error": {"handlers": ["structured"], "level": level, "propagate": False},
+            # Tells where the development server listens, for a person.
+            "werkzeug": {"handlers": ["plain"], "level": "INFO", "propagate": False},
+            # What they say is the command's own answer.
+            "alembic": {"handlers": ["plain"], "level": "WARNING", "propagate": False},
+            "flask_migrate": {"handlers": ["plain"], "level": "WARNING", "propagate": False},
+        },
+    }
+
+
+def _dumps(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
+    return orjson.dumps(event, default=str).decode()

@@ -1,0 +1,64 @@
+"""What errors mean; e2e/test_faults.py meets the real ones."""
+
+import sqlite3
+import unittest
+
+from pymysql.err import OperationalError
+from sqlalchemy import exc
+
+from project.faults import is_conflict, is_lost, is_outage
+
+
+def driver_error(*arguments: object, lost: bool = False) -> exc.DBAPIError:
+    """Return SQLAlchemy's error for one of the MySQL driver."""
+    return exc.OperationalError("SELECT", {}, OperationalError(*arguments), False, lost)
+
+
+class FaultTests(unittest.TestCase):
+    """What errors mean for the request that met them."""
+
+    def test_deadlock_and_lock_wait_are_conflicts_and_outages(self):
+        for number in [1205, 1213]:
+            with self.subTest(number):
+                self.assertTrue(is_conflict(driver_error(number, "x")))
+                self.assertTrue(is_outage(driver_error(number, "x")))
+
+    def test_server_away_is_an_outage(self):
+        for number in [1040, 2003, 2006, 2013, 3024, 1969]:
+            with self.subTest(number):
+                self.assertTrue(is_outage(driver_error(number, "x")))
+                self.assertFalse(is_conflict(driver_error(number, "x")))
+
+    def test_lost_connection_is_an_outage(self):
+        error = driver_error(0, "", lost=True)
+
+        self.assertTrue(is_lost(error))
+        self.assertTrue(is_outage(error))
+
+    def test_full_pool_is_an_outage(self):
+        self.assertTrue(is_outage(exc.TimeoutError()))
+
+    def test_sqlite_that_stays_locked_is_an_outage(self):
+        connections = [
+            sqlite3.connect("file:locked?mode=memory&cache=shared", uri=True) for _ in "12"
+        ]
+        for connection in connections:
+            self.addCleanup(connection.close)
+        connections[0].execute("CREATE TABLE t (x)")
+        connections[0].execute("BEGIN IMMEDIATE")
+        with self.assertRaises(sqlite3.OperationalError) as caught:
+            connections[1].execute("BEGIN IMMEDIATE")
+
+        error = exc.OperationalError("BEGIN", {}, caught.exception)
+        self.assertTrue(is_outage(error))
+
+    def test_our_own_mistakes_are_no_outage(self):
+        for error in [
+            driver_error(1054, "Unknown column"),
+            driver_error(1146, "No such table"),
+            driver_error(),
+            exc.IntegrityError("INSERT", {}, Exception(1062, "Duplicate")),
+            exc.InvalidRequestError(),
+        ]:
+            with self.subTest(error):
+                self.assertFalse(is_outage(error))

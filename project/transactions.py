@@ -1,0 +1,58 @@
+"""One piece of work, one transaction: committed whole, tried again where that is safe."""
+
+import random
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
+from project.errors import OutcomeUnknown
+from project.extensions import db
+from project.faults import is_conflict, is_lost
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.02
+
+
+def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
+    """Commit what a function writes through ``db.session``, when it returns.
+
+    A deadlock, a lock waited for too long and a connection that was lost undo the transaction; then
+    the whole function runs again, at most four times in all, after pauses that grow and differ, so
+    that two that met do not meet again. Once COMMIT is on its way nothing is tried again: when the
+    connection is lost then, nobody can know what became of it.
+
+    :raises OutcomeUnknown: the connection was lost during COMMIT (503).
+    """
+
+    @wraps(work)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                result = work(*args, **kwargs)
+                db.session.flush()
+                break
+            except DBAPIError as error:
+                db.session.rollback()
+                if attempt + 1 == ATTEMPTS or not (is_conflict(error) or is_lost(error)):
+                    raise
+                time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**attempt))
+        _commit()
+        return result
+
+    return wrapper
+
+
+def _commit() -> None:
+    try:
+        db.session.commit()
+    except DBAPIError as error:
+        db.session.rollback()
+        if is_lost(error):
+            raise OutcomeUnknown from error
+        raise

@@ -1,0 +1,23 @@
+"""The id under which a request is found in the logs."""
+
+import os
+import re
+
+from flask import request
+
+_KEY = "users.request_id"
+_FORM = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def request_id() -> str:
+    """Return the id of the request under way.
+
+    It is the one that nginx gave in ``X-Request-ID``; where there is none, or none that is fit for
+    a log, it is made here.
+    """
+    known: str | None = request.environ.get(_KEY)
+    if known is None:
+        given = request.headers.get("X-Request-ID", "")
+        known = given if _FORM.fullmatch(given) else os.urandom(16).hex()
+        request.environ[_KEY] = known
+    return known
