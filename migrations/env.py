@@ -9,7 +9,7 @@ from project.extensions import db
 
 LOCK_SECONDS = 600
 # The server's locks know no databases, and their names at most 64 characters.
-LOCK = "sha1(concat('migrations of ', database()))"
+LOCK = "sha2(concat('migrations of ', database()), 224)"
 
 
 def lock(connection: Connection) -> None:
