@@ -36,6 +36,7 @@ class CommandTestCase(BaseTestCase):
             **os.environ,
             "APP_SETTINGS": "project.config.DevelopmentConfig",
             "DATABASE_URL": self.app.config["SQLALCHEMY_DATABASE_URI"],
+            "DATABASE_URL_FILE": "",  # an empty one counts as unset
             **options.pop("environment", {}),
         }
         options.setdefault("stdin", subprocess.DEVNULL)
