@@ -1,0 +1,50 @@
+# The service's image (the last stage, which `docker build .` makes) and the one of development.
+
+# The only stages that reach the network. Every file is checked against its hash in the lock; what
+# has no wheel is built here, so that no build tool comes further.
+FROM python:3.13-slim AS wheels
+COPY requirements.txt .
+RUN pip wheel --no-cache-dir --use-pep517 --require-hashes --wheel-dir /wheels -r requirements.txt
+
+FROM python:3.13-slim AS development-wheels
+COPY requirements-dev.txt .
+# The tests and their coverage run in the container; linters and browsers stay outside.
+RUN awk '/^[a-z]/ { wanted = /^coverage==/ } wanted' requirements-dev.txt >coverage.txt \
+    && pip wheel --no-cache-dir --require-hashes --wheel-dir /wheels -r coverage.txt
+
+
+FROM python:3.13-slim AS runtime
+# Output reaches the log at once, nothing tries to write bytecode beside the code, and gunicorn
+# listens to the other containers.
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 BIND=0.0.0.0:5000
+# The number is fixed: the secrets' files are given to it (docker-compose-prod.yml).
+RUN groupadd --gid 10001 service && useradd --uid 10001 --gid service --no-create-home service
+WORKDIR /app
+# The requirements come before the code: a change of the code leaves this layer as it is. Mounted,
+# the wheels themselves take no room in the image.
+RUN --network=none --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
+    pip install --no-cache-dir --no-index --no-deps /wheels/*.whl
+EXPOSE 5000
+# A live process is healthy: with the database away it still answers, and a restart would not help.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s \
+    CMD ["python", "-c", "from http.client import HTTPConnection; c = HTTPConnection('127.0.0.1', 5000, timeout=2); c.request('GET', '/ping'); assert c.getresponse().status == 200"]
+
+
+# The code is not in this image: docker-compose.yml mounts the working copy.
+FROM runtime AS development
+RUN --network=none --mount=type=bind,from=development-wheels,source=/wheels,target=/wheels \
+    pip install --no-cache-dir --no-index --no-deps /wheels/*.whl
+COPY docker/as-owner.sh /usr/local/bin/
+ENTRYPOINT ["as-owner.sh"]
+
+
+FROM runtime AS production
+# Owned by root, so that the service cannot change its own code.
+COPY manage.py gunicorn.conf.py ./
+COPY migrations migrations
+COPY project project
+# A read-only container can keep no bytecode; without it each start would compile everything.
+RUN python -m compileall -q .
+# By number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+CMD ["gunicorn", "manage:app"]
