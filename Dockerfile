@@ -27,7 +27,7 @@ RUN --network=none --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
 EXPOSE 5000
 # A live process is healthy: with the database away it still answers, and a restart would not help.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s \
-    CMD ["python", "-c", "from http.client import HTTPConnection; c = HTTPConnection('127.0.0.1', 5000, timeout=2); c.request('GET', '/ping'); assert c.getresponse().status == 200"]
+    CMD ["python", "-c", "from http.client import HTTPConnection; c = HTTPConnection('127.0.0.1', 5000, timeout=2); c.request('GET', '/health/live'); assert c.getresponse().status == 200"]
 
 
 # The code is not in this image: docker-compose.yml mounts the working copy.
