@@ -1,0 +1,717 @@
+"""Both Compose stacks, built and run for real: `make stack-test`. Needs a Docker engine.
+
+Every request goes to 127.0.0.1. The stacks run on a copy of the tracked files, and are taken down
+with their data; where data of either project is there already, nothing is run.
+"""
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import unittest
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPSConnection
+from pathlib import Path
+
+from e2e.processes import free_port
+from e2e.stacks import OWNER, Answer, Stack, copy_tracked_files, repeated, run, until
+
+WRONG_BODIES = ["", "x", "[]", "{}", '{"username": "a"}', '{"email": "a@example.com"}']
+WRONG_IDS = ["xxx", "1.5", "0x1", "1_0", "%20", "%D9%A1"]
+TEXT = {"Content_Type": "text/plain"}
+JSON = {"Content_Type": "application/json"}
+
+
+class StackTestCase(unittest.TestCase):
+    """Runs one stack for all tests of a class."""
+
+    file: str
+    project: str
+    port: int
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="users-stack-")))
+        copy_tracked_files(folder)
+        variables = {"HTTP_PORT": str(cls.port)}
+        stack = Stack(folder, cls.project, cls.file, cls.port, **variables)
+        cls.stack = cls.enterClassContext(stack.running())
+
+    def assert_fail(self, answer: Answer, status: int, message: str | None = None) -> None:
+        """Assert that the answer is in the form of a client's mistake."""
+        self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(answer.headers["Content-Type"], "application/json")
+        self.assertEqual(answer.json["status"], "fail")
+        self.assertEqual(answer.json["message"], message or answer.json["message"])
+        self.assertLessEqual(set(answer.json), {"status", "message", "errors"})
+
+    def assert_error(self, answer: Answer, status: int) -> None:
+        """Assert that the answer is in the form of an error on our side."""
+        self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(answer.headers["Content-Type"], "application/json")
+        self.assertEqual(answer.json["status"], "error")
+        self.assertEqual(set(answer.json), {"status", "message", "request_id"})
+
+
+class AnyStackTests:
+    """What holds for both stacks."""
+
+    def empty(self) -> None:
+        """Remove every user."""
+        self.stack.manage("recreate_db", "--yes")
+
+    def test_json_api_keeps_the_first_contract(self):
+        self.empty()
+        pong = self.stack.get("/ping")
+        self.assertEqual((pong.status, pong.json), (200, {"status": "success", "message": "pong!"}))
+        self.assertEqual(self.stack.get("/users").json["data"]["users"], [])
+
+        added = self.stack.add("Ada", "Ada@example.com")
+        self.assertEqual(added.status, 201)
+        self.assertEqual(added.json["message"], "Ada@example.com was added!")
+        user = self.stack.get(added.headers["Location"])
+        self.assertEqual(user.status, 200)
+        self.assertEqual(user.json["data"]["username"], "Ada")
+        self.assertEqual(user.json["data"]["email"], "Ada@example.com")
+        self.assertRegex(user.json["data"]["created_at"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+        self.assertEqual(self.stack.add("Bo", "bo@example.com").status, 201)
+        listed = self.stack.get("/users")
+        self.assertEqual(listed.json["status"], "success")
+        self.assertEqual([user["username"] for user in listed.json["data"]["users"]], ["Ada", "Bo"])
+
+    def test_clients_mistakes_keep_the_first_contract(self):
+        self.empty()
+        self.stack.add("Ada", "ada@example.com")
+
+        for body in WRONG_BODIES:
+            with self.subTest(body):
+                answer = self.stack.request("POST", "/users", body, **JSON)
+                self.assert_fail(answer, 400, "Invalid payload.")
+        answer = self.stack.request("POST", "/users", '{"username": "a"}', **TEXT)
+        self.assert_fail(answer, 400, "Invalid payload.")
+        taken = self.stack.add("Ada", "ADA@example.com")
+        self.assert_fail(taken, 400, "Sorry. That email already exists.")
+        for user_id in WRONG_IDS:
+            with self.subTest(user_id):
+                answer = self.stack.get(f"/users/{user_id}")
+                self.assert_fail(answer, 400, "Param id error")
+        for user_id in ["-1", "0", "999", "9" * 40]:
+            with self.subTest(user_id):
+                answer = self.stack.get(f"/users/{user_id}")
+                self.assert_fail(answer, 404, "User does not exist")
+
+    def test_thirty_writers_make_one_user(self):
+        with ThreadPoolExecutor(30) as pool:
+            writes = pool.map(lambda _: self.stack.add("Ada", "race@example.com").status, range(30))
+
+        self.assertEqual(Counter(writes), {201: 1, 400: 29})
+
+    def test_page_keeps_the_first_contract(self):
+        self.empty()
+        page = self.stack.get("/").body.decode()
+        self.assertIn("<title>Flask microservice app on Docker</title>", page)
+        for words in ["All Users", "No users!", "Enter a username", "Enter an email address"]:
+            self.assertIn(words, page)
+
+        answer = self.stack.submit("Ada", "ada@example.com")
+        self.assertEqual(answer.status, 200)
+        self.assertIn("ada@example.com was added!", answer.body.decode())
+        again = self.stack.submit("Somebody", "ada@example.com")
+        self.assertEqual(again.status, 400)
+        self.assertIn("already exists", again.body.decode())
+        self.assertIn("Somebody", again.body.decode())
+
+    def test_commands_work_in_the_container(self):
+        self.empty()
+        programs = [("docker", "compose")]
+        programs += [("docker-compose",)] if shutil.which("docker-compose") else []
+        for program in programs:
+            with self.subTest(program):
+                printed = self.stack.manage("recreate_db", "--yes", program=program)
+                self.assertIn("The database is at revision", printed)
+                printed = self.stack.manage("seed_db", program=program)
+                self.assertIn("qikqiak@gmail.com was added!", printed)
+                printed = self.stack.manage("db", "upgrade", program=program)
+                self.assertIn("The database is at revision", printed)
+        self.assertEqual(self.stack.emails(), ["qikqiak@gmail.com", "icnych@gmail.com"])
+
+    def test_tests_pass_on_mysql_in_the_container(self):
+        printed = self.stack.manage("test")
+
+        self.assertRegex(printed, r"Ran \d{3,} tests in .*\n\nOK")
+
+    def test_data_is_still_there_after_down_and_up(self):
+        self.stack.add("Ada", "kept@example.com")
+
+        self.stack.compose("down")
+        self.stack.up()
+
+        self.assertIn("kept@example.com", self.stack.emails())
+
+
+class DevelopmentTests(AnyStackTests, StackTestCase):
+    """docker-compose.yml."""
+
+    file, project, port = "docker-compose.yml", "users-dev", 5001
+
+    def test_names_and_ports_are_those_that_people_use(self):
+        found = self.stack.inspect()
+
+        self.assertEqual(found["users-db"]["Name"], "/users-db")
+        self.assertEqual(found["users-service"]["Name"], "/users-service")
+        ports = {
+            (port["HostIp"], port["HostPort"])
+            for one in found.values()
+            for bindings in one["HostConfig"]["PortBindings"].values()
+            for port in bindings
+        }
+        self.assertEqual(ports, {("127.0.0.1", "3307"), ("127.0.0.1", "5001")})
+
+    def test_changed_code_is_served_without_a_restart(self):
+        views = self.stack.folder / "project" / "api" / "ops" / "views.py"
+        code = views.read_text()
+        self.addCleanup(until, lambda: self.ping() == "pong!")
+        self.addCleanup(views.write_text, code)
+
+        views.write_text(code.replace("pong!", "changed!"))
+
+        until(lambda: self.ping() == "changed!")
+
+    def ping(self) -> str | None:
+        """Return what /ping says; None while the server starts anew."""
+        try:
+            return str(self.stack.get("/ping").json["message"])
+        except OSError:
+            return None
+
+    def test_what_it_writes_belongs_to_the_owner_of_the_working_copy(self):
+        printed = self.stack.manage("cov", "project.tests.test_config")
+
+        self.assertIn("TOTAL", printed)
+        owner = OWNER if os.geteuid() == 0 else os.geteuid()
+        self.assertTrue((self.stack.folder / ".coverage").exists())
+        strangers = [p for p in self.stack.folder.rglob("*") if p.lstat().st_uid != owner]
+        self.assertEqual(strangers, [])
+
+
+class ProductionTestCase(StackTestCase):
+    """Runs production on a free port."""
+
+    file, project = "docker-compose-prod.yml", "users-prod"
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.port = free_port()
+        super().setUpClass()
+
+
+class ProductionTests(AnyStackTests, ProductionTestCase):
+    """docker-compose-prod.yml: what it serves and how it is shut off."""
+
+    def test_down_in_development_leaves_production_alone(self):
+        volumes = self.stack.volumes()
+        development = Stack(self.stack.folder, "users-dev", "docker-compose.yml", 5001)
+
+        development.compose("down", "-v")
+
+        self.assertEqual(self.stack.volumes(), volumes)
+        self.assertEqual(len(volumes), 2)
+        self.assertEqual(self.stack.get("/users").status, 200)
+
+    def test_only_nginx_publishes_a_port(self):
+        published = {
+            service: one["HostConfig"]["PortBindings"]
+            for service, one in self.stack.inspect().items()
+            if one["HostConfig"]["PortBindings"]
+        }
+
+        self.assertEqual(list(published), ["nginx"])
+        self.assertEqual(list(published["nginx"]), ["8080/tcp"])
+
+    def test_nothing_that_stays_runs_as_root(self):
+        for service in ["users-db", "users-service", "nginx"]:
+            with self.subTest(service):
+                self.assertNotEqual(self.stack.compose("exec", "-T", service, "id", "-u"), "0\n")
+
+    def test_every_container_is_hardened(self):
+        for service, one in self.stack.inspect().items():
+            with self.subTest(service):
+                host = one["HostConfig"]
+                self.assertTrue(host["ReadonlyRootfs"])
+                self.assertEqual(host["CapDrop"], ["ALL"])
+                added = [name.removeprefix("CAP_") for name in host["CapAdd"] or []]
+                self.assertEqual(added, ["CHOWN"] if service == "secrets" else [])
+                self.assertEqual(host["SecurityOpt"], ["no-new-privileges:true"])
+                self.assertGreater(host["Memory"], 0)
+                self.assertIn("max-size", host["LogConfig"]["Config"])
+                once = service in {"secrets", "migrate"}
+                policy = "no" if once else "unless-stopped"
+                self.assertEqual(host["RestartPolicy"]["Name"], policy)
+
+    def test_image_has_neither_compiler_nor_development_tools(self):
+        for program in ["gcc", "cc", "make", "ruff", "mypy", "coverage", "playwright", "uv"]:
+            with self.subTest(program), self.assertRaises(AssertionError):
+                self.stack.compose("exec", "-T", "users-service", "which", program)
+
+    def test_service_starts_within_three_seconds(self):
+        self.stack.compose("stop", "users-service")
+        started = time.monotonic()
+        self.stack.compose("start", "users-service")
+
+        until(lambda: self.stack.get("/ping").status == 200, seconds=3)
+
+        self.assertLess(time.monotonic() - started, 3)
+
+    def test_account_of_the_service_has_no_rights_outside_its_databases(self):
+        grants = self.sql("SHOW GRANTS")
+
+        self.assertEqual(
+            sorted(line.partition(" TO ")[0] for line in grants.splitlines()),
+            [
+                "GRANT ALL PRIVILEGES ON `users\\_prod`.*",
+                "GRANT ALL PRIVILEGES ON `users\\_test`.*",
+                "GRANT USAGE ON *.*",
+            ],
+        )
+
+    def sql(self, statement: str) -> str:
+        """Run SQL with the service's account; return the rows."""
+        client = ["mysql", "--defaults-extra-file=/run/users/mysql_client.cnf", "-h", "127.0.0.1"]
+        return self.stack.compose(
+            "exec", "-T", "users-db", *client, "--batch", "--raw", "-N", "-e", statement
+        )
+
+    def test_no_secret_is_in_inspect_layers_or_logs(self):
+        secrets = self.secrets()
+        self.assertEqual(len(secrets), 3)
+        containers = self.stack.containers()
+        images = {run("docker", "inspect", "-f", "{{.Image}}", one).strip() for one in containers}
+        places = {
+            "inspect": run("docker", "inspect", *containers, *images),
+            "history": "".join(run("docker", "history", "--no-trunc", one) for one in images),
+            "logs": self.stack.compose("logs", "--no-color"),
+        }
+        for secret in secrets:
+            for place, text in places.items():
+                self.assertNotIn(secret, text, place)
+        self.assertEqual(self.in_layers(images, secrets), set())
+
+    def secrets(self) -> set[str]:
+        """Read the service's key and both passwords, as nobody but root of this host can."""
+        files = ["secret_key", "mysql_root_password", "mysql_client.cnf"]
+        words = ["run", "--rm", "-T", "--no-deps", "--cap-add", "DAC_OVERRIDE"]
+        words += ["--entrypoint", "grep", "secrets", "-ohE", "[0-9a-f]{64}"]
+        printed = self.stack.compose(*words, *[f"/run/users/{file}" for file in files])
+        return {line for line in printed.splitlines() if len(line) == 64}
+
+    def in_layers(self, images: set[str], secrets: set[str]) -> set[str]:
+        """Return which of the secrets are somewhere in the layers of the images."""
+        found, end = set(), b""
+        with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saving:
+            assert saving.stdout is not None
+            while block := saving.stdout.read(1 << 20):
+                found |= {secret for secret in secrets if secret.encode() in end + block}
+                end = block[-64:]
+        self.assertEqual(saving.returncode, 0)
+        return found
+
+    def test_each_secret_can_be_read_by_its_one_reader_only(self):
+        listing = self.stack.compose(
+            "run", "--rm", "-T", "--no-deps", "--entrypoint", "stat", "secrets", "-c", "%U %a %n",
+            *[f"/run/users/{name}" for name in ["secret_key", "database_url", "database_test_url",
+              "mysql_root_password", "mysql_accounts.sql", "mysql_client.cnf"]],
+        )  # fmt: skip
+
+        lines = [line for line in listing.splitlines() if "/run/users/" in line]
+        self.assertEqual(
+            [line.split()[:2] for line in lines], [["UNKNOWN", "400"]] * 3 + [["mysql", "400"]] * 3
+        )
+
+    def test_service_works_again_when_the_secrets_were_lost(self):
+        self.stack.add("Ada", "before@example.com")
+
+        self.stack.compose("down")
+        run("docker", "volume", "rm", "users-prod_secrets")
+        self.stack.up()
+
+        self.assertIn("before@example.com", self.stack.emails())
+        self.assertEqual(self.stack.add("Bo", "after@example.com").status, 201)
+
+    def test_several_migrations_at_once_are_one(self):
+        self.stack.manage("db", "downgrade", "base")
+        words = ["run", "--rm", "-T", "--no-deps", "users-service"]
+        upgrade = [*words, "python", "manage.py", "db", "upgrade"]
+
+        with ThreadPoolExecutor(3) as pool:
+            printed = list(pool.map(lambda _: self.stack.compose(*upgrade), range(3)))
+
+        for text in printed:
+            self.assertIn("The database is at revision", text)
+
+
+class NginxTests(ProductionTestCase):
+    """nginx/flask.conf."""
+
+    def send(self, request: bytes, seconds: float = 60) -> Answer:
+        """Send bytes that no HTTP client would; read the answer."""
+        from http.client import HTTPResponse
+
+        with socket.create_connection(("127.0.0.1", self.port), seconds) as connection:
+            connection.sendall(request)
+            response = HTTPResponse(connection)
+            response.begin()
+            return Answer(response.status, response.headers, response.read())
+
+    def test_clients_mistakes_that_nginx_sees_are_in_the_envelope(self):
+        long = "x" * 9000
+        many = "".join(f"X-{number}: 1\r\n" for number in range(90))
+        for request, status in [
+            ("nonsense\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+            ("GET /users HTTP/1.1\r\n\r\n", 400),
+            ("GET /users/%00 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            ("AB /users HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+            ("TRACE /users HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+            (f"GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+            (f"GET /users?q={long} HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+            (f"GET / HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n", 431),
+            (f"GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n", 431),
+            ("POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n", 413),
+        ]:
+            with self.subTest(request[:60]):
+                self.assert_fail(self.send(request.encode()), status)
+
+    def test_largest_requests_that_nginx_lets_through_are_no_error_of_gunicorn(self):
+        line = 8000 - len("GET /users/ HTTP/1.1\r\n")
+        headers = {f"X-{number}": "x" * 90 for number in range(75)}
+        answers = [
+            self.stack.get("/users/" + "9" * line),
+            self.stack.get("/users/99999", X_Long="x" * 7900),
+            self.stack.get("/users/99999", **headers),
+        ]
+        for answer in answers:
+            self.assert_fail(answer, 404, "User does not exist")
+        # Just within the limit on bodies, so the service looks at it.
+        body = "[" + " " * 1_048_570 + "]"
+        answer = self.stack.request("POST", "/users", body, **JSON)
+        self.assert_fail(answer, 400, "Invalid payload.")
+
+    def test_errors_of_the_service_pass_untouched(self):
+        answer = self.stack.request("POST", "/users", {"username": "", "email": "a@example.com"})
+
+        self.assert_fail(answer, 400, "Invalid payload.")
+        self.assertEqual([error["field"] for error in answer.json["errors"]], ["username"])
+        answer = self.stack.request("POST", "/ping")
+        self.assert_fail(answer, 405)
+        self.assertIn("GET", answer.headers["Allow"])
+
+    def test_service_that_is_away_is_502_in_the_envelope(self):
+        self.addCleanup(self.stack.up)
+        self.stack.compose("stop", "users-service")
+
+        until(lambda: self.stack.get("/users").status == 502)
+        answer = self.stack.get("/users")
+
+        self.assert_error(answer, 502)
+        self.assertEqual(answer.json["request_id"], answer.headers["X-Request-ID"])
+
+    def test_service_that_hangs_is_504_in_the_envelope(self):
+        self.addCleanup(until, lambda: self.health("users-service") == "healthy")
+        self.addCleanup(self.stack.compose, "unpause", "users-service")
+        self.stack.compose("pause", "users-service")
+
+        answer = self.stack.get("/users")
+
+        self.assert_error(answer, 504)
+
+    def health(self, service: str) -> str:
+        """Return what the health check of a service has found."""
+        return str(self.stack.inspect()[service]["State"]["Health"]["Status"])
+
+    def test_writes_over_the_limit_are_429_and_reads_go_on(self):
+        def write(_number: int) -> Answer:
+            return self.stack.request("POST", "/ping")
+
+        with repeated(write, threads=16, pause=0) as answers:
+            until(lambda: any(a.status == 429 for a in answers if isinstance(a, Answer)))
+            self.assertEqual(self.stack.get("/ping").status, 200)
+
+        refused = [a for a in answers if isinstance(a, Answer) and a.status == 429]
+        self.assert_fail(refused[0], 429)
+        self.assertEqual(refused[0].headers["Retry-After"], "1")
+        until(lambda: write(0).status == 405)
+
+    def test_two_hundred_slow_clients_are_cut_off_and_fast_ones_served(self):
+        heads = [self.slow(b"GET /users HTTP/1.1\r\nHost: x\r\n") for _ in range(100)]
+        start = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+        bodies = [self.slow(start) for _ in range(100)]
+        slow = heads + bodies
+        started = time.monotonic()
+
+        def trickle() -> bool:
+            for connection in heads:
+                with_end_ignored(connection.send, b"X-Slow: 1\r\n")
+            asked = time.monotonic()
+            self.assertEqual(self.stack.get("/users").status, 200)
+            self.assertLess(time.monotonic() - asked, 1)
+            slow[:] = [connection for connection in slow if not ended(connection)]
+            return not slow
+
+        until(trickle, seconds=20, pause=0.5)
+
+        self.assertGreater(time.monotonic() - started, 5)
+
+    def slow(self, start: bytes) -> socket.socket:
+        """Open a connection that begins a request and does not end it."""
+        connection = socket.create_connection(("127.0.0.1", self.port), 10)
+        self.addCleanup(connection.close)
+        connection.sendall(start)
+        connection.setblocking(False)
+        return connection
+
+    def test_metrics_and_readiness_are_not_reachable(self):
+        for path in [
+            "/metrics", "/metrics/", "//metrics", "/%6Detrics", "/users/../metrics",
+            "/metrics?x=1", "/health/ready", "/health//ready", "/health/%72eady",
+        ]:  # fmt: skip
+            with self.subTest(path):
+                self.assert_fail(self.stack.get(path), 404)
+
+    def test_security_headers_are_on_every_answer_once(self):
+        for path in ["/", "/users", "/users/xxx", "/metrics", "/static/page.css", "/nowhere"]:
+            headers = self.stack.get(path).headers
+            for name, value in {
+                "X-Content-Type-Options": "nosniff",
+                "Referrer-Policy": "same-origin",
+            }.items():
+                with self.subTest(path, name=name):
+                    self.assertEqual(headers.get_all(name), [value])
+            policies = headers.get_all("Content-Security-Policy")
+            with self.subTest(path, name="Content-Security-Policy"):
+                self.assertEqual(len(policies), 1)
+                self.assertIn("frame-ancestors 'none'", policies[0])
+                self.assertNotIn("unsafe", policies[0])
+            self.assertIsNone(headers["Strict-Transport-Security"])
+
+    def test_request_id_is_nginxs_own(self):
+        ids = [self.stack.get("/ping", X_Request_ID="mine").headers["X-Request-ID"] for _ in "ab"]
+
+        self.assertEqual(len(set(ids)), 2)
+        for request_id in ids:
+            self.assertRegex(request_id, r"^[0-9a-f]{32}$")
+
+    def test_json_and_page_are_compressed_but_one_user_is_not(self):
+        for number in range(10):
+            self.stack.add("Somebody with a name", f"somebody{number}@example.com")
+        accepting = {"Accept_Encoding": "gzip"}
+
+        for path, encoding in [("/users", "gzip"), ("/", "gzip"), ("/users/1", None)]:
+            with self.subTest(path):
+                answer = self.stack.get(path, **accepting)
+                self.assertEqual(answer.status, 200)
+                self.assertEqual(answer.headers["Content-Encoding"], encoding)
+        self.assertIsNone(self.stack.get("/users").headers["Content-Encoding"])
+
+    def test_static_files_are_kept_by_clients_and_answers_are_not(self):
+        for path in ["/static/page.css", "/bootstrap/static/css/bootstrap.min.css"]:
+            with self.subTest(path):
+                self.assertIn("max-age=86400", self.stack.get(path).headers["Cache-Control"])
+                versioned = self.stack.get(f"{path}?v=1").headers["Cache-Control"]
+                self.assertIn("immutable", versioned)
+        self.assertNotIn("max-age=86400", str(self.stack.get("/users").headers["Cache-Control"]))
+
+    def test_log_is_json_and_holds_no_email(self):
+        self.stack.add("Ada", "logged@example.com")
+        self.stack.get("/users?limit=1&cursor=logged@example.com")
+        self.stack.get("/users/logged@example.com", Referer="http://x/?email=logged@example.com")
+        self.stack.request("POST", "/users?email=logged@example.com", "x" * 2_000_000, **JSON)
+
+        printed = self.stack.compose("logs", "--no-log-prefix", "--no-color")
+
+        self.assertNotIn("logged@", printed)
+        lines = self.stack.log_lines("nginx")
+        self.assertIn("POST", {line["method"] for line in lines if line["status"] == 413})
+
+
+def with_end_ignored(call, *arguments) -> None:
+    """Call this; that the other side has ended is no error here."""
+    try:
+        call(*arguments)
+    except OSError:
+        pass
+
+
+def ended(connection: socket.socket) -> bool:
+    """Say whether the other side has ended a connection that does not block."""
+    try:
+        return not connection.recv(65536)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+class FaultTests(ProductionTestCase):
+    """Parts of production that go away under load."""
+
+    def test_database_away_is_503_and_no_acknowledged_user_is_lost(self):
+        slowest = 0.0
+
+        def write(number: int) -> tuple[str, Answer]:
+            nonlocal slowest
+            started = time.monotonic()
+            email = f"outage{number}@example.com"
+            answer = self.stack.add("Ada", email)
+            slowest = max(slowest, time.monotonic() - started)
+            return email, answer
+
+        with repeated(write) as results:
+            until(lambda: len(results) > 20)
+            self.stack.compose("stop", "users-db")
+            away = len(results)
+            until(lambda: len(results) > away + 20)
+            self.stack.compose("start", "users-db")
+            until(self.database_answers)
+            back = len(results)
+            until(lambda: any(answer.status == 201 for _, answer in results[back:]), seconds=5)
+            until(lambda: len(results) > back + 20)
+
+        kept = {email for email, answer in results if answer.status == 201}
+        self.assertEqual(Counter(a.status for _, a in results).keys(), {201, 503})
+        for _, answer in results:
+            if answer.status == 503:
+                self.assert_error(answer, 503)
+                self.assertTrue(answer.headers["Retry-After"])
+        emails = self.stack.emails()
+        self.assertLessEqual(kept, set(emails))
+        self.assertEqual(len(emails), len(set(emails)))
+        self.assertLess(slowest, 10)
+
+    def database_answers(self) -> bool:
+        """Say whether MySQL answers inside its container."""
+        client = ["mysql", "--defaults-extra-file=/run/users/mysql_client.cnf", "-h", "127.0.0.1"]
+        try:
+            self.stack.compose("exec", "-T", "users-db", *client, "-e", "SELECT 1")
+        except AssertionError:
+            return False
+        return True
+
+    def test_replicas_are_found_and_one_may_be_killed(self):
+        nginx = self.stack.inspect()["nginx"]
+        self.addCleanup(self.stack.up, "--scale", "users-service=1")
+        self.stack.up("--scale", "users-service=3", "--no-recreate")
+        until(lambda: self.stack.get("/ping") and len(self.upstreams()) == 3)
+        emails = [f"killed{number}@example.com" for number in range(100_000)]
+
+        def read(_number: int) -> Answer:
+            return self.stack.get("/users?limit=10")
+
+        def write(number: int) -> tuple[str, Answer]:
+            return emails[number], self.stack.add("Ada", emails[number])
+
+        with repeated(read, pause=0) as reads, repeated(write, threads=2) as writes:
+            until(lambda: len(reads) > 100 and len(writes) > 10)
+            run("docker", "kill", self.stack.containers("users-service")[0])
+            over = len(reads), len(writes)
+            until(lambda: len(reads) > over[0] + 300 and len(writes) > over[1] + 30)
+
+        self.assertEqual(Counter(answer.status for answer in reads), {200: len(reads)})
+        statuses = Counter(answer.status for _, answer in writes)
+        self.assertLessEqual(set(statuses), {201, 502})
+        self.assertLessEqual(statuses[502], 2)
+        found = Counter(self.stack.emails())
+        self.assertEqual(set(found.values()), {1})
+        self.assertLessEqual({mail for mail, one in writes if one.status == 201}, set(found))
+        after = self.stack.inspect()["nginx"]
+        self.assertEqual(after["Id"], nginx["Id"])
+        self.assertEqual(after["State"]["StartedAt"], nginx["State"]["StartedAt"])
+
+    def test_replacing_the_service_fails_no_request(self):
+        """As docs/operations.md tells: new containers beside the old ones, then without these."""
+        self.addCleanup(self.stack.up, "--scale", "users-service=1")
+        old = self.stack.containers("users-service")
+
+        def read_and_write(number: int) -> tuple[int, int]:
+            email = f"deployed{number}@example.com"
+            return self.stack.get("/users?limit=10").status, self.stack.add("Ada", email).status
+
+        with repeated(read_and_write) as results:
+            until(lambda: len(results) > 10)
+            beside = ["--no-deps", "--no-recreate", "--scale", "users-service=2", "users-service"]
+            self.stack.up(*beside)
+            until(lambda: self.stack.get("/ping") and len(self.upstreams()) > 1)
+            run("docker", "stop", *old)
+            run("docker", "rm", *old)
+            self.stack.up("--scale", "users-service=1")
+            over = len(results)
+            until(lambda: len(results) > over + 20)
+
+        self.assertNotIn(old[0], self.stack.containers("users-service"))
+        self.assertEqual(Counter(results), {(200, 201): len(results)})
+
+    def upstreams(self) -> set[str]:
+        """Return the replicas that nginx has sent requests to."""
+        return {line["upstream"] for line in self.stack.log_lines("nginx")} - {""}
+
+
+class TLSTests(unittest.TestCase):
+    """docker-compose-tls.yml."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        with ExitStack() as entered:
+            folder = Path(entered.enter_context(tempfile.TemporaryDirectory(prefix="users-tls-")))
+            copy_tracked_files(folder)
+            cls.certificate, key = folder / "certificate.pem", folder / "key.pem"
+            run(
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                "-addext", "subjectAltName=DNS:localhost", "-out", str(cls.certificate),
+                "-keyout", str(key),
+            )  # fmt: skip
+            key.chmod(0o644)  # nginx's user in the container reads it
+            cls.tls_port = free_port()
+            cls.stack = Stack(
+                folder, "users-prod", "docker-compose-prod.yml", free_port(),
+                TLS_CERTIFICATE=str(cls.certificate), TLS_KEY=str(key),
+                HTTPS_PORT=str(cls.tls_port),
+            )  # fmt: skip
+            cls.stack.environment["HTTP_PORT"] = str(cls.stack.port)
+            cls.stack.files += ["-f", "docker-compose-tls.yml"]
+            entered.enter_context(cls.stack.running())
+            cls.addClassCleanup(entered.pop_all().close)
+
+    @contextmanager
+    def connected(self) -> Iterator[HTTPSConnection]:
+        """Connect with TLS, trusting the test's certificate only."""
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        connection = HTTPSConnection("localhost", self.tls_port, timeout=30, context=context)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def test_https_is_served_and_asked_for(self):
+        with self.connected() as connection:
+            connection.request("GET", "/users")
+            response = connection.getresponse()
+
+        self.assertEqual(response.status, 200)
+        self.assertIn("max-age=", response.headers["Strict-Transport-Security"])
+
+    def test_http_leads_to_https(self):
+        answer = self.stack.request("POST", "/users?x=1", {"username": "a"})
+
+        self.assertEqual(answer.status, 308)
+        self.assertEqual(answer.headers["Location"], "https://127.0.0.1/users?x=1")
+        self.assertIsNone(answer.headers["Strict-Transport-Security"])
+
+
+if __name__ == "__main__":
+    unittest.main()
