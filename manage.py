@@ -57,6 +57,20 @@ def seed_db(count: int | None) -> None:
     commands.seed_db(count)
 
 
+@manager.option("--force", action="store_true", help="replace a file of that name")
+@manager.option("file", help="the file to write; it holds personal data")
+def backup(file: str, force: bool) -> None:
+    """Write all data to one compressed file, as of one moment."""
+    commands.back_up(file, force)
+
+
+@manager.option("--yes", action="store_true", help="do not ask, even when data will be replaced")
+@manager.option("file", help="the file to read, from the backup command")
+def restore(file: str, yes: bool) -> None:
+    """Fill the database from a backup of the same schema revision."""
+    commands.restore(file, yes)
+
+
 @manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
 def test(name: str | None) -> int:
     """Run the tests on the test database."""

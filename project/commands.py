@@ -6,7 +6,7 @@ A command that fails raises SystemExit with the reason; the exit code is then 1.
 import subprocess
 import sys
 import unittest
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import choice
 from secrets import token_hex
@@ -19,9 +19,11 @@ from sqlalchemy import MetaData, inspect
 from tqdm import tqdm
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
+from project import backup
 from project.api.users import service
 from project.api.users.errors import EmailTaken
 from project.api.users.models import User
+from project.archive import BackupError, Header
 from project.extensions import db
 from project.transactions import in_transaction
 
@@ -59,17 +61,22 @@ def recreate_db(yes: bool = False) -> None:
 
     :param yes: do not ask, even when the database holds users.
     """
-    url = db.engine.url.render_as_string(hide_password=True)
     if not yes and inspect(db.engine).has_table(User.__tablename__) and service.has_users():
-        if not sys.stdin.isatty():
-            raise SystemExit(f"{url} holds users. To delete them, say --yes.")
-        if input(f"{url} holds users. Delete them all? [y/N] ").strip().lower() != "y":
-            raise SystemExit("Nothing was changed.")
+        _ask_first("users", "delete them")
     engine = db.engines["maintenance"]
     found = MetaData()
     found.reflect(engine)
     found.drop_all(engine)
     upgrade()
+
+
+def _ask_first(held: str, loss: str) -> None:
+    """Go on only with the consent of a person at a terminal."""
+    url = db.engine.url.render_as_string(hide_password=True)
+    if not sys.stdin.isatty():
+        raise SystemExit(f"{url} holds {held}. To {loss}, say --yes.")
+    if input(f"{url} holds {held}. {loss.capitalize()} all? [y/N] ").strip().lower() != "y":
+        raise SystemExit("Nothing was changed.")
 
 
 def seed_db(count: int | None = None) -> None:
@@ -102,6 +109,37 @@ def _add_first_user(username: str, email: str) -> str:
 def _made_up_users(count: int) -> Iterator[tuple[str, str]]:
     for _ in range(count):
         yield f"{choice(FIRST_NAMES)} {choice(LAST_NAMES)}", f"{token_hex(8)}@example.com"
+
+
+def back_up(file: str, force: bool = False) -> None:
+    """Write all data to a file, and say what was written.
+
+    :param force: replace a file of that name.
+    """
+    _transfer("Wrote and checked", Path(file), lambda: backup.back_up(Path(file), force))
+
+
+def restore(file: str, yes: bool = False) -> None:
+    """Fill the database from such a file, and say what came in.
+
+    :param yes: do not ask, even when the database holds data.
+    """
+    if not yes and backup.holds_data():
+        _ask_first("data", "replace it")
+        yes = True
+    _transfer("Restored", Path(file), lambda: backup.restore(Path(file), replace=yes))
+
+
+def _transfer(done: str, path: Path, work: Callable[[], Header]) -> None:
+    started = monotonic()
+    try:
+        header = work()
+    except BackupError as error:
+        raise SystemExit(str(error)) from error
+    for table in header.tables:
+        print(f"{table.name}: {table.rows:,} rows")
+    size = tqdm.format_sizeof(path.stat().st_size, "B")
+    print(f"{done} {path} ({size}) in {monotonic() - started:.1f} s.")
 
 
 def run_tests(name: str | None = None) -> int:

@@ -1,0 +1,212 @@
+"""The file that a backup is: gzip of NDJSON, in three parts. Knows no database.
+
+1. The header: format, version, schema revision, time, and of each table its name, columns, number
+   of rows and next id.
+2. The rows, an array each, table by table as in the header.
+3. The trailer: the number of all rows, and the SHA-256 of all lines before it.
+
+See docs/decisions/backup-format.md for the reasons.
+"""
+
+import gzip
+import os
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date, datetime
+from functools import partial
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from sqlalchemy import Column, Row, Table
+from tqdm import tqdm
+
+FORMAT = "users-service backup"
+VERSION = 1
+GZIP_LEVEL = 6
+ROWS_PER_BATCH = 1000
+MAX_LINE_BYTES = 64 * 2**20
+
+
+class BackupError(Exception):
+    """A backup cannot be written or restored; the message is one line for the operator."""
+
+
+class TableHeader(BaseModel):
+    """What the header says of one table.
+
+    :param rows: how many there are in the file.
+    :param next_id: above every id that was ever given, also to rows that are gone; None: the table
+        gives no ids.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    columns: list[str]
+    rows: NonNegativeInt
+    next_id: PositiveInt | None
+
+
+class Header(BaseModel):
+    """The first line.
+
+    :param revision: Alembic's, of the schema that the rows are in.
+    :param created_at: UTC, ISO 8601 with Z.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    format: str = FORMAT
+    version: int = VERSION
+    revision: str
+    created_at: str
+    tables: list[TableHeader]
+
+
+def write(path: Path, header: Header, batches: Iterable[Sequence[Row[Any]]]) -> str:
+    """Write a new file that only its owner may read, and see that it is on the disk.
+
+    :param batches: the rows that the header tells of, in its order.
+    :return: the SHA-256 of the content, in hexadecimal digits.
+    :raises OSError: it cannot be written.
+    """
+    digest = sha256()
+    # Without a name and a time in gzip's own header, the same content makes the same bytes.
+    with (
+        open(path, "xb", opener=partial(os.open, mode=0o600)) as raw,
+        _progress("Writing", header) as progress,
+    ):
+        with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as file:
+            digest.update(first := _line(header.model_dump()))
+            file.write(first)
+            for rows in batches:
+                digest.update(lines := b"".join(_line(tuple(row)) for row in rows))
+                file.write(lines)
+                progress.update(len(rows))
+            file.write(_trailer(header, digest.hexdigest()))
+        raw.flush()
+        os.fsync(raw.fileno())
+    return digest.hexdigest()
+
+
+class Reader:
+    """The rows of a file, batch by batch, each batch with its table; an empty table gives none.
+
+    Whoever has iterated to the end has seen that the file is whole; before, nothing is certain.
+    ``header`` is there from the first batch on, ``digest`` at the end.
+
+    :param doing: what the progress bar says.
+    :param revision: the schema revision that the file must be of.
+    :param tables: the tables that it must hold, in their order.
+    :raises BackupError: while iterating: the file cannot be read, is damaged, or is of another
+        version, revision or schema.
+    """
+
+    header: Header
+    digest: str
+
+    def __init__(self, path: Path, doing: str, revision: str, tables: Sequence[Table]) -> None:
+        self.path, self.doing, self.revision, self.tables = path, doing, revision, tables
+
+    def __iter__(self) -> Iterator[tuple[Table, list[dict[str, Any]]]]:
+        try:
+            with gzip.open(self.path) as file:
+                yield from self._read(iter(partial(file.readline, MAX_LINE_BYTES), b""))
+        except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, TypeError) as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise BackupError(f"{self.path} is not a whole backup: {reason}.") from error
+        except OSError as error:
+            raise BackupError(f"{self.path} cannot be read: {error.strerror}.") from error
+
+    def _read(self, lines: Iterator[bytes]) -> Iterator[tuple[Table, list[dict[str, Any]]]]:
+        if not (first := next(lines, b"")):
+            raise ValueError("it is empty")
+        digest = sha256(first)
+        self.header = self._read_header(first)
+        with _progress(self.doing, self.header) as progress:
+            for table, saved in zip(self.tables, self.header.tables, strict=True):
+                decoders = {name: decoder(table.columns[name]) for name in saved.columns}
+                for start in range(0, saved.rows, ROWS_PER_BATCH):
+                    batch = list(islice(lines, min(ROWS_PER_BATCH, saved.rows - start)))
+                    digest.update(b"".join(batch))
+                    yield table, [_decode(line, decoders) for line in batch]
+                    progress.update(len(batch))
+        self.digest = digest.hexdigest()
+        if next(lines, b"") != _trailer(self.header, self.digest) or next(lines, b""):
+            raise ValueError("its rows do not fit the digest at its end")
+
+    def _read_header(self, line: bytes) -> Header:
+        found = orjson.loads(line)
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise ValueError("it does not begin like one")
+        if (version := found.get("version")) != VERSION:
+            raise BackupError(
+                f"{self.path} has version {version} of the format; this code reads {VERSION}."
+            )
+        try:
+            header = Header.model_validate(found)
+        except ValidationError as error:
+            raise ValueError("its header is not complete") from error
+        if header.revision != self.revision:
+            raise BackupError(
+                f"{self.path} is of schema revision {header.revision} and this code of"
+                f" {self.revision}: restore it with the code that wrote it, then upgrade."
+            )
+        saved = [(table.name, sorted(table.columns)) for table in header.tables]
+        known = [(table.name, sorted(table.columns.keys())) for table in self.tables]
+        if saved != known:
+            raise BackupError(f"{self.path} holds {saved}, but the schema has {known}.")
+        return header
+
+
+def decoder(column: Column[Any]) -> Callable[[Any], Any]:
+    """Return what makes a value of a column, None apart, of its JSON.
+
+    :raises NotImplementedError: the format has no form for the column's type yet.
+    """
+    kind = column.type.python_type
+    if kind not in _DECODERS:
+        raise NotImplementedError(f"{column}: a backup has no form for {kind.__name__}.")
+    return _DECODERS[kind]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_DECODERS: dict[type, Callable[[Any], Any]] = {
+    **dict.fromkeys((bool, int, str), _as_it_is),
+    bytes: b64decode,
+    date: date.fromisoformat,
+    datetime: datetime.fromisoformat,
+}
+
+
+def _decode(line: bytes, decoders: dict[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    return {
+        name: None if value is None else decode(value)
+        for (name, decode), value in zip(decoders.items(), orjson.loads(line), strict=True)
+    }
+
+
+def _line(value: Any) -> bytes:
+    return orjson.dumps(value, _encode_bytes, orjson.OPT_APPEND_NEWLINE)
+
+
+def _encode_bytes(value: Any) -> str:
+    """Give orjson a form of what it does not know; a TypeError when that is not bytes."""
+    return b64encode(value).decode()
+
+
+def _trailer(header: Header, digest: str) -> bytes:
+    return _line({"rows": sum(table.rows for table in header.tables), "sha256": digest})
+
+
+def _progress(doing: str, header: Header) -> "tqdm[Any]":
+    total = sum(table.rows for table in header.tables)
+    return tqdm(desc=doing, total=total, unit=" rows", unit_scale=True)
