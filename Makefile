@@ -32,6 +32,8 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python manage.py cov
 	@echo "== The server on MariaDB"
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server
+	@echo "== Backups between SQLite and MariaDB"
+	@$(BIN)/python -m unittest -v e2e.test_backup
 
 test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples
 	@echo "== The server on SQLite"
