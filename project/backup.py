@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
-from sqlalchemy import Connection, Engine, Row, Table
+from sqlalchemy import Connection, Row, Table
 from sqlalchemy.exc import DatabaseError
 
 import project.api.models  # noqa: F401  (every table)
@@ -96,7 +96,7 @@ def restore(path: Path, replace: bool = False) -> Header:
         flask_migrate.upgrade()
     sqlite = db.engine.dialect.name == "sqlite"
     try:
-        with _maintenance_engine().connect() as connection:
+        with db.engines["maintenance"].connect() as connection:
             _refuse_other_revision(connection)
             # ALTER TABLE ends a transaction, so it comes before the rows: if they are refused
             # then, nothing but numbers is lost.
@@ -156,14 +156,14 @@ def _snapshot(folder: Path) -> Iterator[Connection]:
         with closing(sqlite3.connect(copy)) as target:
             # The copy is thrown away: it need not outlive a power cut.
             target.execute("PRAGMA synchronous = OFF")
-            with closing(_maintenance_engine().raw_connection()) as source:
+            with closing(db.engines["maintenance"].raw_connection()) as source:
                 # All pages in one step: a copy in several begins anew whenever somebody writes.
                 source.driver_connection.backup(target)  # type: ignore[union-attr]
         url = sa.URL.create("sqlite", database=str(copy))
         with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
             yield connection
     else:
-        with _maintenance_engine().connect() as connection:
+        with db.engines["maintenance"].connect() as connection:
             for statement in MYSQL_SESSION:
                 connection.exec_driver_sql(statement)
             connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
@@ -244,18 +244,6 @@ def _raise_next_ids(connection: Connection, header: Header) -> None:
         else:
             name = connection.dialect.identifier_preparer.format_table(table)
             connection.exec_driver_sql(f"ALTER TABLE {name} AUTO_INCREMENT = {next_id}")
-
-
-def _maintenance_engine() -> Engine:
-    """Return an engine whose statements may take long: to delete a million rows is one of them."""
-    if db.engine.dialect.name == "sqlite":
-        return db.engine
-    return sa.create_engine(
-        db.engine.url,
-        poolclass=sa.NullPool,
-        hide_parameters=True,
-        connect_args={"charset": "utf8mb4", "connect_timeout": 3},
-    )
 
 
 def _sync(folder: Path) -> None:
