@@ -3,6 +3,8 @@
 AppError
 ├── Invalid             what the client sent cannot be accepted
 ├── NotFound            what the client asked for does not exist
+├── PreconditionFailed  what the client wants to change is not what it was when the client looked
+├── UnsupportedInput    what the client sent is in no form that can be read here
 └── Unavailable         what the service needs is not there at the moment
     └── OutcomeUnknown  a change may or may not have been saved
 
@@ -51,6 +53,18 @@ class NotFound(AppError):
     """What the client asked for does not exist."""
 
     message = "Not found."
+
+
+class PreconditionFailed(AppError):
+    """What the client wants to change is not what it was when the client looked."""
+
+    message = "It was changed meanwhile. Look at it again before you change it."
+
+
+class UnsupportedInput(AppError):
+    """What the client sent is in no form that can be read here."""
+
+    message = "The body must be application/json."
 
 
 class Unavailable(AppError):

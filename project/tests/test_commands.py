@@ -102,14 +102,14 @@ class RecreateDbTests(CommandTestCase):
 
         printed = self.printed(commands.recreate_db)
 
-        self.assertEqual(printed, "The database is at revision 0001.\n")
+        self.assertEqual(printed, "The database is at revision 0002.\n")
         self.assertEqual(set(inspect(db.engine).get_table_names()), {"alembic_version", "users"})
 
     def test_recreate_db_twice_is_no_error(self):
         self.printed(commands.recreate_db)
         self.printed(commands.recreate_db)
 
-        self.assertEqual(commands.current_revision(), "0001")
+        self.assertEqual(commands.current_revision(), "0002")
 
     def test_recreate_db_with_yes_deletes_users_without_asking(self):
         make_user()
@@ -163,14 +163,14 @@ class DatabaseCommandTests(CommandTestCase):
         self.addCleanup(flask_migrate.downgrade, revision="base")
 
     def test_upgrade_and_downgrade_say_where_they_got(self):
-        self.assertEqual(self.printed(commands.upgrade), "The database is at revision 0001.\n")
-        self.assertEqual(self.printed(commands.downgrade), "The database is at revision base.\n")
+        self.assertEqual(self.printed(commands.upgrade), "The database is at revision 0002.\n")
+        self.assertEqual(self.printed(commands.downgrade), "The database is at revision 0001.\n")
 
     def test_db_commands_work_from_the_command_line(self):
         for arguments, printed in [
-            (["upgrade"], "The database is at revision 0001."),
-            (["current"], "0001 (head)"),
-            (["history"], "<base> -> 0001 (head), Create the users table."),
+            (["upgrade"], "The database is at revision 0002."),
+            (["current"], "0002 (head)"),
+            (["history"], "<base> -> 0001, Create the users table."),
             (["downgrade", "base"], "The database is at revision base."),
             (["upgrade", "0001"], "The database is at revision 0001."),
         ]:

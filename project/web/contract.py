@@ -13,23 +13,28 @@ from urllib.parse import urlencode
 from flask import Response, current_app, request
 from pydantic import BaseModel, ValidationError
 
-from project.errors import FieldError, Invalid
-from project.web import envelope
+from project.errors import AppError, FieldError, Invalid, UnsupportedInput
+from project.web import envelope, preconditions
 from project.web.pagination import Page, invalid_parameters
 
 View = Callable[..., Any]
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-def accepts(schema: type[BaseModel]) -> Callable[[View], View]:
+def accepts(
+    schema: type[BaseModel], wrong_type: type[AppError] = UnsupportedInput
+) -> Callable[[View], View]:
     """Give the view the JSON body as ``body``.
 
+    :param wrong_type: what to raise when the body is of another content type; 415 by default.
     :raises Invalid: the body is not JSON, not an object, or breaks a rule of the schema (400).
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
+            if not request.is_json:
+                raise wrong_type(errors=[FieldError("Content-Type", "Must be application/json.")])
             return view(body=validate(schema, _read_json()), **kwargs)
 
         return wrapper
@@ -59,12 +64,15 @@ def returns(
     status: int = 200,
     message: str | None = None,
     location: str | None = None,
+    etag: bool = True,
 ) -> Callable[[View], Callable[..., Response]]:
     """Answer with the object that the view returns.
 
     :param schema: its fields, read from the object's attributes, are the answer's ``data``.
     :param message: a format string, in which ``{0.email}`` is the returned object's email.
     :param location: likewise, the path of the returned object for the ``Location`` header.
+    :param etag: whether the object's version becomes the answer's ``ETag``; a GET that names it in
+        ``If-None-Match`` is answered 304, without the object.
     """
     serialise = _serialiser(schema)
 
@@ -76,7 +84,27 @@ def returns(
             response = envelope.success(serialise(item), text, status)
             if location:
                 response.headers["Location"] = location.format(item)
+            if etag:
+                response.set_etag(preconditions.etag(item.version))
+                if preconditions.is_known(item.version):
+                    response.status_code, response.data = 304, b""
             return response
+
+        return wrapper
+
+    return decorate
+
+
+def returns_message(message: str) -> Callable[[View], Callable[..., Response]]:
+    """Answer with a message about the object that the view returns, and nothing of the object.
+
+    :param message: a format string, in which ``{0.email}`` is the returned object's email.
+    """
+
+    def decorate(view: View) -> Callable[..., Response]:
+        @wraps(view)
+        def wrapper(**kwargs: Any) -> Response:
+            return envelope.success(message=message.format(view(**kwargs)))
 
         return wrapper
 
@@ -121,8 +149,6 @@ def validate(schema: type[Schema], values: dict[str, Any]) -> Schema:
 
 
 def _read_json() -> dict[str, Any]:
-    if not request.is_json:
-        raise Invalid(errors=[FieldError("Content-Type", "Must be application/json.")])
     body = request.get_data(cache=False)
     # A body in chunks is cut at the limit; only the attempt to read on raises the 413.
     request.stream.read(1)

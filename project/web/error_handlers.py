@@ -11,12 +11,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
-from project.errors import AppError, Invalid, NotFound, Unavailable
+from project.errors import (
+    AppError,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+    UnsupportedInput,
+)
 from project.faults import is_outage
 from project.web import envelope
 from project.web.request_id import request_id
 
-STATUS: dict[type[AppError], int] = {Invalid: 400, NotFound: 404, Unavailable: 503}
+STATUS: dict[type[AppError], int] = {
+    Invalid: 400,
+    NotFound: 404,
+    PreconditionFailed: 412,
+    UnsupportedInput: 415,
+    Unavailable: 503,
+}
 RETRY_AFTER_SECONDS = 2
 
 log = structlog.get_logger()

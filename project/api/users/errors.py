@@ -1,6 +1,6 @@
 """What can go wrong with a user."""
 
-from project.errors import FieldError, Invalid, NotFound
+from project.errors import FieldError, Invalid, NotFound, PreconditionFailed
 
 
 class UserNotFound(NotFound):
@@ -16,3 +16,9 @@ class EmailTaken(Invalid):
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError("email", self.message)])
+
+
+class UserChanged(PreconditionFailed):
+    """The user is not in the state any more that the client wants to change (412)."""
+
+    message = "The user was changed meanwhile. Get it again before you change it."

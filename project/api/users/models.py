@@ -24,6 +24,7 @@ class User(db.Model):  # type: ignore[name-defined,misc]
 
     ``User(username=..., email=...)`` alone is a complete row: the other columns fill themselves.
     One mailbox is one user, by the unique constraint on ``email_folded``; usernames repeat freely.
+    ``version`` counts the states of a user from 1; the ETag is made of it.
     Times are UTC, naive, in whole seconds. Text compares by code point in every database
     (utf8mb4_bin). An id is never given twice, also not after its user was removed.
     """
@@ -37,6 +38,10 @@ class User(db.Model):  # type: ignore[name-defined,misc]
     active: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(DateTime, default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(DateTime, default=_created_at, onupdate=utcnow)
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+
+    # Each UPDATE raises the version in the same statement.
+    __mapper_args__ = {"version_id_col": version}
 
     __table_args__ = (
         Index(None, "created_at", "id"),

@@ -2,7 +2,7 @@
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -37,12 +37,37 @@ def _check_email(text: str) -> str:
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_check_text)]
 Email = Annotated[Text, AfterValidator(_check_email)]
+Active = Annotated[bool, Field(strict=True)]
 
 
 class UserCreate(BaseModel):
     """What makes a user. Other keys are ignored; the text is kept as sent."""
 
     model_config = ConfigDict(extra="ignore")
+
+    username: Text
+    email: Email
+
+
+class UserUpdate(BaseModel):
+    """What to change of a user, as a JSON merge patch (RFC 7396).
+
+    What is not sent keeps its value. Nothing can be removed, so null is refused.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    username: Text = ""
+    email: Email = ""
+    active: Active = False
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields that were sent."""
+        return self.model_dump(exclude_unset=True)
+
+
+class UserReplace(UserUpdate):
+    """A user's new state. ``active`` keeps its value when it is not sent."""
 
     username: Text
     email: Email

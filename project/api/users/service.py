@@ -5,7 +5,7 @@ trip each, no ORM objects. Writes go through ``db.session`` and are flushed here
 commits.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import Integer, Row, and_, bindparam, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from project.api.users.emails import fold_email
-from project.api.users.errors import EmailTaken, UserNotFound
+from project.api.users.errors import EmailTaken, UserChanged, UserNotFound
 from project.api.users.models import User
 from project.api.users.schemas import UserRead
 from project.extensions import db, fetch_all
@@ -21,7 +21,7 @@ from project.extensions import db, fetch_all
 LARGEST_ID = 2**31 - 1
 
 _users = User.__table__.c
-_columns = [_users[name] for name in UserRead.model_fields]
+_columns = [*(_users[name] for name in UserRead.model_fields), _users.version]
 _LIMIT = bindparam("limit", type_=Integer)
 _BY_ID = select(*_columns).where(_users.id == bindparam("user_id"))
 _AFTER_ID = (
@@ -40,6 +40,10 @@ _NEWEST_BEFORE = _NEWEST.where(
         and_(_users.created_at == bindparam("created_at"), _users.id < bindparam("user_id")),
     ),
 )
+
+
+def _any_version(_version: int) -> bool:
+    return True
 
 
 def get_user(user_id: int) -> Row[Any]:
@@ -83,6 +87,59 @@ def create_user(username: str, email: str) -> User:
     """
     user = User(username=username, email=email)
     db.session.add(user)
+    _flush()
+    return user
+
+
+def update_user(
+    user_id: int, changes: dict[str, Any], is_expected: Callable[[int], bool] = _any_version
+) -> User:
+    """Change fields of a user; one that gets the value it has is not changed.
+
+    The row is locked from when it is read: of two who want to change the same state, one does.
+
+    :param changes: new values by field; none: the user stays as it is, ``updated_at`` too.
+    :param is_expected: says of the version that is found whether the caller wants to change it.
+    :raises UserNotFound: no user has this id (404).
+    :raises UserChanged: the version is not the expected one (412).
+    :raises EmailTaken: another user has this mailbox (400).
+    """
+    user = _lock_user(user_id, is_expected)
+    for name, value in changes.items():
+        setattr(user, name, value)
+    _flush()
+    return user
+
+
+def delete_user(user_id: int, is_expected: Callable[[int], bool] = _any_version) -> User:
+    """Remove a user; the email is free again, the id is not.
+
+    :param is_expected: as for update_user.
+    :return: the user as it was.
+    :raises UserNotFound: no user has this id (404).
+    :raises UserChanged: the version is not the expected one (412).
+    """
+    user = _lock_user(user_id, is_expected)
+    db.session.delete(user)
+    _flush()
+    return user
+
+
+def _lock_user(user_id: int, is_expected: Callable[[int], bool]) -> User:
+    in_range = 0 < user_id <= LARGEST_ID
+    user = db.session.get(User, user_id, with_for_update=True) if in_range else None
+    if user is None:
+        raise UserNotFound
+    if not is_expected(user.version):
+        raise UserChanged
+    return user
+
+
+def _flush() -> None:
+    """Send what the session holds; the write is all of the transaction.
+
+    :raises EmailTaken: another user has this mailbox (400).
+    """
     try:
         db.session.flush()
     except IntegrityError as error:
@@ -90,7 +147,6 @@ def create_user(username: str, email: str) -> User:
         if "email_folded" in str(error.orig):
             raise EmailTaken from error
         raise
-    return user
 
 
 def create_users(users: Iterable[tuple[str, str]]) -> None:

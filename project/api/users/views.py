@@ -7,11 +7,24 @@ from sqlalchemy import Row
 
 from project.api.users import bp, service
 from project.api.users.models import User
-from project.api.users.schemas import UserCreate, UserListQuery, UserRead
+from project.api.users.schemas import (
+    UserCreate,
+    UserListQuery,
+    UserRead,
+    UserReplace,
+    UserUpdate,
+)
 from project.errors import Invalid
 from project.transactions import in_transaction
-from project.web.contract import accepts, accepts_query, returns, returns_page
+from project.web.contract import (
+    accepts,
+    accepts_query,
+    returns,
+    returns_message,
+    returns_page,
+)
 from project.web.pagination import Page, make_page, read_cursor
+from project.web.preconditions import meets_if_match
 
 BY_ID = "users by id"
 
@@ -40,7 +53,7 @@ def list_users(query: UserListQuery) -> Page:
 
 
 @bp.post("/users")
-@accepts(UserCreate)
+@accepts(UserCreate, wrong_type=Invalid)
 @returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
 @in_transaction
 def create_user(body: UserCreate) -> User:
@@ -59,3 +72,43 @@ def get_user(user_id: str) -> Row[Any]:
     :raises UserNotFound: no user has this id (404).
     """
     return service.get_user(parse_id(user_id))
+
+
+@bp.patch("/users/<user_id>")
+@accepts(UserUpdate)
+@returns(UserRead)
+@in_transaction
+def update_user(user_id: str, body: UserUpdate) -> User:
+    """Change the sent fields of one user; the others keep their value.
+
+    :raises UserNotFound: no user has this id (404).
+    :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
+    :raises EmailTaken: another user has this mailbox (400).
+    """
+    return service.update_user(parse_id(user_id), body.changes(), meets_if_match)
+
+
+@bp.put("/users/<user_id>")
+@accepts(UserReplace)
+@returns(UserRead)
+@in_transaction
+def replace_user(user_id: str, body: UserReplace) -> User:
+    """Give one user a new name and email; ``active`` is kept when it is not sent.
+
+    :raises UserNotFound: no user has this id (404).
+    :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
+    :raises EmailTaken: another user has this mailbox (400).
+    """
+    return service.update_user(parse_id(user_id), body.changes(), meets_if_match)
+
+
+@bp.delete("/users/<user_id>")
+@returns_message("{0.email} was removed!")
+@in_transaction
+def delete_user(user_id: str) -> User:
+    """Remove one user; the email is free again.
+
+    :raises UserNotFound: no user has this id (404).
+    :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
+    """
+    return service.delete_user(parse_id(user_id), meets_if_match)

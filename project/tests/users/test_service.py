@@ -28,6 +28,7 @@ class GetUserTests(BaseTestCase):
                 "active": False,
                 "created_at": user.created_at,
                 "updated_at": user.updated_at,
+                "version": 1,
             },
         )
 

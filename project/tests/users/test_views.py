@@ -4,6 +4,8 @@ from datetime import datetime
 from threading import Barrier, Thread
 from typing import Any
 
+from flask import Flask
+
 from project.api.users import service
 from project.api.users.views import parse_id
 from project.errors import Invalid
@@ -253,23 +255,14 @@ class CreateUserTests(BaseTestCase):
         self.assertEqual(response.status_code, 201)
 
     def test_thirty_writers_of_one_email_make_one_user(self):
-        barrier = Barrier(30)
-        answers: list[tuple[int, str]] = []
+        emails = ["race@example.com", "RACE@Example.COM"] * 15
 
-        def write(number: int) -> None:
-            client = self.app.test_client()
-            email = "race@example.com" if number % 2 else "RACE@Example.COM"
-            barrier.wait()
-            response = client.post("/users", json={"username": f"u{number}", "email": email})
-            answers.append((response.status_code, response.json["status"]))
+        answers = together(
+            self.app,
+            [("POST", "/users", {"username": "u", "email": email}, {}) for email in emails],
+        )
 
-        threads = [Thread(target=write, args=[number]) for number in range(30)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-        self.assertEqual(sorted(answers), [(201, "success")] + [(400, "fail")] * 29)
+        self.assertEqual(sorted(answers), [201] + [400] * 29)
         self.assertEqual(len(service.list_users(9)), 1)
 
 
@@ -331,3 +324,277 @@ class GetUserTests(BaseTestCase):
                 self.assertEqual(parse_id(text), number)
         with self.assertRaises(Invalid):
             parse_id("٧")
+
+
+class UpdateUserTests(BaseTestCase):
+    """PATCH /users/<id>."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.user = make_user(username="cnych", email="A@example.com", created_at=CREATED_AT)
+        self.path = f"/users/{self.user.id}"
+
+    def test_update_user_changes_what_is_sent_and_nothing_else(self):
+        before = self.client.get(self.path).json["data"]
+        cases: list[dict[str, Any]] = [
+            {"username": "new"},
+            {"email": "B@example.com"},
+            {"active": True},
+            {"username": "n", "email": "c@example.com", "active": False},
+        ]
+        for changes in cases:
+            with self.subTest(changes):
+                response = self.client.patch(self.path, json=changes)
+
+                after = response.json["data"]
+                self.assertEqual(response.status_code, 200)
+                self.assertGreater(after["updated_at"], before["created_at"])
+                before = {**before, **changes, "updated_at": after["updated_at"]}
+                self.assertEqual(after, before)
+                self.assertEqual(self.client.get(self.path).json["data"], after)
+
+    def test_update_user_takes_a_merge_patch(self):
+        response = self.client.patch(
+            self.path, data=b'{"username": "n"}', content_type="application/merge-patch+json"
+        )
+
+        self.assertEqual(response.json["data"]["username"], "n")
+
+    def test_update_user_without_a_change_leaves_everything_as_it_was(self):
+        before = self.client.get(self.path)
+        for changes in [{}, {"username": "cnych"}, {"email": "A@example.com", "active": False}]:
+            with self.subTest(changes):
+                response = self.client.patch(self.path, json=changes)
+
+                self.assertEqual(response.status_code, 200)
+                self.assertEqual(response.json, before.json)
+                self.assertEqual(response.headers["ETag"], before.headers["ETag"])
+
+    def test_update_user_may_respell_the_own_email(self):
+        response = self.client.patch(self.path, json={"email": "a@EXAMPLE.com"})
+
+        self.assertEqual(response.status_code, 200)
+        self.assertEqual(response.json["data"]["email"], "a@EXAMPLE.com")
+
+    def test_update_user_with_taken_email_is_refused(self):
+        make_user(email="taken@example.com")
+        before = self.client.get(self.path).json
+
+        response = self.client.patch(self.path, json={"email": "TAKEN@example.com"})
+
+        self.assertEqual(response.status_code, 400)
+        self.assertEqual(response.json["message"], "Sorry. That email already exists.")
+        self.assertEqual(self.client.get(self.path).json, before)
+
+    def test_update_user_with_wrong_field_is_refused_by_name(self):
+        before = self.client.get(self.path).json
+        for changes, field in [
+            ({"username": None}, "username"),
+            ({"email": None}, "email"),
+            ({"active": None}, "active"),
+            ({"username": ""}, "username"),
+            ({"username": 7}, "username"),
+            ({"email": "x"}, "email"),
+            ({"active": "true"}, "active"),
+            ({"active": 1}, "active"),
+            ({"id": 9}, "id"),
+            ({"created_at": "2026-01-01T00:00:00Z"}, "created_at"),
+            ({"username": "ok", "colour": "blue"}, "colour"),
+        ]:
+            with self.subTest(changes):
+                response = self.client.patch(self.path, json=changes)
+
+                self.assertEqual(response.status_code, 400)
+                self.assertEqual(response.json["message"], "Invalid payload.")
+                self.assertEqual([e["field"] for e in response.json["errors"]], [field])
+        self.assertEqual(self.client.get(self.path).json, before)
+
+    def test_update_user_with_what_is_not_json(self):
+        for media_type in ["text/plain", "application/x-www-form-urlencoded", ""]:
+            with self.subTest(media_type):
+                response = self.client.patch(self.path, data=b"{}", content_type=media_type)
+
+                self.assertEqual(response.status_code, 415)
+                self.assertEqual(response.json["status"], "fail")
+        for body in [b"", b"[]", b"null", b"{", b"\xff"]:
+            with self.subTest(body):
+                response = self.client.patch(self.path, data=body, content_type="application/json")
+
+                self.assertEqual(response.status_code, 400)
+
+    def test_changes_of_a_user_that_does_not_exist_are_not_found(self):
+        for text, status in [("999", 404), ("-1", 404), ("9" * 40, 404), ("x", 400)]:
+            for method, body in [
+                ("PATCH", {"username": "n"}),
+                ("PUT", {"username": "n", "email": "n@example.com"}),
+                ("DELETE", None),
+            ]:
+                with self.subTest(text[:9], method=method):
+                    response = self.client.open(f"/users/{text}", method=method, json=body)
+
+                    self.assertEqual(response.status_code, status)
+
+    def test_thirty_writers_of_one_email_change_one_user(self):
+        users = [make_user() for _ in range(10)]
+
+        answers = together(
+            self.app,
+            [("PATCH", f"/users/{user.id}", {"email": "race@example.com"}, {}) for user in users],
+        )
+
+        self.assertEqual(sorted(answers), [200] + [400] * 9)
+
+
+class ReplaceUserTests(BaseTestCase):
+    """PUT /users/<id>."""
+
+    def test_replace_user_keeps_active_when_it_is_not_sent(self):
+        user = make_user(active=True)
+        path = f"/users/{user.id}"
+
+        response = self.client.put(path, json={"username": "n", "email": "n@example.com"})
+
+        self.assertEqual(response.status_code, 200)
+        data = response.json["data"]
+        self.assertEqual((data["username"], data["email"]), ("n", "n@example.com"))
+        self.assertIs(data["active"], True)
+        body = {"username": "n", "email": "n@example.com", "active": False}
+        self.assertIs(self.client.put(path, json=body).json["data"]["active"], False)
+
+    def test_replace_user_without_a_required_field_is_refused_by_name(self):
+        user = make_user()
+        for body, field in [
+            ({"username": "n"}, "email"),
+            ({"email": "n@example.com"}, "username"),
+            ({"username": "n", "email": "n@example.com", "id": 1}, "id"),
+            ({"username": "n", "email": "n@example.com", "active": None}, "active"),
+        ]:
+            with self.subTest(body):
+                response = self.client.put(f"/users/{user.id}", json=body)
+
+                self.assertEqual(response.status_code, 400)
+                self.assertEqual([e["field"] for e in response.json["errors"]], [field])
+
+
+class DeleteUserTests(BaseTestCase):
+    """DELETE /users/<id>."""
+
+    def test_delete_user_frees_the_email_and_not_the_id(self):
+        user = make_user(email="A@example.com")
+        path = f"/users/{user.id}"
+
+        response = self.client.delete(path)
+
+        self.assertEqual(response.status_code, 200)
+        message = "A@example.com was removed!"
+        self.assertEqual(response.json, {"status": "success", "message": message})
+        self.assertEqual(self.client.get(path).status_code, 404)
+        self.assertEqual(self.client.delete(path).status_code, 404)
+        again = self.client.post("/users", json={"username": "b", "email": "a@example.com"})
+        self.assertEqual(again.status_code, 201)
+        self.assertGreater(again.json["data"]["id"], user.id)
+
+
+class ConditionalTests(BaseTestCase):
+    """ETag, If-None-Match and If-Match on one user."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = f"/users/{make_user().id}"
+        self.tag = self.client.get(self.path).headers["ETag"]
+
+    def test_tag_is_strong_and_changes_with_the_user(self):
+        self.assertRegex(self.tag, '^"[^"]+"$')
+        changed = self.client.patch(self.path, json={"username": "n"}).headers["ETag"]
+        self.assertNotEqual(changed, self.tag)
+        self.assertEqual(self.client.get(self.path).headers["ETag"], changed)
+        made = self.client.post("/users", json={"username": "n", "email": "n@example.com"})
+        path = made.headers["Location"]
+        self.assertEqual(self.client.get(path).headers["ETag"], made.headers["ETag"])
+
+    def test_known_user_is_not_sent_again(self):
+        for value in [self.tag, f"W/{self.tag}", "*", f'"x", {self.tag}', f'W/"y",{self.tag}']:
+            for method in ["GET", "HEAD"]:
+                with self.subTest(value, method=method):
+                    headers = {"If-None-Match": value}
+                    response = self.client.open(self.path, method=method, headers=headers)
+
+                    self.assertEqual(response.status_code, 304)
+                    self.assertEqual(response.data, b"")
+                    self.assertEqual(response.headers["ETag"], self.tag)
+
+    def test_other_user_is_sent(self):
+        for value in ['"x"', 'W/"x"', '""', '"x", "y"']:
+            with self.subTest(value):
+                response = self.client.get(self.path, headers={"If-None-Match": value})
+
+                self.assertEqual(response.status_code, 200)
+
+    def test_change_with_the_present_tag_is_made(self):
+        for value in [self.tag, "*", f'"x", {self.tag}']:
+            with self.subTest(value):
+                response = self.client.patch(self.path, json={}, headers={"If-Match": value})
+
+                self.assertEqual(response.status_code, 200)
+
+    def test_change_with_another_tag_is_refused_and_changes_nothing(self):
+        before = self.client.get(self.path).json
+        body = {"username": "n", "email": "n@example.com"}
+        for value in ['"x"', f"W/{self.tag}", '""', '"x", "y"']:
+            for method in ["PATCH", "PUT", "DELETE"]:
+                with self.subTest(value, method=method):
+                    response = self.client.open(
+                        self.path, method=method, json=body, headers={"If-Match": value}
+                    )
+
+                    self.assertEqual(response.status_code, 412)
+                    self.assertEqual(response.json["status"], "fail")
+        self.assertEqual(self.client.get(self.path).json, before)
+
+    def test_header_that_is_no_list_of_tags_is_refused_by_name(self):
+        for value in ["", "x", "3", '"', '"a" "b"', "*, *", 'w/"x"', '"a",']:
+            for name, method in [("If-Match", "PATCH"), ("If-None-Match", "GET")]:
+                with self.subTest(value, name=name):
+                    response = self.client.open(
+                        self.path, method=method, json={}, headers={name: value}
+                    )
+
+                    self.assertEqual(response.status_code, 400)
+                    self.assertEqual(response.json["message"], f"Invalid header: {name}.")
+
+    def test_of_writers_with_the_same_tag_exactly_one_wins(self):
+        answers = together(
+            self.app,
+            [
+                ("PATCH", self.path, {"username": f"w{number}"}, {"If-Match": self.tag})
+                for number in range(20)
+            ],
+        )
+
+        self.assertEqual(sorted(answers), [200] + [412] * 19)
+
+    def test_options_tell_what_can_be_done(self):
+        allowed = self.client.options(self.path).headers["Allow"]
+
+        self.assertEqual(
+            set(allowed.split(", ")), {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PUT"}
+        )
+
+
+def together(app: Flask, requests: list[tuple[str, str, Any, dict[str, str]]]) -> list[int]:
+    """Send requests (method, path, JSON, headers) at the same moment; return their statuses."""
+    barrier = Barrier(len(requests))
+    statuses: list[int] = []
+
+    def send(method: str, path: str, body: Any, headers: dict[str, str]) -> None:
+        client = app.test_client()
+        barrier.wait()
+        response = client.open(path, method=method, json=body, headers=headers)
+        statuses.append(response.status_code)
+
+    threads = [Thread(target=send, args=request) for request in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statuses

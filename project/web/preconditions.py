@@ -1,0 +1,47 @@
+"""Conditional requests (RFC 9110 section 13), by the version that each object carries."""
+
+import re
+
+from flask import request
+from werkzeug.datastructures import ETags
+
+from project.errors import FieldError, Invalid
+
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:\s*,\s*{_TAG})*)\s*")
+
+
+def etag(version: int) -> str:
+    """Return the opaque tag of an object in this version; strong (RFC 9110 section 8.8.3)."""
+    return str(version)
+
+
+def is_known(version: int) -> bool:
+    """Say whether the client of a GET or HEAD has this version already.
+
+    ``If-None-Match`` compares weakly (RFC 9110 section 13.1.2).
+
+    :raises Invalid: the header is no list of entity tags (400).
+    """
+    if request.method not in {"GET", "HEAD"} or "If-None-Match" not in request.headers:
+        return False
+    return _tags("If-None-Match", request.if_none_match).contains_weak(etag(version))
+
+
+def meets_if_match(version: int) -> bool:
+    """Say whether the object may be changed: no ``If-Match``, or one that names this version.
+
+    It compares strongly: a weak tag never matches (RFC 9110 section 13.1.1).
+
+    :raises Invalid: the header is no list of entity tags (400).
+    """
+    if "If-Match" not in request.headers:
+        return True
+    return _tags("If-Match", request.if_match).contains(etag(version))
+
+
+def _tags(name: str, tags: ETags) -> ETags:
+    if not _TAGS.fullmatch(request.headers[name]):
+        problem = FieldError(name, 'Must be * or entity tags such as "3", with commas between.')
+        raise Invalid(f"Invalid header: {name}.", [problem])
+    return tags
