@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from alembic.script import ScriptDirectory
 from flask import Flask
 from flask_testing import TestCase
 from sqlalchemy.engine import URL, make_url
@@ -40,6 +41,12 @@ def refuse_served_database(uri: str) -> None:
         raise RuntimeError(
             "The test database is the served one: DATABASE_TEST_URL must differ from DATABASE_URL."
         )
+
+
+def head_revision() -> str:
+    """Return the newest revision of the schema."""
+    folder = Path(__file__).parents[2] / "migrations"
+    return ScriptDirectory(str(folder)).get_current_head() or "base"
 
 
 class BaseTestCase(TestCase):

@@ -30,6 +30,7 @@ def make_users(count: int, created_at: datetime = datetime(2026, 1, 1)) -> None:
         [
             {
                 "username": f"user{number}",
+                "username_folded": f"user{number}",
                 "email": email,
                 "email_folded": email,
                 "created_at": created_at,

@@ -17,7 +17,7 @@ from sqlalchemy import inspect, text
 from project import commands, db
 from project.api.users import service
 from project.commands import ROOT
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, head_revision
 from project.tests.factories import make_user
 
 
@@ -102,14 +102,14 @@ class RecreateDbTests(CommandTestCase):
 
         printed = self.printed(commands.recreate_db)
 
-        self.assertEqual(printed, "The database is at revision 0002.\n")
+        self.assertEqual(printed, f"The database is at revision {head_revision()}.\n")
         self.assertEqual(set(inspect(db.engine).get_table_names()), {"alembic_version", "users"})
 
     def test_recreate_db_twice_is_no_error(self):
         self.printed(commands.recreate_db)
         self.printed(commands.recreate_db)
 
-        self.assertEqual(commands.current_revision(), "0002")
+        self.assertEqual(commands.current_revision(), head_revision())
 
     def test_recreate_db_with_yes_deletes_users_without_asking(self):
         make_user()
@@ -163,13 +163,17 @@ class DatabaseCommandTests(CommandTestCase):
         self.addCleanup(flask_migrate.downgrade, revision="base")
 
     def test_upgrade_and_downgrade_say_where_they_got(self):
-        self.assertEqual(self.printed(commands.upgrade), "The database is at revision 0002.\n")
-        self.assertEqual(self.printed(commands.downgrade), "The database is at revision 0001.\n")
+        self.assertEqual(
+            self.printed(commands.upgrade), f"The database is at revision {head_revision()}.\n"
+        )
+        self.assertEqual(
+            self.printed(commands.downgrade, "base"), "The database is at revision base.\n"
+        )
 
     def test_db_commands_work_from_the_command_line(self):
         for arguments, printed in [
-            (["upgrade"], "The database is at revision 0002."),
-            (["current"], "0002 (head)"),
+            (["upgrade"], f"The database is at revision {head_revision()}."),
+            (["current"], f"{head_revision()} (head)"),
             (["history"], "<base> -> 0001, Create the users table."),
             (["downgrade", "base"], "The database is at revision base."),
             (["upgrade", "0001"], "The database is at revision 0001."),

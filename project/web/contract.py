@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from flask import Response, current_app, request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from project.errors import AppError, FieldError, Invalid, UnsupportedInput
 from project.web import envelope, preconditions
@@ -114,7 +115,8 @@ def returns_message(message: str) -> Callable[[View], Callable[..., Response]]:
 def returns_page(schema: type[BaseModel], name: str) -> Callable[[View], Callable[..., Response]]:
     """Answer with the page of objects that the view returns.
 
-    ``data`` holds them under ``name``, and ``next``: the cursor of the page that follows, or null.
+    ``data`` holds them under ``name``, and ``next``: the cursor of the page that follows, or null;
+    and ``total``, where it was counted.
     The ``Link`` header leads there as well (RFC 8288, relation ``next``).
     """
     serialise = _serialiser(schema)
@@ -123,9 +125,11 @@ def returns_page(schema: type[BaseModel], name: str) -> Callable[[View], Callabl
         @wraps(view)
         def wrapper(**kwargs: Any) -> Response:
             page: Page = view(**kwargs)
-            response = envelope.success(
-                {name: [serialise(row) for row in page.rows], "next": page.next}
-            )
+            data: dict[str, Any] = {name: [serialise(row) for row in page.rows]}
+            data["next"] = page.next
+            if page.total is not None:
+                data["total"] = page.total
+            response = envelope.success(data)
             if page.next:
                 parameters = urlencode({**request.args.to_dict(), "cursor": page.next})
                 response.headers["Link"] = f'<{request.path}?{parameters}>; rel="next"'
@@ -144,8 +148,13 @@ def validate(schema: type[Schema], values: dict[str, Any]) -> Schema:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        raise Invalid(errors=[FieldError(str(d["loc"][0]), d["msg"]) for d in details]) from error
+        details = error.errors(include_url=False, include_input=False)
+        raise Invalid(errors=[FieldError(_field(d), d["msg"]) for d in details]) from error
+
+
+def _field(detail: ErrorDetails) -> str:
+    """Return the field that is to blame; a rule about several names one in its context."""
+    return str(detail["loc"][0] if detail["loc"] else detail["ctx"]["field"])
 
 
 def _read_json() -> dict[str, Any]:

@@ -5,7 +5,7 @@ used for a list of another kind.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,7 +20,9 @@ from project.errors import FieldError, Invalid
 MAX_LIMIT = 1000
 
 
-def _read_limit(text: str) -> int:
+def _read_limit(text: str | int) -> int:
+    if isinstance(text, int):  # the page's own
+        return text
     if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     raise PydanticCustomError(
@@ -34,23 +36,24 @@ Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_read_limit)]
 
 @dataclass(frozen=True)
 class Page:
-    """Some rows of a list, and the cursor of the page after them; None: these are the last."""
+    """Some rows of a list.
+
+    :param next: the cursor of the page after them; None: these are the last.
+    :param total: how many rows all pages have; None: not counted.
+    """
 
     rows: Sequence[Row[Any]]
-    next: str | None
+    next: str | None = None
+    total: int | None = None
 
 
-def make_page(
-    kind: str, rows: Sequence[Row[Any]], limit: int, key: Callable[[Row[Any]], list[Any]]
-) -> Page:
-    """Cut rows into a page.
+def make_cursor(kind: str, key: Sequence[Any]) -> str:
+    """Return the cursor of the page that starts after a row.
 
-    :param kind: which list this is, and in what order.
-    :param rows: one more than the limit was asked for, to know whether there are more.
-    :param key: returns the sort key of a row, as JSON can hold it.
+    :param kind: which list this is, in what order and by what filters.
+    :param key: the sort key of the row, as JSON can hold it.
     """
-    shown = rows[:limit]
-    return Page(shown, _serializer(kind).dumps(key(shown[-1])) if len(rows) > limit else None)
+    return str(_serializer(kind).dumps(key))
 
 
 def read_cursor(kind: str, cursor: str) -> list[Any]:

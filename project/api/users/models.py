@@ -7,12 +7,13 @@ from sqlalchemy import Boolean, DateTime, Index, Integer, String, false
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
-from project.api.users.emails import fold_email
+from project.api.users.folding import fold_email, fold_username
 from project.clock import utcnow
 from project.extensions import db
 
 TEXT_LENGTH = 128
 FOLDED_EMAIL_LENGTH = 512
+FOLDED_TEXT_LENGTH = 3 * TEXT_LENGTH
 
 
 def _created_at(context: DefaultExecutionContext) -> Any:
@@ -39,12 +40,20 @@ class User(db.Model):  # type: ignore[name-defined,misc]
     created_at: Mapped[datetime] = mapped_column(DateTime, default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(DateTime, default=_created_at, onupdate=utcnow)
     version: Mapped[int] = mapped_column(Integer, server_default="1")
+    username_folded: Mapped[str] = mapped_column(String(FOLDED_TEXT_LENGTH), server_default="")
 
     # Each UPDATE raises the version in the same statement.
     __mapper_args__ = {"version_id_col": version}
 
     __table_args__ = (
+        # One for each order of the list, alone and among the active or the others. An order by id
+        # alone is the table's own, one by email that of the unique constraint.
         Index(None, "created_at", "id"),
+        Index(None, "username_folded", "id"),
+        Index(None, "active", "id"),
+        Index(None, "active", "created_at", "id"),
+        Index(None, "active", "username_folded", "id"),
+        Index(None, "active", "email_folded", "id"),
         {
             "sqlite_autoincrement": True,
             **{
@@ -58,6 +67,11 @@ class User(db.Model):  # type: ignore[name-defined,misc]
             },
         },
     )
+
+    @validates("username")
+    def _fold_username(self, _key: str, username: str) -> str:
+        self.username_folded = fold_username(username)
+        return username
 
     @validates("email")
     def _fold(self, _key: str, email: str) -> str:

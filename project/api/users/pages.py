@@ -1,19 +1,15 @@
 """The page on which people see and add users."""
 
-from datetime import datetime
-
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from project.api.users import bp, service
+from project.api.users import bp, paging, service
 from project.api.users.forms import UserForm
-from project.api.users.schemas import UserCreate
+from project.api.users.schemas import UserCreate, UserListQuery
 from project.errors import Invalid
 from project.transactions import in_transaction
 from project.web.contract import validate
-from project.web.pagination import make_page, read_cursor
 
-NEWEST = "users by time"
 USERS_PER_PAGE = 50
 
 
@@ -43,12 +39,6 @@ def add_user() -> Response | tuple[str, int]:
 
 
 def _render(form: UserForm, cursor: str | None = None) -> str:
-    before = None
-    if cursor is not None:
-        created_at, user_id = read_cursor(NEWEST, cursor)
-        before = datetime.fromisoformat(created_at), user_id
-    rows = service.list_newest_users(USERS_PER_PAGE + 1, before)
-    page = make_page(
-        NEWEST, rows, USERS_PER_PAGE, key=lambda row: [row.created_at.isoformat(), row.id]
-    )
+    query = UserListQuery(limit=USERS_PER_PAGE, sort="-created_at", cursor=cursor)
+    page = paging.list_in_order(query)
     return render_template("index.html", form=form, page=page, newest=cursor is None)

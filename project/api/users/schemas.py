@@ -1,13 +1,21 @@
 """The JSON form of a user, and the rules of each field."""
 
+import re
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from project.api.users.emails import check_email
+from project.api.users.folding import check_email
 from project.api.users.models import TEXT_LENGTH
 from project.web.pagination import MAX_LIMIT, Limit
 
@@ -38,6 +46,47 @@ def _check_email(text: str) -> str:
 Text = Annotated[str, Field(strict=True), AfterValidator(_check_text)]
 Email = Annotated[Text, AfterValidator(_check_email)]
 Active = Annotated[bool, Field(strict=True)]
+
+
+def _read_flag(text: Any) -> Any:
+    if text not in ("true", "false"):
+        raise PydanticCustomError("flag", "Must be true or false.")
+    return text == "true"
+
+
+def _read_ids(text: Any) -> list[int]:
+    if not re.fullmatch(r"-?[0-9]+(,-?[0-9]+)*", text):
+        raise PydanticCustomError("ids", "Must be whole numbers with commas between.")
+    ids = text.split(",")
+    if len(ids) > MAX_IDS:
+        raise PydanticCustomError(
+            "too_many",
+            "Must be at most {limit}; these are {count}.",
+            {"limit": MAX_IDS, "count": len(ids)},
+        )
+    return [read_id(each) for each in ids]
+
+
+def _check_sort(text: str) -> str:
+    if text.removeprefix("-") not in SORTS:
+        raise PydanticCustomError(
+            "sort", "Must be one of {sorts}, with - for descending.", {"sorts": ", ".join(SORTS)}
+        )
+    return text
+
+
+def read_id(digits: str) -> int:
+    """Read a decimal integer; one of more digits than any id has becomes 0, which is no user's."""
+    return int(digits) if len(digits.lstrip("-0")) <= 10 else 0
+
+
+SORTS = ("id", "created_at", "username", "email")
+MAX_IDS = 500
+
+Flag = Annotated[bool, BeforeValidator(_read_flag)]
+Ids = Annotated[list[int], BeforeValidator(_read_ids)]
+Prefix = Annotated[str, AfterValidator(_check_text)]
+Sort = Annotated[str, AfterValidator(_check_sort)]
 
 
 class UserCreate(BaseModel):
@@ -74,12 +123,26 @@ class UserReplace(UserUpdate):
 
 
 class UserListQuery(BaseModel):
-    """Which part of the list to show."""
+    """Which users to show, in which order."""
 
     model_config = ConfigDict(extra="forbid")
 
     limit: Limit = MAX_LIMIT
     cursor: str | None = None
+    sort: Sort = "id"
+    q: Prefix | None = None
+    email: Email | None = None
+    active: Flag | None = None
+    ids: Ids | None = None
+    total: Flag = False
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.ids is not None and self.model_fields_set != {"ids"}:
+            raise PydanticCustomError("alone", "Goes with no other parameter.", {"field": "ids"})
+        if self.q is not None and "sort" in self.model_fields_set:
+            raise PydanticCustomError("order", "Goes not with q.", {"field": "sort"})
+        return self
 
 
 class UserRead(BaseModel):

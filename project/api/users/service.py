@@ -6,40 +6,21 @@ commits.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, Row, and_, bindparam, insert, or_, select
+from sqlalchemy import Row, insert
 from sqlalchemy.exc import IntegrityError
 
-from project.api.users.emails import fold_email
+from project.api.users import queries
 from project.api.users.errors import EmailTaken, UserChanged, UserNotFound
+from project.api.users.folding import fold_email, fold_username, prefix_range
 from project.api.users.models import User
-from project.api.users.schemas import UserRead
+from project.api.users.queries import Filters
 from project.extensions import db, fetch_all
 
 LARGEST_ID = 2**31 - 1
-
-_users = User.__table__.c
-_columns = [*(_users[name] for name in UserRead.model_fields), _users.version]
-_LIMIT = bindparam("limit", type_=Integer)
-_BY_ID = select(*_columns).where(_users.id == bindparam("user_id"))
-_AFTER_ID = (
-    select(*_columns).where(_users.id > bindparam("after_id")).order_by(_users.id).limit(_LIMIT)
-)
-_NEWEST = (
-    select(_users.id, _users.username, _users.created_at)
-    .order_by(_users.created_at.desc(), _users.id.desc())
-    .limit(_LIMIT)
-)
-# The first condition follows from the second; it is what SQLite takes for a range of the index.
-_NEWEST_BEFORE = _NEWEST.where(
-    _users.created_at <= bindparam("created_at"),
-    or_(
-        _users.created_at < bindparam("created_at"),
-        and_(_users.created_at == bindparam("created_at"), _users.id < bindparam("user_id")),
-    ),
-)
+EVERYBODY = Filters()
+SEARCH_PARTS = ("username", "email")
 
 
 def _any_version(_version: int) -> bool:
@@ -52,32 +33,78 @@ def get_user(user_id: int) -> Row[Any]:
     :param user_id: any integer; outside 1 to 2,147,483,647 there is no user, nor a question asked.
     :raises UserNotFound: no user has this id (404).
     """
-    found = fetch_all(_BY_ID, {"user_id": user_id}) if 0 < user_id <= LARGEST_ID else ()
+    found = fetch_all(queries.BY_ID, {"user_id": user_id}) if 0 < user_id <= LARGEST_ID else ()
     if not found:
         raise UserNotFound
     return found[0]
 
 
-def list_users(limit: int, after_id: int = 0) -> Sequence[Row[Any]]:
-    """Return users in the order of their ids.
+def list_users(
+    limit: int,
+    sort: str = "id",
+    after: tuple[Any, int] | None = None,
+    filters: Filters = EVERYBODY,
+) -> Sequence[Row[Any]]:
+    """Return users in an order, ties by id.
 
     :param limit: how many at most.
-    :param after_id: start after this id; 0: with the first.
+    :param sort: ``id``, ``created_at``, ``username`` or ``email``; with ``-``, descending.
+    :param after: start after the user with this sort key and id; None: with the first.
     """
-    return fetch_all(_AFTER_ID, {"after_id": after_id, "limit": limit})
+    statement = queries.page(sort, *filters.used(), after is not None)
+    return fetch_all(statement, {"limit": limit, **_keys(after), **filters.parameters()})
 
 
-def list_newest_users(limit: int, before: tuple[datetime, int] | None = None) -> Sequence[Row[Any]]:
-    """Return id, username and time of creation of users, the newest first, ties by id.
+def search_users(
+    prefix: str,
+    limit: int,
+    after: tuple[str, str, int] | None = None,
+    filters: Filters = EVERYBODY,
+) -> Sequence[tuple[str, Row[Any]]]:
+    """Return users whose name or email starts with a prefix, in any letter case.
+
+    First come those whose name does, in the order of the names, then those whose email alone does,
+    in the order of the emails.
 
     :param limit: how many at most.
-    :param before: start after the user with this time and id; None: with the newest.
+    :param after: start after the user with this part, sort key and id; None: with the first.
+    :return: each user's part, ``username`` or ``email``, and row.
     """
-    if before is None:
-        return fetch_all(_NEWEST, {"limit": limit})
-    created_at, user_id = before
-    values = {"created_at": created_at, "user_id": user_id, "limit": limit}
-    return fetch_all(_NEWEST_BEFORE, values)
+    found: list[tuple[str, Row[Any]]] = []
+    values = {**_prefix(prefix), **filters.parameters()}
+    for part in SEARCH_PARTS:
+        if after is not None and SEARCH_PARTS.index(part) < SEARCH_PARTS.index(after[0]):
+            continue
+        key = after[1:] if after is not None and part == after[0] else None
+        statement = queries.page(part, *filters.used(), key is not None, part)
+        rows = fetch_all(statement, {**values, "limit": limit - len(found), **_keys(key)})
+        found += [(part, row) for row in rows]
+        if len(found) == limit:
+            break
+    return found
+
+
+def list_users_by_id(ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """Return the users with these ids, those that there are, in the order of the ids."""
+    known = [user_id for user_id in ids if 0 < user_id <= LARGEST_ID]
+    return fetch_all(queries.BY_IDS, {"ids": known}) if known else ()
+
+
+def count_users(filters: Filters = EVERYBODY, prefix: str | None = None) -> int:
+    """Return how many users there are; of a million, this takes a while."""
+    values = {**filters.parameters(), **(_prefix(prefix) if prefix else {})}
+    total: int = fetch_all(queries.total(*filters.used(), bool(prefix)), values)[0][0]
+    return total
+
+
+def _keys(after: tuple[Any, int] | None) -> dict[str, Any]:
+    return {} if after is None else {"key": after[0], "key_id": after[1]}
+
+
+def _prefix(prefix: str) -> dict[str, str]:
+    folded = fold_username(prefix)
+    start, end = prefix_range(folded)
+    return {"username_from": start, "username_to": end, "email_from": start, "email_to": end}
 
 
 def create_user(username: str, email: str) -> User:
@@ -156,7 +183,12 @@ def create_users(users: Iterable[tuple[str, str]]) -> None:
     :raises IntegrityError: a mailbox is taken or comes twice; none of the users is added then.
     """
     rows = [
-        {"username": username, "email": email, "email_folded": fold_email(email)}
+        {
+            "username": username,
+            "username_folded": fold_username(username),
+            "email": email,
+            "email_folded": fold_email(email),
+        }
         for username, email in users
     ]
     db.session.execute(insert(User), rows)

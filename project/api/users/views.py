@@ -1,11 +1,12 @@
 """The JSON endpoints of users."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row
 
-from project.api.users import bp, service
+from project.api.users import bp, paging, service
 from project.api.users.models import User
 from project.api.users.schemas import (
     UserCreate,
@@ -13,6 +14,7 @@ from project.api.users.schemas import (
     UserRead,
     UserReplace,
     UserUpdate,
+    read_id,
 )
 from project.errors import Invalid
 from project.transactions import in_transaction
@@ -23,33 +25,34 @@ from project.web.contract import (
     returns_message,
     returns_page,
 )
-from project.web.pagination import Page, make_page, read_cursor
+from project.web.pagination import Page
 from project.web.preconditions import meets_if_match
-
-BY_ID = "users by id"
 
 
 def parse_id(text: str) -> int:
     """Read a user's id from a path.
 
-    A ``<int:>`` route would answer 404 where the first API answers 400. A number of more digits
-    than any id has becomes 0, which is no user's either.
+    A ``<int:>`` route would answer 404 where the first API answers 400.
 
     :raises Invalid: the text is no ASCII decimal integer (400).
     """
     if not re.fullmatch(r"-?[0-9]+", text):
         raise Invalid("Param id error")
-    return int(text) if len(text.lstrip("-0")) <= 10 else 0
+    return read_id(text)
 
 
 @bp.get("/users")
 @accepts_query(UserListQuery)
 @returns_page(UserRead, "users")
 def list_users(query: UserListQuery) -> Page:
-    """List users in the order of their ids."""
-    after_id = read_cursor(BY_ID, query.cursor)[0] if query.cursor is not None else 0
-    rows = service.list_users(query.limit + 1, after_id)
-    return make_page(BY_ID, rows, query.limit, key=lambda row: [row.id])
+    """List users, page by page: in an order, by filters, or those that a search finds.
+
+    :raises Invalid: a parameter is unknown, repeated or wrong (400).
+    """
+    if query.ids is not None:
+        return Page(service.list_users_by_id(query.ids))
+    page = paging.search(query) if query.q is not None else paging.list_in_order(query)
+    return replace(page, total=paging.count(query)) if query.total else page
 
 
 @bp.post("/users")

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from sqlalchemy.exc import IntegrityError
 
 from project import db
-from project.api.users import service
+from project.api.models import User
+from project.api.users import queries, service
 from project.api.users.errors import EmailTaken, UserNotFound
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user, make_users
@@ -41,25 +42,34 @@ class GetUserTests(BaseTestCase):
 class ListUsersTests(BaseTestCase):
     """Parts of the list."""
 
-    def test_list_users_goes_by_id_from_the_one_after(self):
-        ids = [make_user().id for _ in range(4)]
-
-        self.assertEqual([row.id for row in service.list_users(2)], ids[:2])
-        self.assertEqual([row.id for row in service.list_users(9, ids[1])], ids[2:])
-
-    def test_newest_users_come_first_and_ties_go_by_id(self):
+    def test_list_users_goes_on_after_each_row_in_each_order(self):
         day = datetime(2026, 5, 1)
-        old = make_user(created_at=day)
-        first, second = (make_user(created_at=day + timedelta(days=1)) for _ in range(2))
-        newest = make_user(created_at=day + timedelta(days=2))
-        expected = [newest.id, second.id, first.id, old.id]
+        for name, email, days in [
+            ("b", "z@example.com", 1),
+            ("A", "y@example.com", 0),
+            ("a", "É@example.com", 2),
+            ("é", "x@example.com", 1),
+            ("B ", "b@example.com", 1),
+        ]:
+            make_user(username=name, email=email, created_at=day + timedelta(days=days))
+        for sort, expected in [
+            ("id", [1, 2, 3, 4, 5]),
+            ("-id", [5, 4, 3, 2, 1]),
+            ("created_at", [2, 1, 4, 5, 3]),
+            ("-created_at", [3, 5, 4, 1, 2]),
+            ("username", [2, 3, 1, 5, 4]),
+            ("-username", [4, 5, 1, 3, 2]),
+            ("email", [5, 4, 2, 1, 3]),
+            ("-email", [3, 1, 2, 4, 5]),
+        ]:
+            with self.subTest(sort):
+                rows = service.list_users(9, sort)
+                first = min(row.id for row in rows) - 1
 
-        rows = service.list_newest_users(9)
-
-        self.assertEqual([row.id for row in rows], expected)
-        for position, row in enumerate(rows, start=1):
-            rest = service.list_newest_users(9, (row.created_at, row.id))
-            self.assertEqual([row.id for row in rest], expected[position:])
+                self.assertEqual([row.id - first for row in rows], expected)
+                for position, row in enumerate(rows, start=1):
+                    rest = service.list_users(9, sort, queries.key_of(sort)(row))
+                    self.assertEqual([row.id - first for row in rest], expected[position:])
 
 
 class CreateUserTests(BaseTestCase):
@@ -77,7 +87,8 @@ class CreateUserTests(BaseTestCase):
 
     def test_create_user_passes_on_what_is_not_about_the_email(self):
         with self.assertRaises(IntegrityError):
-            service.create_user(None, "email_folded@example.com")  # type: ignore[arg-type]
+            db.session.add(User(email="email_folded@example.com"))  # no username
+            service.create_user("b", "b@example.com")
 
     def test_create_users_makes_complete_rows(self):
         service.create_users([("a", "A@example.com"), ("b", "b@bücher.example")])

@@ -1,7 +1,7 @@
 """The JSON endpoints of users, row by row of the contract."""
 
 from datetime import datetime
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 from flask import Flask
@@ -11,6 +11,7 @@ from project.api.users.views import parse_id
 from project.errors import Invalid
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user, make_users
+from project.tests.wire import recorded_commands
 
 CREATED_AT = datetime(2026, 11, 23, 15, 12, 58)
 
@@ -598,3 +599,178 @@ def together(app: Flask, requests: list[tuple[str, str, Any, dict[str, str]]]) -
     for thread in threads:
         thread.join()
     return statuses
+
+
+class FindUsersTests(BaseTestCase):
+    """GET /users with sort, q, email, active, ids and total."""
+
+    def found(self, **query: Any) -> list[str]:
+        """Return the names that a query finds, page by page; each page is as small as can be."""
+        names: list[str] = []
+        while True:
+            response = self.client.get("/users", query_string={"limit": 1, **query})
+            self.assertEqual(response.status_code, 200, response.text)
+            data = response.json["data"]
+            names += [user["username"] for user in data["users"]]
+            if not data["next"]:
+                return names
+            query["cursor"] = data["next"]
+
+    def refused(self, query: str) -> list[str]:
+        """Return the parameters that an answer names as wrong."""
+        response = self.client.get(f"/users?{query}")
+        self.assertEqual(response.status_code, 400, response.text)
+        fields = [error["field"] for error in response.json["errors"]]
+        self.assertEqual(response.json["message"], f"Invalid parameter: {', '.join(fields)}.")
+        return fields
+
+    def test_each_sort_pages_through_all(self):
+        for name, day in [("b", 2), ("A", 3), ("c", 1), ("C", 1)]:
+            make_user(username=name, created_at=datetime(2026, 1, day))
+        for sort, expected in [
+            ("id", "bAcC"),
+            ("-id", "CcAb"),
+            ("created_at", "cCbA"),
+            ("-created_at", "AbCc"),
+            ("username", "AbcC"),
+            ("-username", "CcbA"),
+            ("email", "bAcC"),
+            ("-email", "CcAb"),
+        ]:
+            with self.subTest(sort):
+                self.assertEqual("".join(self.found(sort=sort)), expected)
+
+    def test_search_finds_prefixes_of_names_and_then_of_emails(self):
+        for name, email in [
+            ("Annika", "z@example.com"),
+            ("anna", "y@example.com"),
+            ("Bo", "ann@example.com"),
+            ("Cy", "ANNE@example.com"),
+            ("Joann", "x@example.com"),
+            ("Annæ", "annae@example.com"),
+        ]:
+            make_user(username=name, email=email)
+
+        expected = ["anna", "Annika", "Annæ", "Bo", "Cy"]
+        for q in ["ann", "ANN"]:
+            with self.subTest(q):
+                self.assertEqual(self.found(q=q), expected)
+        self.assertEqual(self.found(q="anna"), ["anna", "Annæ"])
+        self.assertEqual(self.found(q="nobody"), [])
+
+    def test_search_takes_wildcards_as_they_are(self):
+        for name in ["100%", "1000", "a_b", "axb", "a\\b", "\U0010ffff"]:
+            make_user(username=name)
+        for q, expected in [
+            ("100%", ["100%"]),
+            ("a_", ["a_b"]),
+            ("a\\", ["a\\b"]),
+            ("%", []),
+            ("_", []),
+            ("a'", []),
+        ]:
+            with self.subTest(q):
+                self.assertEqual(self.found(q=q), expected)
+
+    def test_filters_go_together(self):
+        make_user(username="ann1", email="a1@example.com", active=True)
+        make_user(username="ann2", email="a2@example.com", active=False)
+        make_user(username="bo", email="ann@example.com", active=True)
+        for query, expected in [
+            ({"active": "true"}, ["ann1", "bo"]),
+            ({"active": "false"}, ["ann2"]),
+            ({"email": "A1@EXAMPLE.com"}, ["ann1"]),
+            ({"email": "nobody@example.com"}, []),
+            ({"email": "a1@example.com", "active": "false"}, []),
+            ({"q": "ann", "active": "true"}, ["ann1", "bo"]),
+            ({"q": "ann", "email": "ann@example.com"}, ["bo"]),
+            ({"q": "ann", "email": "ann@example.com", "active": "false"}, []),
+            ({"sort": "-username", "active": "true"}, ["bo", "ann1"]),
+        ]:
+            with self.subTest(query):
+                self.assertEqual(self.found(**query), expected)
+                limited = self.client.get("/users", query_string={**query, "total": "true"})
+                self.assertEqual(limited.json["data"]["total"], len(expected))
+
+    def test_ids_are_answered_in_one_read(self):
+        users = [make_user() for _ in range(3)]
+        ids = f"{users[2].id},{users[0].id},-1,0,{10**30},{users[0].id}"
+
+        self.client.get("/users")  # so that the connection is there
+        with recorded_commands() as commands:
+            response = self.client.get(f"/users?ids={ids}")
+
+        found = [user["id"] for user in response.json["data"]["users"]]
+        self.assertEqual(found, [users[0].id, users[2].id])
+        self.assertIsNone(response.json["data"]["next"])
+        self.assertEqual(len(commands), 1)
+        self.assertEqual(self.client.get("/users?ids=-1").json["data"]["users"], [])
+        many = ",".join(map(str, range(1, 501)))
+        self.assertEqual(len(self.client.get(f"/users?ids={many}").json["data"]["users"]), 3)
+
+    def test_wrong_parameters_are_refused_by_name(self):
+        for query, fields in [
+            ("sort=colour", ["sort"]),
+            ("sort=--id", ["sort"]),
+            ("sort=", ["sort"]),
+            ("sort=ID", ["sort"]),
+            ("q=", ["q"]),
+            ("q=%20", ["q"]),
+            ("q=%00", ["q"]),
+            ("q=" + "x" * 129, ["q"]),
+            ("q=a&sort=id", ["sort"]),
+            ("email=x", ["email"]),
+            ("active=1", ["active"]),
+            ("active=True", ["active"]),
+            ("total=yes", ["total"]),
+            ("ids=", ["ids"]),
+            ("ids=1,", ["ids"]),
+            ("ids=1;2", ["ids"]),
+            ("ids=x", ["ids"]),
+            ("ids=" + ",".join(["1"] * 501), ["ids"]),
+            ("ids=1&limit=1", ["ids"]),
+            ("ids=1&total=true", ["ids"]),
+            ("sort=x&active=x", ["sort", "active"]),
+        ]:
+            with self.subTest(query[:30]):
+                self.assertEqual(self.refused(query), fields)
+
+    def test_cursor_is_good_for_its_own_list_only(self):
+        for number in range(3):
+            make_user(username=f"u{number}", active=True)
+        queries = ["sort=id", "sort=-id", "sort=username", "q=u", "q=u0", "active=true", "q=user"]
+        cursors = {
+            query: self.client.get(f"/users?limit=1&{query}").json["data"]["next"]
+            for query in queries
+        }
+        for query, cursor in cursors.items():
+            for other in queries:
+                if cursor and other != query:
+                    with self.subTest(query, other=other):
+                        self.assertEqual(self.refused(f"{other}&cursor={cursor}"), ["cursor"])
+
+    def test_paging_sees_each_user_once_while_others_come_and_go(self):
+        make_users(300)
+        stop = Event()
+
+        def write() -> None:
+            client = self.app.test_client()
+            number = 0
+            while not stop.is_set():
+                number += 1
+                user = {"username": f"new{number}", "email": f"new{number}@example.com"}
+                response = client.post("/users", json=user)
+                client.delete(response.headers["Location"])
+
+        writer = Thread(target=write)
+        writer.start()
+        try:
+            for sort in ["id", "-created_at", "username"]:
+                with self.subTest(sort):
+                    names = self.found(sort=sort, limit=20)
+                    kept = [name for name in names if name.startswith("user")]
+                    self.assertEqual(len(kept), 300)
+                    self.assertEqual(len(set(kept)), 300)
+        finally:
+            stop.set()
+            writer.join()

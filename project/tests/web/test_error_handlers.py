@@ -92,7 +92,6 @@ class ServerErrorTests(BaseTestCase):
             wrapper_class=structlog.make_filtering_bound_logger("DEBUG"),
         )
         with (
-            mock.patch.object(service, "list_newest_users", side_effect=error),
             mock.patch.object(service, "list_users", side_effect=error),
             mock.patch.object(error_handlers, "log", log),
         ):

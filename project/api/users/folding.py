@@ -1,5 +1,6 @@
-"""The form of an email address, and when two of them are one mailbox."""
+"""The form of an email address, and the forms in which names and addresses are compared."""
 
+import sys
 import unicodedata
 
 import email_validator
@@ -28,5 +29,31 @@ def fold_email(email: str) -> str:
     if email.isascii():
         return email.lower()
     address = email_validator.validate_email(email, check_deliverability=False)
-    local = unicodedata.normalize("NFC", address.local_part)
-    return f"{unicodedata.normalize('NFC', local.casefold())}@{address.ascii_domain.lower()}"
+    return f"{_fold(address.local_part)}@{address.ascii_domain.lower()}"
+
+
+def fold_username(username: str) -> str:
+    """Return the form by which usernames are sorted and searched, in any letter case.
+
+    Space at the end is dropped: MySQL's utf8mb4_bin does not compare it, SQLite would.
+    """
+    return _fold(username).rstrip(" ")
+
+
+def prefix_range(prefix: str) -> tuple[str, str]:
+    """Return the first text that starts with a prefix, and the first after all that do.
+
+    By code point, as utf8mb4_bin and SQLite sort.
+
+    :param prefix: not empty.
+    """
+    head, last = prefix[:-1], ord(prefix[-1]) + 1
+    if 0xD800 <= last <= 0xDFFF:  # surrogates are no characters
+        last = 0xE000
+    if last <= sys.maxunicode:
+        return prefix, head + chr(last)
+    return prefix, prefix_range(head)[1] if head else prefix + prefix
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

@@ -4,7 +4,7 @@ import sys
 import unicodedata
 import unittest
 
-from project.api.users.emails import check_email, fold_email
+from project.api.users.folding import check_email, fold_email, fold_username, prefix_range
 from project.api.users.models import FOLDED_EMAIL_LENGTH
 
 
@@ -97,3 +97,23 @@ class FoldEmailTests(unittest.TestCase):
             longest = max(longest, len(folded))
 
         self.assertLessEqual(123 * longest + len("@a.bc"), FOLDED_EMAIL_LENGTH)
+
+
+class PrefixRangeTests(unittest.TestCase):
+    """From the first text with a prefix to the first without it."""
+
+    def test_range_ends_where_the_prefix_does(self):
+        for prefix, end in [
+            ("a", "b"),
+            ("ab", "ac"),
+            ("\ud7ff", "\ue000"),
+            ("a\U0010ffff", "b"),
+            ("\U0010ffff", "\U0010ffff\U0010ffff"),
+        ]:
+            with self.subTest(prefix):
+                self.assertEqual(prefix_range(prefix), (prefix, end))
+
+    def test_usernames_are_folded_without_case_and_space_at_the_end(self):
+        for one, other in [("ÀB  ", "a\u0300b"), ("STRASSE", "straße")]:
+            with self.subTest(one):
+                self.assertEqual(fold_username(one), fold_username(other))

@@ -1,0 +1,118 @@
+"""No SELECT of users scans or sorts the table: the databases are asked for their plans."""
+
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
+
+from sqlalchemy import Select, insert, text
+
+from project import db
+from project.api.models import User
+from project.api.users import queries
+from project.tests.base import BaseTestCase
+
+USERS = 100_000
+SORTS: list[str] = [
+    sign + name for name in ("id", "created_at", "username", "email") for sign in ("", "-")
+]
+PARAMETERS: dict[str, Any] = {
+    "limit": 21,
+    "user_id": 500,
+    "ids": [1, 500, 70_000],
+    "active": True,
+    "email_folded": "user00500@example.com",
+    "key_id": 500,
+    "username_from": "user005",
+    "username_to": "user006",
+    "email_from": "user005",
+    "email_to": "user006",
+}
+KEYS = {
+    "id": 500,
+    "created_at": datetime(2026, 1, 1, 0, 8, 20),
+    "username": "user00500",
+    "email": "user00500@example.com",
+}
+
+
+class PlanTests(BaseTestCase):
+    """What the database plans for each combination of order and filters."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        start = datetime(2026, 1, 1)
+        with db.engine.begin() as connection:
+            for first in range(0, USERS, 10_000):
+                rows = [
+                    {
+                        "username": f"User{number:05}",
+                        "username_folded": f"user{number:05}",
+                        "email": f"user{number:05}@example.com",
+                        "email_folded": f"user{number:05}@example.com",
+                        "active": number % 2 == 0,
+                        "created_at": start + timedelta(seconds=number),
+                        "updated_at": start,
+                    }
+                    for number in range(first, first + 10_000)
+                ]
+                connection.execute(insert(User), rows)
+            sqlite = db.engine.dialect.name == "sqlite"
+            connection.execute(text("ANALYZE" if sqlite else "ANALYZE TABLE users"))
+
+    def test_no_select_scans_or_sorts_the_table(self):
+        for name, statement, parameters in self.selects():
+            with self.subTest(name):
+                self.assertEqual(self.faults(statement, parameters), [])
+
+    def selects(self) -> list[tuple[str, Select[Any], dict[str, Any]]]:
+        """Return every SELECT but the count, with a name and what fills it in."""
+        found: list[tuple[str, Select[Any], dict[str, Any]]] = [
+            ("one", queries.BY_ID, PARAMETERS),
+            ("some", queries.BY_IDS, PARAMETERS),
+        ]
+        parts = ["username", "email"]
+        for active, email, after in product([False, True], repeat=3):
+            filters = f"active={active} email={email} after={after}"
+            for sort in SORTS:
+                filled = PARAMETERS | {"key": KEYS[sort.removeprefix("-")]}
+                found.append(
+                    (f"{sort} {filters}", queries.page(sort, active, email, after), filled)
+                )
+            for part in parts:
+                filled = PARAMETERS | {"key": KEYS[part]}
+                statement = queries.page(part, active, email, after, part)
+                found.append((f"search {part} {filters}", statement, filled))
+        return found
+
+    def faults(self, statement: Select[Any], parameters: dict[str, Any]) -> list[str]:
+        """Return the steps of the plan that read or sort more than the page.
+
+        A page without filters, from the beginning on, reads an index from its end: the limit ends
+        that, so it is no scan of the table.
+        """
+        filled = str(
+            statement.params(parameters).compile(
+                db.engine, compile_kwargs={"literal_binds": True, "render_postcompile": True}
+            )
+        )
+        from_the_beginning = " WHERE " not in filled.replace("\n", " ")
+        with db.engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {filled}").all()
+                return [
+                    row.detail
+                    for row in plan
+                    if "TEMP B-TREE" in row.detail
+                    or (row.detail.startswith("SCAN") and not from_the_beginning)
+                ]
+            mariadb = "MariaDB" in connection.exec_driver_sql("SELECT version()").scalar_one()
+            form = "" if mariadb else "FORMAT=TRADITIONAL"
+            plan = connection.exec_driver_sql(f"EXPLAIN {form} {filled.replace('%', '%%')}").all()
+            return [
+                str(row)
+                for row in plan
+                if "filesort" in (row.Extra or "")
+                or "temporary" in (row.Extra or "")
+                or row.type == "ALL"
+                or (row.type == "index" and not from_the_beginning)
+            ]
