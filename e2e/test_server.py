@@ -139,6 +139,13 @@ class GunicornTests(AnyServerTests, ServerTestCase):
         self.assertEqual(set(statuses), {201})
         self.assertEqual(len(self.request("GET", "/users")[1]["data"]["users"]), 200)
 
+    def test_body_of_just_the_limit_is_read(self):
+        body = b'{"username": "u", "email": "u@example.com"}'.ljust(1_048_576)
+
+        status, _answer = self.request("POST", "/users", body, **JSON)
+
+        self.assertEqual(status, 201)
+
     def test_body_over_the_limit_is_refused_when_sent_in_chunks(self):
         chunks = (b"x" * 100_000 for _ in range(20))
 
