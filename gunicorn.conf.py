@@ -4,6 +4,7 @@ Flags on the command line or in GUNICORN_CMD_ARGS go before what stands here.
 """
 
 import os
+import select
 import shutil
 import tempfile
 from math import ceil
@@ -98,6 +99,30 @@ def on_starting(_server: Any) -> None:
     """Forget the metrics of an earlier run."""
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
         file.unlink()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let a worker that is told to end refuse new connections at once.
+
+    By itself, gunicorn only takes no more of them off the queue of its socket: they would wait
+    there, their requests sent, and be cut off when the worker ends. Refused, nginx sends a request
+    of any method to another replica.
+    """
+    set_accept_enabled = worker.set_accept_enabled
+
+    def close_at_the_end(enabled: bool) -> None:
+        if not enabled and not worker.alive:
+            for listener in worker.sockets:
+                for _ in range(100):  # those that are in the queue already
+                    if not select.select([listener], [], [], 0)[0]:
+                        break
+                    worker.accept(listener)
+        set_accept_enabled(enabled)
+        if not enabled and not worker.alive:
+            for listener in worker.sockets:
+                listener.close()
+
+    worker.set_accept_enabled = close_at_the_end
 
 
 def child_exit(_server: Any, worker: Any) -> None:
