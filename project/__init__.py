@@ -10,7 +10,7 @@ from project import config as settings
 from project import extensions, logs
 from project.api import ops, users
 from project.extensions import db
-from project.web import error_handlers
+from project.web import error_handlers, static_files
 from project.web.json_provider import OrjsonProvider
 
 __all__ = ["create_app", "db"]
@@ -31,6 +31,7 @@ def create_app(config: type | str | None = None) -> Flask:
     app.url_map.merge_slashes = False  # a redirect would answer an API path in HTML
     extensions.init_app(app)
     error_handlers.init_app(app)
+    static_files.init_app(app)
     ops.init_app(app)
     app.register_blueprint(users.bp)
     if proxies := app.config["PROXIES"]:

@@ -1,0 +1,25 @@
+"""Addresses of static files change with their content, so that browsers may keep them for ever."""
+
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, current_app
+
+
+def init_app(app: Flask) -> None:
+    """Add ``v``, made of the file's content, to every address of a static file."""
+    app.url_defaults(_add_version)
+
+
+def _add_version(endpoint: str, values: dict[str, Any]) -> None:
+    if endpoint == "static" or endpoint.endswith(".static"):
+        blueprint = endpoint.removesuffix("static").rstrip(".")
+        owner = current_app.blueprints[blueprint] if blueprint else current_app
+        values["v"] = _version(Path(owner.static_folder or "", values["filename"]))
+
+
+@cache
+def _version(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()[:8]
