@@ -30,12 +30,13 @@ WORKERS = {"WEB_CONCURRENCY": "2"}
 class Answer:
     """What a request got: its status (0: no answer), its JSON, and the seconds that it took."""
 
-    def __init__(self, url: str, method: str, path: str, body: Any = None) -> None:
+    def __init__(self, url: str, method: str, path: str, body: Any = None, **headers: str) -> None:
         started = time.monotonic()
         connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
         try:
             text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {"Content-Type": "application/json"})
+            sent = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, text, {"Content-Type": "application/json", **sent})
             response = connection.getresponse()
             self.status, self.headers = response.status, response.headers
             self.json = json.loads(response.read())
@@ -71,10 +72,18 @@ class Load:
         while not self._stop.wait(0.005):  # polite: it is not the load that is tested
             number += 1
             email = f"u{client}-{number}@example.com"
-            answer = Answer(self.url, "POST", "/users", {"username": "u", "email": email})
-            self.answers.append(answer)
+            answer = self._add({"username": "u", "email": email})
             if answer.status == 201:
                 self.acknowledged.append(email)
+
+    def _add(self, user: dict[str, str]) -> Answer:
+        answer = Answer(self.url, "POST", "/users", user, **self.headers(user["email"]))
+        self.answers.append(answer)
+        return answer
+
+    def headers(self, _email: str) -> dict[str, str]:
+        """Return what is sent beside the user."""
+        return {}
 
     def wait_for(self, count: int) -> None:
         """Wait until that many more users are acknowledged, for 60 s at most."""
@@ -87,6 +96,19 @@ class Load:
     def statuses(self) -> set[int]:
         """Return all statuses that came back; 0 stands for no answer."""
         return {answer.status for answer in self.answers}
+
+
+class RetryingLoad(Load):
+    """Clients that send each request, with a key of its own, until they get an answer."""
+
+    def headers(self, email: str) -> dict[str, str]:
+        return {"Idempotency_Key": email}
+
+    def _add(self, user: dict[str, str]) -> Answer:
+        answer = super()._add(user)
+        while answer.status in {0, 503}:
+            answer = super()._add(user)
+        return answer
 
 
 class FaultTestCase(unittest.TestCase):
@@ -247,6 +269,34 @@ class ProcessFaultTests(FaultTestCase):
         self.assertLessEqual(load.statuses(), {201, 0})
         self.assert_all_kept(load)
         self.assertEqual(len(self.workers()), 2)
+
+    def test_client_that_sends_again_gets_the_answer_that_a_killed_worker_owed(self):
+        with RetryingLoad(self.url) as load:
+            for _ in range(5):
+                load.wait_for(20)
+                os.kill(self.workers()[0], signal.SIGKILL)
+            load.wait_for(50)
+
+        # A 400 would say that the email is taken: by the very request that got no answer.
+        self.assertEqual(load.statuses(), {201, 0})
+        self.assert_all_kept(load)
+
+    def test_answer_that_got_lost_is_given_again(self):
+        user = {"username": "u", "email": "u@example.com"}
+        body = json.dumps(user)
+        with socket.create_connection(urlsplit(self.url).netloc.split(":"), 10) as connection:
+            connection.sendall(
+                b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Idempotency-Key: k\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body.encode())
+            )
+            self.recovery_seconds(lambda: self.emails() == ["u@example.com"])
+        for worker in self.workers():
+            os.kill(worker, signal.SIGKILL)
+
+        again = Answer(self.url, "POST", "/users", user, Idempotency_Key="k")
+
+        self.assertEqual(again.status, 201)
+        self.assertEqual(again.json["message"], "u@example.com was added!")
 
     def test_reload_under_load_fails_no_request(self):
         before = set(self.workers())

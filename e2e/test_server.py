@@ -128,6 +128,21 @@ class GunicornTests(AnyServerTests, ServerTestCase):
         self.assertEqual(answers, [(201, "race@example.com was added!")] + [taken] * 29)
         self.assertEqual(len(self.request("GET", "/users")[1]["data"]["users"]), 1)
 
+    def test_thirty_requests_with_one_key_get_one_answer(self):
+        barrier = Barrier(30)
+
+        def write(_number: int) -> tuple[int, str]:
+            barrier.wait()
+            user = {"username": "u", "email": "race@example.com"}
+            status, answer = self.request("POST", "/users", user, **{"Idempotency-Key": "k"})
+            return status, json.dumps(answer)
+
+        with ThreadPoolExecutor(30) as pool:
+            answers = set(pool.map(write, range(30)))
+
+        self.assertEqual(len(answers), 1)
+        self.assertEqual(answers.pop()[0], 201)
+
     def test_two_hundred_writers_are_all_kept(self):
         def write(number: int) -> int:
             user = {"username": f"u{number}", "email": f"u{number}@example.com"}
@@ -229,7 +244,7 @@ class StartTests(unittest.TestCase):
             timeout=60,
         )
 
-        self.assertEqual(result.returncode, 3)
+        self.assertEqual(result.returncode, 3, result.stderr)
         self.assertIn("SECRET_KEY is not set. Production needs one of its own.", result.stderr)
 
 

@@ -3,8 +3,10 @@
 AppError
 ├── Invalid             what the client sent cannot be accepted
 ├── NotFound            what the client asked for does not exist
+├── Conflict            what the client asked for cannot be done beside something else
 ├── PreconditionFailed  what the client wants to change is not what it was when the client looked
 ├── UnsupportedInput    what the client sent is in no form that can be read here
+├── Unprocessable       what the client sent contradicts what it sent before
 └── Unavailable         what the service needs is not there at the moment
     └── OutcomeUnknown  a change may or may not have been saved
 
@@ -55,6 +57,12 @@ class NotFound(AppError):
     message = "Not found."
 
 
+class Conflict(AppError):
+    """What the client asked for cannot be done beside something else; it may work later."""
+
+    message = "Something else is being done at the moment. Send it again later."
+
+
 class PreconditionFailed(AppError):
     """What the client wants to change is not what it was when the client looked."""
 
@@ -65,6 +73,12 @@ class UnsupportedInput(AppError):
     """What the client sent is in no form that can be read here."""
 
     message = "The body must be application/json."
+
+
+class Unprocessable(AppError):
+    """What the client sent is well-formed, but contradicts what it sent before."""
+
+    message = "This contradicts an earlier request."
 
 
 class Unavailable(AppError):

@@ -31,7 +31,17 @@ PROBE_SECONDS = 1
 LOCK_SECONDS = 5
 POOL_SECONDS = 3
 RECYCLE_SECONDS = 3600
-SQLITE_BUSY_SECONDS = 15
+
+TABLE_OPTIONS = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in {
+        "engine": "InnoDB",
+        "charset": "utf8mb4",
+        "collate": "utf8mb4_bin",
+    }.items()
+}
+"""What every table is told: all of Unicode, compared by code point as SQLite does."""
 
 
 class Base(DeclarativeBase):
@@ -92,7 +102,7 @@ def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]
     """
     connect_args: dict[str, Any]
     if url.get_backend_name() == "sqlite":
-        busy = SQLITE_BUSY_SECONDS if answer is None else min(answer, SQLITE_BUSY_SECONDS)
+        busy = LOCK_SECONDS if answer is None else min(answer, LOCK_SECONDS)
         connect_args = {"timeout": busy, "isolation_level": None}
     else:
         connect_args = {"charset": "utf8mb4", "connect_timeout": connect}

@@ -5,7 +5,8 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
 # MySQL's and MariaDB's numbers: https://dev.mysql.com/doc/mysql-errors/9.7/en/
-_CONFLICTS = {1205, 1213}  # waited too long for a lock, deadlock: the transaction may win next time
+_LOCK_TIMEOUT = 1205
+_CONFLICTS = {_LOCK_TIMEOUT, 1213}  # 1213 is a deadlock: the transaction may win next time
 _OUTAGES = {
     1040,  # too many connections
     1053,  # the server is shutting down
@@ -40,6 +41,11 @@ def is_conflict(error: DBAPIError) -> bool:
     return _number(error) in _CONFLICTS
 
 
+def is_lock_timeout(error: DBAPIError) -> bool:
+    """Say whether the statement waited too long for another transaction to end."""
+    return _number(error) == _LOCK_TIMEOUT or _sqlite_code(error) == sqlite3.SQLITE_BUSY
+
+
 def is_lost(error: DBAPIError) -> bool:
     """Say whether the connection broke: it was stale, or the server is away."""
     return error.connection_invalidated
@@ -53,10 +59,15 @@ def is_outage(error: SQLAlchemyError) -> bool:
         return False
     if error.connection_invalidated or _number(error) in _OUTAGES | _CONFLICTS:
         return True
-    # The lower byte is the primary code: https://sqlite.org/rescode.html
-    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_OUTAGES
+    return _sqlite_code(error) in _SQLITE_OUTAGES
 
 
 def _number(error: DBAPIError) -> object:
     arguments = getattr(error.orig, "args", ())
     return arguments[0] if arguments else None
+
+
+def _sqlite_code(error: DBAPIError) -> int:
+    # The lower byte is the primary code: https://sqlite.org/rescode.html
+    code: int = getattr(error.orig, "sqlite_errorcode", 0)
+    return code & 0xFF

@@ -37,9 +37,10 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
                 result = work(*args, **kwargs)
                 db.session.flush()
                 break
-            except DBAPIError as error:
+            except Exception as error:
                 db.session.rollback()
-                if attempt + 1 == ATTEMPTS or not (is_conflict(error) or is_lost(error)):
+                passing = isinstance(error, DBAPIError) and (is_conflict(error) or is_lost(error))
+                if attempt + 1 == ATTEMPTS or not passing:
                     raise
                 time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**attempt))
         _commit()

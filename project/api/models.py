@@ -1,5 +1,6 @@
 """Every table, imported once: for Alembic, for tests and for the shell."""
 
 from project.api.users.models import User
+from project.web.idempotency import IdempotencyKey
 
-__all__ = ["User"]
+__all__ = ["IdempotencyKey", "User"]

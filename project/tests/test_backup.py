@@ -477,7 +477,7 @@ class RefusedFileTests(BackupTestCase):
 
     def test_rows_that_do_not_fit_are_refused(self):
         header, *rows = self.lines()[:-1]
-        place = header["tables"][0]["columns"].index("updated_at")
+        place = header["tables"][-1]["columns"].index("updated_at")
         before, after = rows[0][:place], rows[0][place + 1 :]
         for row in [[], rows[0][:-1], [*before, "soon", *after], [*before, 7, *after], 7]:
             self.write([header, row, *rows[1:]])
@@ -560,7 +560,8 @@ class CommandLineTests(BackupTestCase):
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertRegex(
                 result.stdout,
-                rf"^users: 1,200 rows\n{done} {self.path} \([\d.]+kB\) in [\d.]+ s\.\n$",
+                rf"^idempotency_keys: 0 rows\nusers: 1,200 rows\n"
+                rf"{done} {self.path} \([\d.]+kB\) in [\d.]+ s\.\n$",
             )
             for bar in bars:
                 self.assertRegex(result.stderr, rf"{bar}: 100%.*1\.20k/1\.20k")

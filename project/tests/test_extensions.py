@@ -99,7 +99,7 @@ class EngineTests(BaseTestCase):
         """Return what each engine's connections must answer to which question."""
         if db.engine.dialect.name == "sqlite":
             always = {"PRAGMA journal_mode": "wal", "PRAGMA foreign_keys": 1}
-            waits = {None: 15_000, "read": 15_000, "probe": 1_000, "maintenance": 15_000}
+            waits = {None: 5_000, "read": 5_000, "probe": 1_000, "maintenance": 5_000}
             return {
                 name: {**always, "PRAGMA busy_timeout": milliseconds}
                 for name, milliseconds in waits.items()

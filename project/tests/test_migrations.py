@@ -22,15 +22,16 @@ class MigrationTests(BaseTestCase):
         flask_migrate.upgrade()
 
     def schema(self) -> list[str]:
-        """Return how the database itself describes the users table and its indexes, sorted."""
-        question = "SHOW CREATE TABLE users"
+        """Return how the database itself describes our tables and their indexes, sorted."""
+        names = db.metadata.tables
+        questions = [f"SHOW CREATE TABLE {name}" for name in names]
         if db.engine.dialect.name == "sqlite":
-            question = (
-                "SELECT coalesce(sql, name) FROM sqlite_master"
-                " WHERE tbl_name = 'users' ORDER BY type, name"
-            )
+            questions = [
+                f"SELECT coalesce(sql, name) FROM sqlite_master WHERE tbl_name = '{name}'"
+                for name in names
+            ]
         with db.engine.connect() as connection:
-            rows = connection.execute(text(question)).all()
+            rows = [row for question in questions for row in connection.execute(text(question))]
         # SQLite keeps the text of each statement: an added column stands on its neighbour's line.
         # MySQL names the indexes in the order in which they were made.
         parts = [part.strip() for row in rows for part in re.split(r"[\n,]", row[-1])]

@@ -66,13 +66,14 @@ class InTransactionTests(BaseTestCase):
         self.assertEqual(self.calls, 1)
         self.assertEqual(self.names(), [])
 
-    def test_domain_error_goes_through(self):
+    def test_domain_error_goes_through_and_leaves_the_session_usable(self):
         make_user(email="a@example.com")
 
         with self.assertRaises(EmailTaken):
             in_transaction(self.work)([])
 
         self.assertEqual(self.calls, 1)
+        make_user(email="b@example.com")
 
     def test_connection_lost_during_commit_is_not_tried_again(self):
         with mock.patch.object(db.session, "commit", side_effect=LOST):

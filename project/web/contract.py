@@ -158,7 +158,7 @@ def _field(detail: ErrorDetails) -> str:
 
 
 def _read_json() -> dict[str, Any]:
-    body = request.get_data(cache=False)
+    body = request.get_data()
     if request.content_length is None:
         # A body in chunks is cut at the limit; only the attempt to read on raises the 413.
         request.stream.read(1)

@@ -13,10 +13,12 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from project.errors import (
     AppError,
+    Conflict,
     Invalid,
     NotFound,
     PreconditionFailed,
     Unavailable,
+    Unprocessable,
     UnsupportedInput,
 )
 from project.faults import is_outage
@@ -26,8 +28,10 @@ from project.web.request_id import request_id
 STATUS: dict[type[AppError], int] = {
     Invalid: 400,
     NotFound: 404,
+    Conflict: 409,
     PreconditionFailed: 412,
     UnsupportedInput: 415,
+    Unprocessable: 422,
     Unavailable: 503,
 }
 RETRY_AFTER_SECONDS = 2

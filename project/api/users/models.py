@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from project.api.users.folding import fold_email, fold_username
 from project.clock import utcnow
-from project.extensions import db
+from project.extensions import TABLE_OPTIONS, db
 
 TEXT_LENGTH = 128
 FOLDED_EMAIL_LENGTH = 512
@@ -54,18 +54,7 @@ class User(db.Model):  # type: ignore[name-defined,misc]
         Index(None, "active", "created_at", "id"),
         Index(None, "active", "username_folded", "id"),
         Index(None, "active", "email_folded", "id"),
-        {
-            "sqlite_autoincrement": True,
-            **{
-                f"{dialect}_{option}": value
-                for dialect in ("mysql", "mariadb")
-                for option, value in {
-                    "engine": "InnoDB",
-                    "charset": "utf8mb4",
-                    "collate": "utf8mb4_bin",
-                }.items()
-            },
-        },
+        {"sqlite_autoincrement": True, **TABLE_OPTIONS},
     )
 
     @validates("username")

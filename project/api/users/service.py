@@ -108,7 +108,7 @@ def _prefix(prefix: str) -> dict[str, str]:
 
 
 def create_user(username: str, email: str) -> User:
-    """Add a user; the write is all of the transaction.
+    """Add a user.
 
     :raises EmailTaken: another user has this mailbox (400).
     """
@@ -163,14 +163,13 @@ def _lock_user(user_id: int, is_expected: Callable[[int], bool]) -> User:
 
 
 def _flush() -> None:
-    """Send what the session holds; the write is all of the transaction.
+    """Send what the session holds.
 
     :raises EmailTaken: another user has this mailbox (400).
     """
     try:
         db.session.flush()
     except IntegrityError as error:
-        db.session.rollback()
         if "email_folded" in str(error.orig):
             raise EmailTaken from error
         raise

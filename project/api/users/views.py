@@ -25,6 +25,7 @@ from project.web.contract import (
     returns_message,
     returns_page,
 )
+from project.web.idempotency import idempotent
 from project.web.pagination import Page
 from project.web.preconditions import meets_if_match
 
@@ -56,9 +57,10 @@ def list_users(query: UserListQuery) -> Page:
 
 
 @bp.post("/users")
+@in_transaction
+@idempotent
 @accepts(UserCreate, wrong_type=Invalid)
 @returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
-@in_transaction
 def create_user(body: UserCreate) -> User:
     """Add a user.
 

@@ -114,6 +114,54 @@ class IndexTests(BaseTestCase):
 class AddUserTests(BaseTestCase):
     """POST /."""
 
+    def test_form_sent_twice_adds_one_user_and_says_so_each_time(self):
+        form = {"username": "Ada", "email": "ada@example.com"}
+        form["idempotency_key"] = find(
+            'name="idempotency_key"[^>]* value="([^"]+)"', self.client.get("/").text
+        )
+
+        answers = [self.client.post("/", data=form) for _ in range(2)]
+        page = self.client.get("/").text
+
+        self.assertEqual([answer.status_code for answer in answers], [303, 303])
+        self.assertEqual(page.count("ada@example.com was added!"), 2)
+        self.assertEqual(shown_names(page), ["Ada"])
+
+    def test_form_sent_again_with_something_else_is_another_request(self):
+        first = {"username": "Ada", "email": "ada@example.com", "idempotency_key": "k"}
+        second = {**first, "email": "second@example.com"}
+
+        answers = [self.client.post("/", data=form) for form in [first, second, second, first]]
+
+        self.assertEqual([answer.status_code for answer in answers], [303] * 4)
+        self.assertEqual(len(service.list_users(9)), 2)
+
+    def test_form_without_a_key_is_a_new_request_each_time(self):
+        form = {"username": "Ada", "email": "ada@example.com"}
+
+        for key in [{}, {"idempotency_key": ""}]:
+            with self.subTest(key):
+                statuses = [
+                    self.client.post("/", data={**form, **key}).status_code for _ in range(2)
+                ]
+                self.assertEqual(statuses[1], 400)
+
+    def test_refusal_of_the_form_is_not_kept(self):
+        form = {"username": "Ada", "email": "ada@example.com", "idempotency_key": "k"}
+        user = make_user(email="ada@example.com")
+        self.assertEqual(self.client.post("/", data=form).status_code, 400)
+        self.client.delete(f"/users/{user.id}")
+
+        self.assertEqual(self.client.post("/", data=form).status_code, 303)
+
+    def test_each_form_has_a_key_of_its_own(self):
+        keys = {
+            find('name="idempotency_key"[^>]* value="([^"]+)"', self.client.get("/").text)
+            for _ in range(2)
+        }
+
+        self.assertEqual(len(keys), 2)
+
     def test_add_user_leads_back_to_the_page_that_shows_the_user(self):
         response = self.client.post("/", data={"username": " Ada ", "email": " ada@example.com "})
 

@@ -1,0 +1,212 @@
+"""One answer for each key, over the wire; e2e/test_faults.py kills the workers meanwhile."""
+
+from datetime import datetime, timedelta
+from threading import Thread
+from typing import Any
+from unittest import mock
+
+from sqlalchemy import func, select
+
+from project import db
+from project.api.users import service
+from project.clock import utcnow
+from project.tests.base import BaseTestCase
+from project.tests.factories import make_user
+from project.web import idempotency
+from project.web.idempotency import IdempotencyKey
+
+ADA = {"username": "Ada", "email": "ada@example.com"}
+
+
+class IdempotencyKeyTests(BaseTestCase):
+    """POST /users with an Idempotency-Key."""
+
+    def post(self, key: str, body: Any = ADA, **options: Any) -> Any:
+        """Send a POST with this key."""
+        sent = {"data": body} if isinstance(body, bytes) else {"json": body}
+        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+        return self.client.post("/users", headers=headers, **sent, **options)
+
+    def emails(self) -> list[str]:
+        """Return the emails of all users."""
+        return [row.email for row in service.list_users(99)]
+
+    def kept(self) -> int:
+        """Return how many keys are kept."""
+        with db.engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(IdempotencyKey)) or 0
+
+    def test_second_request_gets_the_first_answer(self):
+        first = self.post("k")
+
+        again = self.post("k")
+
+        self.assertEqual(first.status_code, 201)
+        self.assertEqual(again.status_code, 201)
+        self.assertEqual(again.data, first.data)
+        for name in ["Location", "ETag", "Content-Type"]:
+            self.assertEqual(again.headers[name], first.headers[name])
+        self.assertEqual(self.emails(), ["ada@example.com"])
+
+    def test_answer_is_the_first_even_when_the_user_is_gone(self):
+        first = self.post("k")
+        self.client.delete(first.headers["Location"])
+
+        again = self.post("k")
+
+        self.assertEqual((again.status_code, again.data), (201, first.data))
+        self.assertEqual(self.emails(), [])
+
+    def test_refusal_is_kept(self):
+        taken = make_user(email="ada@example.com")
+        first = self.post("k")
+        self.client.delete(f"/users/{taken.id}")
+
+        again = self.post("k")
+
+        self.assertEqual(first.json["message"], "Sorry. That email already exists.")
+        self.assertEqual((again.status_code, again.data), (400, first.data))
+        self.assertEqual(self.emails(), [])
+
+    def test_invalid_body_is_refused_alike_each_time(self):
+        for number, body in enumerate([{"username": "Ada"}, b"{", b"\xff", b"[]"]):
+            with self.subTest(body):
+                first, again = (self.post(f"k{number}", body) for _ in range(2))
+
+                self.assertEqual((first.status_code, first.data), (400, again.data))
+        self.assertEqual(self.kept(), 4)
+
+    def test_key_of_another_body_is_unprocessable_and_changes_nothing(self):
+        self.post("k")
+
+        for body in [{**ADA, "email": "b@example.com"}, {**ADA, "x": 1}, b"{"]:
+            with self.subTest(body):
+                response = self.post("k", body)
+
+                self.assertEqual(response.status_code, 422)
+                self.assertEqual(response.json["status"], "fail")
+                self.assertEqual(response.json["errors"][0]["field"], "Idempotency-Key")
+        self.assertEqual(self.emails(), ["ada@example.com"])
+        self.assertEqual(self.post("k").status_code, 201)
+
+    def test_other_key_is_another_request(self):
+        self.post("k")
+
+        for key in ["K", "k2", "k ."]:
+            with self.subTest(key):
+                self.assertEqual(self.post(key).status_code, 400)
+
+    def test_key_may_be_quoted(self):
+        first = self.post("the key")
+
+        self.assertEqual(self.post('"the key"').data, first.data)
+        self.assertEqual(self.post(r'"a\"b\\"').status_code, 400)
+        self.assertEqual(self.post(r'"a\"b\\"').json["message"], self.post("k").json["message"])
+        # Space at the end is part of a quoted key, on every database.
+        self.assertEqual(self.post('"the key "').status_code, 400)
+
+    def test_longest_key_is_taken(self):
+        self.assertEqual(self.post("k" * 255).status_code, 201)
+        self.assertEqual(self.post("k" * 255).status_code, 201)
+
+    def test_wrong_key_is_refused_by_name(self):
+        for key in ["", " ", '""', "k" * 256, f'"{"k" * 256}"', "k\xe9", "a\tb", '"a', '"a"b"',
+                    '"a\\b"', '"a";x=1']:  # fmt: skip
+            with self.subTest(key):
+                response = self.post(key)
+
+                self.assertEqual(response.status_code, 400)
+                self.assertEqual(response.json["message"], "Invalid header: Idempotency-Key.")
+                self.assertEqual(response.json["errors"][0]["field"], "Idempotency-Key")
+        self.assertEqual(self.emails(), [])
+        self.assertEqual(self.kept(), 0)
+
+    def test_body_too_large_is_not_kept(self):
+        with mock.patch.dict(self.app.config, MAX_CONTENT_LENGTH=10):
+            self.assertEqual(self.post("k").status_code, 413)
+
+        self.assertEqual(self.kept(), 0)
+        self.assertEqual(self.post("k").status_code, 201)
+
+    def test_failure_of_ours_is_not_kept(self):
+        with mock.patch.object(service, "create_user", side_effect=RuntimeError):
+            self.assertEqual(self.post("k").status_code, 500)
+
+        self.assertEqual(self.kept(), 0)
+        self.assertEqual(self.post("k").status_code, 201)
+
+    def test_without_a_key_nothing_is_kept(self):
+        self.assertEqual(self.client.post("/users", json=ADA).status_code, 201)
+
+        self.assertEqual(self.kept(), 0)
+
+    def test_second_request_waits_for_the_first(self):
+        in_work, answers = [], []
+        create_user = service.create_user
+
+        def create_slowly(*arguments: str) -> Any:
+            user = create_user(*arguments)
+            in_work.append(Thread(target=send))
+            in_work[0].start()
+            in_work[0].join(0.3)
+            return user
+
+        def send() -> None:
+            headers = {"Idempotency-Key": "k"}
+            answers.append(self.app.test_client().post("/users", json=ADA, headers=headers))
+
+        with mock.patch.object(service, "create_user", create_slowly):
+            first = self.post("k")
+            in_work[0].join()
+
+        self.assertEqual(len(in_work), 1)
+        self.assertEqual((first.status_code, answers[0].status_code), (201, 201))
+        self.assertEqual(answers[0].data, first.data)
+
+    def test_second_request_gives_up_when_the_first_takes_too_long(self):
+        db.session.add(idempotency.claim_of("k", b""))
+        db.session.flush()
+
+        response = []
+        thread = Thread(target=lambda: response.append(self.app.test_client().post(
+            "/users", json=ADA, headers={"Idempotency-Key": "k"})))  # fmt: skip
+        thread.start()
+        thread.join()
+        db.session.rollback()
+
+        self.assertEqual(response[0].status_code, 409)
+        self.assertEqual(response[0].json["errors"][0]["field"], "Idempotency-Key")
+        self.assertEqual(self.emails(), [])
+        self.assertEqual(self.post("k").status_code, 201)
+
+    def test_key_is_forgotten_after_a_day(self):
+        first = self.post("k")
+        self.client.delete(first.headers["Location"])
+
+        with self.at(utcnow() + timedelta(hours=24, seconds=1)):
+            again = self.post("k")
+            self.assertEqual(again.status_code, 201)
+            self.assertNotEqual(again.headers["Location"], first.headers["Location"])
+            self.assertEqual(self.post("k").data, again.data)
+
+        self.assertEqual(self.kept(), 1)
+
+    def at(self, now: datetime) -> Any:
+        """Let it be this time for the keys."""
+        return mock.patch.object(idempotency, "utcnow", lambda: now)
+
+    def test_expired_keys_are_removed_in_small_batches(self):
+        count = 3 * idempotency.EXPIRED_PER_BATCH
+        db.session.add_all(idempotency.claim_of(f"old{number}", b"") for number in range(count))
+        db.session.commit()
+
+        with self.at(utcnow() + timedelta(hours=25)):
+            before = self.kept()
+            for number in range(idempotency.KEYS_PER_REMOVAL):
+                self.post(f"new{number}")
+            added = idempotency.KEYS_PER_REMOVAL
+
+            self.assertEqual(self.kept(), before + added - idempotency.EXPIRED_PER_BATCH)
+            for number in range(3 * idempotency.KEYS_PER_REMOVAL):
+                self.post(f"newer{number}")
+            self.assertEqual(self.kept(), 4 * idempotency.KEYS_PER_REMOVAL)

@@ -1,0 +1,186 @@
+"""One answer for each ``Idempotency-Key``: a request that is sent again gets the first answer.
+
+After draft-ietf-httpapi-idempotency-key-header-07. The key is claimed by the first INSERT of the
+transaction that does the work, and its answer is stored in that same transaction: both are there
+or neither, and the unique constraint makes a second request wait until the first has ended, on
+whichever worker or host it runs.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import wraps
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from flask import Response, current_app, request
+from sqlalchemy import DateTime, Index, Integer, Row, String, Text, delete, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from project.clock import utcnow
+from project.errors import Conflict, FieldError, Invalid, Unprocessable
+from project.extensions import TABLE_OPTIONS, db, fetch_all
+from project.faults import is_lock_timeout
+
+HEADER = "Idempotency-Key"
+KEPT = timedelta(hours=24)
+KEPT_HEADERS = ("Content-Type", "ETag", "Location")
+KEYS_PER_REMOVAL = 20
+EXPIRED_PER_BATCH = 100
+
+_LONGEST_KEY = 255
+_PLAIN = {"synchronize_session": False}
+_QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+
+
+class KeyInUse(Conflict):
+    """Another request with the key has been running for longer than this one may wait (409)."""
+
+    message = "A request with this Idempotency-Key is still running. Send it again later."
+
+
+class KeyReused(Unprocessable):
+    """The key came with another request before (422)."""
+
+    message = "This Idempotency-Key belongs to another request. Take a new key for a new request."
+
+
+class IdempotencyKey(db.Model):  # type: ignore[name-defined,misc]
+    """A key that was used, by whom, for what, and what was answered.
+
+    Keys and requests are kept as hashes (SHA-256, hexadecimal): all that is asked of them is
+    whether they are the same. ``answer`` is JSON; NULL only within the transaction that does the
+    work.
+    """
+
+    __tablename__ = "idempotency_keys"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime)
+
+    __table_args__ = (Index(None, "created_at"), TABLE_OPTIONS)
+
+
+def idempotent(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Give a request whose ``Idempotency-Key`` was used before the answer that was given then.
+
+    To be called in a transaction. Answers that refuse the request as it is (400) are kept as those
+    of success are; others undo the claim to the key, and the request may be sent again.
+
+    :raises Invalid: the header is no key (400).
+    :raises KeyInUse: another request with this key is still running after 5 s (409).
+    :raises KeyReused: the key came with another body before (422).
+    """
+
+    @wraps(view)
+    def wrapper(**kwargs: Any) -> Response:
+        def answer() -> Response:
+            try:
+                with db.session.begin_nested():
+                    return view(**kwargs)
+            except Invalid as error:
+                return current_app.make_response(current_app.handle_user_exception(error))
+
+        key = _read_key()
+        if key is None:
+            return view(**kwargs)
+        asked = f"{request.method} {request.path}\n".encode() + request.get_data()
+        return answer_once(key, asked, answer)
+
+    return wrapper
+
+
+def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Response:
+    """Return what was answered to this key; when it is new, what is answered now.
+
+    To be called at the start of a transaction. A key is good for 24 hours.
+
+    :param key: any text; whose it is must be part of it.
+    :param asked: what tells this request from another one.
+    :param answer: does the work; an exception undoes the claim to the key.
+    :raises KeyInUse: another request with this key is still running after 5 s (409).
+    :raises KeyReused: the key came with another request before (422).
+    """
+    claim = claim_of(key, asked)
+    kept = _store(claim)
+    if kept is None:
+        response = answer()
+        claim.answer = _to_json(response)
+        if claim.id % KEYS_PER_REMOVAL == 0:
+            _remove_expired()
+        return response
+    if kept.request_hash != claim.request_hash:
+        raise KeyReused(errors=[FieldError(HEADER, "Was sent with another request before.")])
+    return _from_json(kept.answer)
+
+
+def claim_of(key: str, asked: bytes) -> IdempotencyKey:
+    """Return the row by which a request claims a key."""
+    hashes = sha256(key.encode()).hexdigest(), sha256(asked).hexdigest()
+    return IdempotencyKey(key_hash=hashes[0], request_hash=hashes[1], created_at=utcnow())
+
+
+def _store(claim: IdempotencyKey) -> Row[Any] | None:
+    """Store a claim; return the row of an earlier one, when there is one that still holds."""
+    expired = IdempotencyKey.created_at <= utcnow() - KEPT
+    of_key = IdempotencyKey.key_hash == claim.key_hash
+    try:
+        db.session.add(claim)
+        db.session.flush()
+        return None
+    except IntegrityError:
+        db.session.rollback()
+    except DBAPIError as error:
+        if is_lock_timeout(error):
+            raise KeyInUse(errors=[FieldError(HEADER, "Is in use.")]) from error
+        raise
+    columns: list[Any] = [IdempotencyKey.request_hash, IdempotencyKey.answer]
+    found = fetch_all(select(*columns).where(of_key, ~expired), {})
+    if found:
+        return found[0]
+    db.session.execute(delete(IdempotencyKey).where(of_key, expired), execution_options=_PLAIN)
+    return _store(claim)
+
+
+def _remove_expired() -> None:
+    """Remove some of the keys that have expired; not those that another request is removing."""
+    expired = (
+        select(IdempotencyKey.id)
+        .where(IdempotencyKey.created_at <= utcnow() - KEPT)
+        .order_by(IdempotencyKey.created_at)
+        .limit(EXPIRED_PER_BATCH)
+        .with_for_update(skip_locked=True)
+    )
+    if ids := db.session.scalars(expired).all():
+        chosen = IdempotencyKey.id.in_(ids)
+        db.session.execute(delete(IdempotencyKey).where(chosen), execution_options=_PLAIN)
+
+
+def _read_key() -> str | None:
+    text = request.headers.get(HEADER)
+    if text is None:
+        return None
+    key = text.strip()
+    if key.startswith('"'):  # a string as RFC 8941 section 3.3.3 writes it
+        quoted = _QUOTED.fullmatch(key)
+        key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
+    if not re.fullmatch(rf"[\x20-\x7e]{{1,{_LONGEST_KEY}}}", key):
+        problem = FieldError(HEADER, f"Must be 1 to {_LONGEST_KEY} printable ASCII characters.")
+        raise Invalid(f"Invalid header: {HEADER}.", [problem])
+    return key
+
+
+def _to_json(response: Response) -> str:
+    headers = [(name, response.headers[name]) for name in KEPT_HEADERS if name in response.headers]
+    kept = [response.status_code, headers, response.get_data(as_text=True)]
+    return orjson.dumps(kept).decode()
+
+
+def _from_json(answer: str) -> Response:
+    status, headers, body = orjson.loads(answer)
+    return current_app.response_class(body, status, headers)
