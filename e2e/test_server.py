@@ -244,7 +244,8 @@ class StartTests(unittest.TestCase):
             timeout=60,
         )
 
-        self.assertEqual(result.returncode, 3, result.stderr)
+        # 3, or 1 when a second worker fails while gunicorn is ending because of the first.
+        self.assertIn(result.returncode, {1, 3})
         self.assertIn("SECRET_KEY is not set. Production needs one of its own.", result.stderr)
 
 

@@ -535,6 +535,31 @@ class NginxTests(ProductionTestCase):
                 self.assertEqual(answer.headers["Content-Encoding"], encoding)
         self.assertIsNone(self.stack.get("/users").headers["Content-Encoding"])
 
+    def test_update_is_never_lost_also_with_gzip(self):
+        path = self.stack.add("Ada", "if-match@example.com").headers["Location"]
+        etag = self.stack.get(path, Accept_Encoding="gzip").headers["ETag"]
+
+        def rename(name: str) -> int:
+            headers = {"If_Match": etag, "Accept_Encoding": "gzip"}
+            return self.stack.request("PATCH", path, {"username": name}, **headers).status
+
+        self.assertEqual([rename("Ada L."), rename("Ada B.")], [200, 412])
+        self.assertEqual(self.stack.get(path).json["data"]["username"], "Ada L.")
+        changed = self.stack.get(path, If_None_Match=etag, Accept_Encoding="gzip")
+        self.assertEqual(changed.status, 200)
+        known = {"If_None_Match": changed.headers["ETag"], "Accept_Encoding": "gzip"}
+        self.assertEqual(self.stack.get(path, **known).status, 304)
+
+    def test_request_sent_again_gets_the_first_answer(self):
+        user = {"username": "Ada", "email": "again@example.com"}
+
+        first, again = (
+            self.stack.request("POST", "/users", user, Idempotency_Key="k") for _ in range(2)
+        )
+
+        self.assertEqual((first.status, again.status), (201, 201))
+        self.assertEqual(first.body, again.body)
+
     def test_static_files_are_kept_by_clients_and_answers_are_not(self):
         for path in ["/static/page.css", "/bootstrap/static/css/bootstrap.min.css"]:
             with self.subTest(path):
