@@ -156,8 +156,69 @@ class PageTests(unittest.TestCase):
         expect(self.page.get_by_text("user0")).to_be_visible()
         expect(self.page.get_by_role("link", name="Older users")).to_have_count(0)
 
-        self.page.get_by_role("link", name="Newest users").click()
+        self.page.get_by_role("link", name="Newer users").click()
         expect(self.page.get_by_text("user50")).to_be_visible()
+        expect(self.page.get_by_role("listitem")).to_have_count(50)
+        expect(self.page.get_by_role("link", name="Newer users")).to_have_count(0)
+
+    def test_person_finds_a_user_edits_and_removes_it(self) -> None:
+        for username, email in PEOPLE[:3]:
+            self.add(username, email)
+            expect(self.page.get_by_role("status")).to_be_visible()
+
+        self.page.get_by_role("searchbox", name="Find users").fill("BJ")
+        self.page.keyboard.press("Enter")
+        expect(self.page.get_by_role("listitem")).to_have_count(1)
+        expect(self.page.get_by_text("bjarne@example.com")).to_be_visible()
+
+        self.page.get_by_role("link", name="Edit Bjarne").click()
+        self.page.get_by_label("Username").fill("Bjarne Ø.")
+        self.page.get_by_label("Active").check()
+        self.page.get_by_role("button", name="Save").click()
+        expect(self.page.get_by_role("status")).to_have_text("bjarne@example.com was changed!")
+        expect(self.page.get_by_role("listitem").locator("strong")).to_have_text("Bjarne Ø.")
+        expect(self.page.get_by_role("searchbox")).to_have_value("BJ")
+
+        for choice in ["Cancel", "Remove"]:
+            self.page.get_by_role("link", name="Edit Bjarne").click()
+            self.page.get_by_role("link", name="Remove").click()
+            expect(self.page.get_by_role("heading")).to_have_text("Remove Bjarne Ø.?")
+            if choice == "Cancel":
+                self.page.get_by_role("link", name=choice).click()
+        self.page.get_by_role("button", name="Remove").click()
+        expect(self.page.get_by_role("status")).to_have_text("bjarne@example.com was removed!")
+        expect(self.page.get_by_text("No users found")).to_be_visible()
+
+        self.page.get_by_role("link", name="Show all").click()
+        expect(self.page.get_by_role("listitem")).to_have_count(2)
+
+    def test_person_is_told_of_a_lost_update_and_starts_from_the_current_values(self) -> None:
+        self.add("Ada", "ada@example.com")
+        self.page.get_by_role("link", name="Edit Ada").click()
+        self.page.request.patch(f"{self.url}/users/1", data={"username": "Ada Byron"})
+
+        self.page.get_by_label("Username").fill("Ada Lovelace")
+        self.page.get_by_role("button", name="Save").click()
+
+        alert = self.page.get_by_role("alert")
+        expect(alert).to_contain_text("changed by somebody else meanwhile")
+        expect(alert).to_contain_text("Ada Lovelace")
+        expect(self.page.get_by_label("Username")).to_have_value("Ada Byron")
+        self.picture(self.page, "lost-update")
+
+        self.page.get_by_label("Username").fill("Ada Lovelace")
+        self.page.get_by_role("button", name="Save").click()
+        expect(self.page.get_by_role("listitem").locator("strong")).to_have_text("Ada Lovelace")
+
+    def test_form_sent_twice_adds_one_user(self) -> None:
+        self.page.get_by_label("Username").fill("Ada")
+        self.page.get_by_label("Email address").fill("ada@example.com")
+
+        self.page.get_by_role("button", name="Submit").dblclick()
+
+        expect(self.page.get_by_role("status").first).to_have_text("ada@example.com was added!")
+        expect(self.page.get_by_text("already exists")).to_have_count(0)
+        expect(self.page.get_by_role("listitem")).to_have_count(1)
 
     def test_unknown_path_is_a_page_that_leads_back(self) -> None:
         self.page.goto(f"{self.url}/nowhere")
@@ -174,7 +235,7 @@ class PageTests(unittest.TestCase):
         self.walk_through_states("phone", PHONE)
 
     def walk_through_states(self, name: str, size: dict[str, int]) -> None:
-        """Go through the page empty, with users and with an error."""
+        """Go through the page empty, with users, with an error, and through the other pages."""
         self.page = self.open(size)
         self.assert_fits(f"{name}-empty")
         for username, email in PEOPLE:
@@ -184,6 +245,9 @@ class PageTests(unittest.TestCase):
         self.add("Somebody else", "ada@example.com")
         expect(self.page.get_by_text("already exists")).to_be_visible()
         self.assert_fits(f"{name}-error")
+        for path in ["/?q=a", "/?q=wolfe", "/?q=nobody", "/edit/5", "/remove/5"]:
+            self.page.goto(self.url + path)
+            self.assert_fits(name + path.translate(str.maketrans("/?=", "---")))
 
     def assert_fits(self, name: str) -> None:
         """Assert that nothing sticks out to the side, and take the picture."""

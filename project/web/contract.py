@@ -4,7 +4,7 @@ The declaration does the work: it validates the input into the view's argument a
 the view returns, so that a view only calls its service.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -140,7 +140,7 @@ def returns_page(schema: type[BaseModel], name: str) -> Callable[[View], Callabl
     return decorate
 
 
-def validate(schema: type[Schema], values: dict[str, Any]) -> Schema:
+def validate(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
     """Return the values as an object of the schema.
 
     :raises Invalid: a value breaks a rule; ``errors`` names each (400).
@@ -150,6 +150,17 @@ def validate(schema: type[Schema], values: dict[str, Any]) -> Schema:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         raise Invalid(errors=[FieldError(_field(d), d["msg"]) for d in details]) from error
+
+
+def validate_query(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
+    """Return parameters of a query string as an object of the schema.
+
+    :raises Invalid: a parameter breaks a rule; the message and ``errors`` name each (400).
+    """
+    try:
+        return validate(schema, values)
+    except Invalid as error:
+        raise invalid_parameters(error.errors) from error
 
 
 def _field(detail: ErrorDetails) -> str:
@@ -175,10 +186,7 @@ def _read_query(schema: type[Schema]) -> Schema:
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:
         raise invalid_parameters([FieldError(name, "Must not be repeated.") for name in repeated])
-    try:
-        return validate(schema, request.args.to_dict())
-    except Invalid as error:
-        raise invalid_parameters(error.errors) from error
+    return validate_query(schema, request.args.to_dict())
 
 
 def _serialiser(schema: type[BaseModel]) -> Callable[[object], dict[str, Any]]:

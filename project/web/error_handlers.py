@@ -53,7 +53,7 @@ def _handle_app_error(error: AppError) -> Response:
         log.warning("unavailable", request_id=request_id(), reason=error.message)
         return _server_error(error.message, status)
     if _wants_page():
-        return _page(error.message, status)
+        return _page(" ".join([error.message, *(each.message for each in error.errors)]), status)
     return envelope.fail(error.message, status, error.errors)
 
 

@@ -39,11 +39,13 @@ class Page:
     """Some rows of a list.
 
     :param next: the cursor of the page after them; None: these are the last.
+    :param previous: the cursor of the page before them, where it is known; None: it is not.
     :param total: how many rows all pages have; None: not counted.
     """
 
     rows: Sequence[Row[Any]]
     next: str | None = None
+    previous: str | None = None
     total: int | None = None
 
 

@@ -1,9 +1,10 @@
-"""The page's form. Its rules are those of ``UserCreate``; here are only the fields."""
+"""The pages' forms. The rules for users are those of ``UserCreate``; here are only the fields."""
 
+from typing import Any
 from uuid import uuid4
 
 from flask_wtf import FlaskForm
-from wtforms import HiddenField, StringField
+from wtforms import BooleanField, HiddenField, StringField
 
 from project.errors import AppError
 
@@ -17,15 +18,12 @@ def _strip(text: str | None) -> str:
 
 
 class UserForm(FlaskForm):  # type: ignore[misc]
-    """Adds a user. Space around what is typed is dropped.
-
-    Each form has a key of its own, so that one that is sent twice adds one user.
+    """What a person may say of a user. Space around what is typed is dropped.
 
     The email is a plain text field: a browser's own email field refuses addresses beyond ASCII and
     rewrites their domains.
     """
 
-    idempotency_key = HiddenField(filters=[_or_new_key])
     username = StringField("Username", filters=[_strip])
     email = StringField("Email address", filters=[_strip])
 
@@ -34,3 +32,33 @@ class UserForm(FlaskForm):  # type: ignore[misc]
         for problem in error.errors:
             field = self[problem.field]
             field.errors = (*field.errors, problem.message)
+
+
+class UserAddForm(UserForm):
+    """Adds a user. Each form has a key of its own: one that is sent twice adds one user."""
+
+    idempotency_key = HiddenField(filters=[_or_new_key])
+
+
+class OfVersionForm(FlaskForm):  # type: ignore[misc]
+    """A form about a user as it was when the form was shown."""
+
+    version = HiddenField()
+
+    def is_of(self, version: int) -> bool:
+        """Say whether the user is still in the state that the form has shown."""
+        return str(self.version.data) == str(version)
+
+
+class UserEditForm(UserForm, OfVersionForm):
+    """Changes a user."""
+
+    active = BooleanField("Active")
+
+    def fields(self) -> dict[str, Any]:
+        """Return the user's new state."""
+        return {name: self[name].data for name in ("username", "email", "active")}
+
+
+class UserRemoveForm(OfVersionForm):
+    """Removes a user."""

@@ -1,32 +1,42 @@
-"""The page on which people see and add users."""
+"""The page on which people see, find and add users, and those on which they edit and remove one."""
+
+from typing import Any
 
 from flask import Response, flash, redirect, render_template, request, url_for
+from sqlalchemy import Row
 from werkzeug.wrappers import Response as Redirect
 
 from project.api.users import bp, paging, service
-from project.api.users.forms import UserForm
-from project.api.users.schemas import UserCreate, UserListQuery
+from project.api.users.errors import UserChanged
+from project.api.users.forms import UserAddForm, UserEditForm, UserForm, UserRemoveForm
+from project.api.users.schemas import UserCreate, UserListQuery, UserReplace
+from project.api.users.views import parse_id
 from project.errors import Invalid
 from project.transactions import in_transaction
-from project.web.contract import validate
+from project.web.contract import validate, validate_query
 from project.web.idempotency import answer_once
 
 USERS_PER_PAGE = 50
+LIST_PARAMETERS = ("q", "cursor", "before")
+
+Answer = str | Redirect | tuple[str, int]
 
 
 @bp.get("/")
 def index() -> str:
-    """Show the newest users and a form to add one; ``cursor`` leads to older ones.
+    """Show the newest users, or those that ``q`` finds, and a form to add one.
 
-    :raises Invalid: the cursor is not one that this page gave out (400).
+    ``cursor`` leads to older users or further matches, ``before`` to newer users.
+
+    :raises Invalid: a parameter is not what this page gave out (400).
     """
-    return _render(UserForm(), request.args.get("cursor"))
+    return _render_list(UserAddForm())
 
 
 @bp.post("/")
-def add_user() -> Redirect | tuple[str, int]:
+def add_user() -> Answer:
     """Add the form's user; the redirect keeps a reload of the page from adding it again."""
-    form = UserForm()
+    form = UserAddForm()
     if form.validate_on_submit():
         try:
             user = validate(UserCreate, form.data)
@@ -35,8 +45,72 @@ def add_user() -> Redirect | tuple[str, int]:
             form.show(error)
         else:
             flash(f"{user.email} was added!")
-            return redirect(url_for("users.index"), 303)
-    return _render(form), 400
+            return _back_to_list()
+    return _render_list(form), 400
+
+
+@bp.get("/edit/<user_id>")
+def edit_user_form(user_id: str) -> str:
+    """Show a form with what there is of a user.
+
+    :raises UserNotFound: no user has this id (404).
+    """
+    user = service.get_user(parse_id(user_id))
+    return _render_user("edit.html", UserEditForm(obj=user), user)
+
+
+@bp.post("/edit/<user_id>")
+def edit_user(user_id: str) -> Answer:
+    """Change the user as the form says, unless somebody else has done so since it was shown.
+
+    :raises UserNotFound: no user has this id (404).
+    """
+    form = UserEditForm()
+    if form.validate_on_submit():
+        try:
+            changes = validate(UserReplace, form.fields()).changes()
+            changed = in_transaction(service.update_user)(parse_id(user_id), changes, form.is_of)
+        except UserChanged:
+            user = service.get_user(parse_id(user_id))
+            current = UserEditForm(formdata=None, obj=user)
+            return _render_user("edit.html", current, user, lost=form), 412
+        except Invalid as error:
+            form.show(error)
+        else:
+            flash(f"{changed.email} was changed!")
+            return _back_to_list()
+    return _render_user("edit.html", form, service.get_user(parse_id(user_id))), 400
+
+
+@bp.get("/remove/<user_id>")
+def remove_user_form(user_id: str) -> str:
+    """Ask whether to remove a user.
+
+    :raises UserNotFound: no user has this id (404).
+    """
+    user = service.get_user(parse_id(user_id))
+    return _render_user("remove.html", UserRemoveForm(obj=user), user)
+
+
+@bp.post("/remove/<user_id>")
+def remove_user(user_id: str) -> Answer:
+    """Remove the user, unless somebody has changed it since the question was asked.
+
+    :raises UserNotFound: no user has this id (404).
+    """
+    form = UserRemoveForm()
+    status = 400
+    if form.validate_on_submit():
+        try:
+            removed = in_transaction(service.delete_user)(parse_id(user_id), form.is_of)
+        except UserChanged:
+            status = 412
+        else:
+            flash(f"{removed.email} was removed!")
+            return _back_to_list()
+    user = service.get_user(parse_id(user_id))
+    current = UserRemoveForm(formdata=None, obj=user) if status == 412 else form
+    return _render_user("remove.html", current, user, lost=status == 412), status
 
 
 @in_transaction
@@ -53,7 +127,30 @@ def _add_once(key: str | None, user: UserCreate) -> None:
     answer_once(f"form {key} {user.model_dump_json()}", b"", add)
 
 
-def _render(form: UserForm, cursor: str | None = None) -> str:
-    query = UserListQuery(limit=USERS_PER_PAGE, sort="-created_at", cursor=cursor)
-    page = paging.list_in_order(query)
-    return render_template("index.html", form=form, page=page, newest=cursor is None)
+def _render_list(form: UserForm) -> str:
+    values = _list_parameters()
+    query = {"limit": USERS_PER_PAGE, "cursor": values.get("cursor")}
+    if "q" in values:
+        page = paging.search(validate_query(UserListQuery, {**query, "q": values["q"]}))
+    else:
+        query["sort"] = "-created_at"
+        page = paging.latest(validate_query(UserListQuery, query), values.get("before"))
+    return render_template("index.html", form=form, page=page, values=values)
+
+
+def _render_user(
+    template: str, form: UserForm | UserRemoveForm, user: Row[Any], lost: object = None
+) -> str:
+    return render_template(template, form=form, user=user, lost=lost, values=_list_parameters())
+
+
+def _back_to_list() -> Redirect:
+    return redirect(url_for("users.index", **_list_parameters()), 303)
+
+
+def _list_parameters() -> dict[str, Any]:
+    """Return which part of the list the person sees, or came from."""
+    found = {name: request.args[name] for name in LIST_PARAMETERS if name in request.args}
+    if not (q := found.pop("q", "").strip()):
+        return found
+    return {"q": q, **found}

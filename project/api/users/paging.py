@@ -3,6 +3,11 @@
 A cursor is good for one order and one set of filters: these are part of its signature.
 """
 
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Row
+
 from project.api.users import queries, service
 from project.api.users.folding import fold_email, fold_username
 from project.api.users.queries import Filters
@@ -24,8 +29,27 @@ def list_in_order(query: UserListQuery) -> Page:
     if len(rows) <= query.limit:
         return Page(rows)
     shown = rows[: query.limit]
-    key, user_id = queries.key_of(query.sort)(shown[-1])
-    return Page(shown, make_cursor(kind, [queries.as_json(key), user_id]))
+    return Page(shown, _cursor(query, shown[-1]))
+
+
+def latest(query: UserListQuery, before: str | None) -> Page:
+    """Return a page of the query's order, which leads to the page before it as well.
+
+    :param query: sorted from the newest user to the oldest.
+    :param before: the cursor of the page that ends before a user; None: what the query says.
+    :raises Invalid: a cursor is not one of this order (400).
+    """
+    backwards = query.model_copy(update={"sort": query.sort.removeprefix("-"), "cursor": before})
+    if before is not None:
+        page = list_in_order(backwards)
+        if page.next is not None:
+            rows = page.rows[::-1]
+            return Page(rows, _cursor(query, rows[-1]), previous=_cursor(backwards, rows[0]))
+        query = query.model_copy(update={"cursor": None})  # the first page, and a full one
+    page = list_in_order(query)
+    if query.cursor is None or not page.rows:
+        return page
+    return replace(page, previous=_cursor(backwards, page.rows[0]))
 
 
 def search(query: UserListQuery) -> Page:
@@ -49,6 +73,12 @@ def search(query: UserListQuery) -> Page:
 def count(query: UserListQuery) -> int:
     """Return how many users all pages of the query have."""
     return service.count_users(_filters(query), query.q)
+
+
+def _cursor(query: UserListQuery, row: Row[Any]) -> str:
+    """Return the cursor that goes on after a row in the query's order."""
+    key, user_id = queries.key_of(query.sort)(row)
+    return make_cursor(_kind(query), [queries.as_json(key), user_id])
 
 
 def _filters(query: UserListQuery) -> Filters:

@@ -25,6 +25,12 @@ def find(pattern: str, page: str) -> str:
     return match[match.lastindex or 0]
 
 
+def link(rel: str, page: str) -> str:
+    """Return where the page's link of this relation leads; nothing when it has none."""
+    found = re.search(f'rel="{rel}" href="([^"]+)"', page)
+    return found[1].replace("&amp;", "&") if found else ""
+
+
 class IndexTests(BaseTestCase):
     """GET /."""
 
@@ -77,14 +83,80 @@ class IndexTests(BaseTestCase):
             page = self.client.get(path).text
             seen += shown_names(page)
             self.assertEqual("Newest users" in page, pages > 0)
+            self.assertEqual("Newer users" in page, pages > 0)
             pages += 1
-            older = re.search(r'rel="next" href="([^"]+)"', page)
-            path = older[1] if older else ""
+            last, path = path, link("next", page)
 
         self.assertEqual(pages, 3)
         self.assertEqual(len(seen), 105)
         self.assertEqual(seen[:30], [f"u{number}" for number in range(29, -1, -1)])
         self.assertEqual(seen[30:], [f"user{number}" for number in range(74, -1, -1)])
+        back: list[str] = []
+        path = link("prev", self.client.get(last).text)
+        while path:
+            page = self.client.get(path).text
+            back = shown_names(page) + back
+            path = link("prev", page)
+        self.assertEqual(back, seen[:100])
+
+    def test_index_before_a_user_among_the_newest_is_the_first_page(self):
+        make_users(60)
+        older = self.client.get(link("next", self.client.get("/").text)).text
+        make_user(username="new", created_at=datetime(2027, 1, 1))
+
+        newer = self.client.get(link("prev", older)).text
+        newest = self.client.get(link("prev", newer)).text
+
+        self.assertEqual(shown_names(newer)[0], "user59")
+        self.assertEqual(len(shown_names(newest)), 50)
+        self.assertEqual(shown_names(newest)[0], "new")
+        self.assertNotIn("Newer users", newest)
+
+    def test_search_finds_names_and_addresses(self):
+        make_user(username="Ada", email="x@example.com")
+        make_user(username="Bob", email="ada@example.com")
+        make_user(username="Eve", email="eve@example.com")
+
+        page = self.client.get("/?q=+AD+").text
+
+        self.assertEqual(shown_names(page), ["Ada", "Bob"])
+        self.assertIn("ada@example.com", page)
+        self.assertIn('value="AD"', find('<input[^>]*name="q"[^>]*>', page))
+
+    def test_search_leads_to_further_matches_and_back(self):
+        make_users(75)
+        page = self.client.get("/?q=user").text
+        more = link("next", page)
+
+        further = self.client.get(more).text
+
+        self.assertEqual(len(set(shown_names(page) + shown_names(further))), 75)
+        self.assertEqual(link("next", further), "")
+        self.assertIn('href="/?q=user"', further)
+
+    def test_search_without_a_match_says_so(self):
+        make_user(username="Ada")
+
+        page = self.client.get("/?q=nobody").text
+
+        self.assertIn("No users found", page)
+        self.assertNotIn("No users!", page)
+
+    def test_search_for_nothing_is_the_list(self):
+        make_user(username="Ada")
+
+        for path in ["/?q=", "/?q=%20"]:
+            with self.subTest(path):
+                self.assertEqual(shown_names(self.client.get(path).text), ["Ada"])
+
+    def test_search_with_wrong_parameters_is_refused(self):
+        for path, name in [("/?q=%00", "q"), ("/?q=a&cursor=x", "cursor"), ("/?before=x", "cursor"),
+                           ("/?q=" + "x" * 200, "q")]:  # fmt: skip
+            with self.subTest(path):
+                response = self.client.get(path, headers={"Accept": "text/html"})
+
+                self.assertEqual(response.status_code, 400)
+                self.assertIn(f"Invalid parameter: {name}.", response.text)
 
     def test_index_of_50_users_has_no_older_ones(self):
         make_users(50)
@@ -243,6 +315,17 @@ class CSRFTests(BaseTestCase):
                 self.assertIn("The form had expired. Please send it again.", response.text)
                 self.assertIn('value="ada@example.com"', response.text)
         self.assertEqual(service.list_users(9), [])
+
+    def test_forms_without_token_neither_change_nor_remove(self):
+        user = make_user(username="Ada")
+        for path in [f"/edit/{user.id}", f"/remove/{user.id}"]:
+            with self.subTest(path):
+                data = {"username": "Eve", "email": "eve@example.com", "version": "1"}
+                response = self.client.post(path, data=data)
+
+                self.assertEqual(response.status_code, 400)
+                self.assertIn("The form had expired. Please send it again.", response.text)
+        self.assertEqual(service.get_user(user.id).username, "Ada")
 
     def test_form_with_its_token_adds_the_user(self):
         page = self.client.get("/").text
