@@ -52,6 +52,31 @@ def positive_integer(text: str) -> int:
     return number
 
 
+def access(text: str) -> str:
+    """Read ``open`` or ``protected``.
+
+    :raises ValueError: it is neither.
+    """
+    if text not in {"open", "protected"}:
+        raise ValueError(text)
+    return text
+
+
+def on_or_off(text: str) -> bool:
+    """Read ``on`` or ``off``.
+
+    :raises ValueError: it is neither.
+    """
+    if text not in {"on", "off"}:
+        raise ValueError(text)
+    return text == "on"
+
+
+def words(text: str) -> list[str]:
+    """Read words with white space between them."""
+    return text.split()
+
+
 def log_level(text: str) -> str:
     """Read the name of a log level, in any case.
 
@@ -105,7 +130,7 @@ class BaseConfig:
     MAX_FORM_MEMORY_SIZE = None
     """No limit beside that on the whole body."""
 
-    API_PATHS = ("/ping", "/users", "/health", "/metrics")
+    API_PATHS = ("/ping", "/users", "/health", "/metrics", "/auth")
     """Where clients call: at and below these paths every answer is JSON, errors included."""
 
     PRESERVE_CONTEXT_ON_EXCEPTION = False
@@ -116,6 +141,28 @@ class BaseConfig:
     """The page's style sheet comes from the service itself: no request leaves the site."""
 
     SESSION_COOKIE_SAMESITE = "Lax"
+
+    SECRET_KEY_FALLBACKS = FromEnvironment[Any]("SECRET_KEY_FALLBACKS", None, words)
+    """Keys that were ``SECRET_KEY`` before, with white space between: nothing is signed with them
+    any more, but what was signed is still good."""
+
+    ACCESS = FromEnvironment("ACCESS", "open", access)
+    """``open``: anybody may do anything; ``protected``: those who sign in, what their role lets
+    them."""
+
+    REGISTRATION = FromEnvironment("REGISTRATION", True, on_or_off)
+    """Whether people may make their own account, by ``POST /auth/register``: on or off."""
+
+    TOKEN_HOURS = FromEnvironment("TOKEN_HOURS", 24, positive_integer)
+    """How long a sign-in lasts, in hours, at least 1."""
+
+    PASSWORD_MIN_CHARACTERS = FromEnvironment("PASSWORD_MIN_CHARACTERS", 15, positive_integer)
+    """The shortest password, in characters, at least 1; NIST SP 800-63B-4 says 15."""
+
+    ARGON2_PASSES = FromEnvironment("ARGON2_PASSES", 2, positive_integer)
+    ARGON2_MEMORY_KIB = FromEnvironment("ARGON2_MEMORY_KIB", 19_456, positive_integer)
+    """What a password's hash costs, in passes over so much memory; OWASP's least for argon2id.
+    Each thread that signs somebody in takes the memory."""
 
     LOG_JSON = False
     """Whether logs are JSON, for programs, or columns, for people."""
@@ -141,6 +188,10 @@ class TestingConfig(BaseConfig):
     TESTING = True
     SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_TEST_URL", "sqlite:///users_test.db", str)
     WTF_CSRF_ENABLED = False
+    ACCESS = "open"
+    REGISTRATION = True
+    ARGON2_PASSES = 1
+    ARGON2_MEMORY_KIB = 8
     LOG_LEVEL = FromEnvironment("TEST_LOG_LEVEL", "CRITICAL", log_level)
     """Quiet, so that the tests' own output can be read; ``TEST_LOG_LEVEL`` overrides it."""
 
@@ -150,6 +201,8 @@ class ProductionConfig(BaseConfig):
 
     LOG_JSON = True
     PROXIES = 1
+    ACCESS = FromEnvironment("ACCESS", "protected", access)
+    REGISTRATION = FromEnvironment("REGISTRATION", False, on_or_off)
 
     SECRET_KEY = FromEnvironment("SECRET_KEY", DEVELOPMENT_SECRET_KEY, str)
     SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_URL", "sqlite:///users_prod.db", str)

@@ -1,6 +1,8 @@
 """What can go wrong, in the service's own words.
 
 AppError
+├── Unauthenticated     who the client says it is cannot be believed
+├── Forbidden           the client may not do that
 ├── Invalid             what the client sent cannot be accepted
 ├── NotFound            what the client asked for does not exist
 ├── Conflict            what the client asked for cannot be done beside something else
@@ -43,6 +45,18 @@ class AppError(Exception):
         self.message = message or type(self).message
         self.errors = tuple(errors)
         super().__init__(self.message)
+
+
+class Unauthenticated(AppError):
+    """Who the client says it is cannot be believed."""
+
+    message = "Invalid token. Please log in again."
+
+
+class Forbidden(AppError):
+    """The client may not do that."""
+
+    message = "You do not have permission to do that."
 
 
 class Invalid(AppError):

@@ -16,18 +16,24 @@ from project.errors import FieldError
 
 
 def success(
-    data: dict[str, Any] | None = None, message: str | None = None, status: int = 200
+    data: dict[str, Any] | None = None,
+    message: str | None = None,
+    status: int = 200,
+    auth_token: str | None = None,
 ) -> Response:
     """Answer a request that succeeded.
 
     :param data: left out when None.
     :param message: left out when None.
+    :param auth_token: of somebody who has signed in; left out when None.
     """
     body: dict[str, Any] = {"status": "success"}
     if message is not None:
         body["message"] = message
     if data is not None:
         body["data"] = data
+    if auth_token is not None:
+        body["auth_token"] = auth_token
     return _response(body, status)
 
 

@@ -14,19 +14,24 @@ from werkzeug.http import HTTP_STATUS_CODES
 from project.errors import (
     AppError,
     Conflict,
+    Forbidden,
     Invalid,
     NotFound,
     PreconditionFailed,
+    Unauthenticated,
     Unavailable,
     Unprocessable,
     UnsupportedInput,
 )
 from project.faults import is_outage
 from project.web import envelope
+from project.web.guard import MissingCredentials
 from project.web.request_id import request_id
 
 STATUS: dict[type[AppError], int] = {
     Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
     PreconditionFailed: 412,
@@ -52,6 +57,12 @@ def _handle_app_error(error: AppError) -> Response:
     if status >= 500:
         log.warning("unavailable", request_id=request_id(), reason=error.message)
         return _server_error(error.message, status)
+    if isinstance(error, Unauthenticated | MissingCredentials):
+        response = envelope.fail(error.message, status, error.errors)
+        # RFC 6750 section 3: what went wrong is said only to those who have sent a token.
+        reason = ', error="invalid_token"' if status == 401 else ""
+        response.headers["WWW-Authenticate"] = f'Bearer realm="users"{reason}'
+        return response
     if _wants_page():
         return _page(" ".join([error.message, *(each.message for each in error.errors)]), status)
     return envelope.fail(error.message, status, error.errors)

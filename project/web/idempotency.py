@@ -23,6 +23,7 @@ from project.clock import utcnow
 from project.errors import Conflict, FieldError, Invalid, Unprocessable
 from project.extensions import TABLE_OPTIONS, db, fetch_all
 from project.faults import is_lock_timeout
+from project.web.guard import known_principal
 
 HEADER = "Idempotency-Key"
 KEPT = timedelta(hours=24)
@@ -90,7 +91,8 @@ def idempotent(view: Callable[..., Response]) -> Callable[..., Response]:
         if key is None:
             return view(**kwargs)
         asked = f"{request.method} {request.path}\n".encode() + request.get_data()
-        return answer_once(key, asked, answer)
+        who = known_principal()
+        return answer_once(f"{who.name if who else ''} {key}", asked, answer)
 
     return wrapper
 

@@ -79,4 +79,6 @@ def invalid_parameters(errors: Sequence[FieldError]) -> Invalid:
 
 
 def _serializer(kind: str) -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt=f"cursor:{kind}")
+    config = current_app.config
+    keys = [*(config["SECRET_KEY_FALLBACKS"] or []), config["SECRET_KEY"]]  # the last one signs
+    return URLSafeSerializer(keys, salt=f"cursor:{kind}")

@@ -1,6 +1,6 @@
 """What can go wrong with a user."""
 
-from project.errors import FieldError, Invalid, NotFound, PreconditionFailed
+from project.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
 
 
 class UserNotFound(NotFound):
@@ -16,6 +16,18 @@ class EmailTaken(Invalid):
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError("email", self.message)])
+
+
+class LastAdministrator(Conflict):
+    """Without the user nobody could give rights to anybody (409)."""
+
+    message = "The last administrator cannot be removed, demoted or deactivated."
+
+
+class OnlyByAdministrators(Forbidden):
+    """The user is an administrator, and who wants to change them is none (403)."""
+
+    message = "Only administrators may change or remove an administrator."
 
 
 class UserChanged(PreconditionFailed):

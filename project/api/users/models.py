@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, DateTime, Index, Integer, String, false
+from sqlalchemy import Boolean, DateTime, Enum, Index, Integer, String, false
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
@@ -14,6 +14,8 @@ from project.extensions import TABLE_OPTIONS, db
 TEXT_LENGTH = 128
 FOLDED_EMAIL_LENGTH = 512
 FOLDED_TEXT_LENGTH = 3 * TEXT_LENGTH
+PASSWORD_HASH_LENGTH = 255
+ROLES = ("viewer", "editor", "admin")
 
 
 def _created_at(context: DefaultExecutionContext) -> Any:
@@ -25,7 +27,9 @@ class User(db.Model):  # type: ignore[name-defined,misc]
 
     ``User(username=..., email=...)`` alone is a complete row: the other columns fill themselves.
     One mailbox is one user, by the unique constraint on ``email_folded``; usernames repeat freely.
-    ``version`` counts the states of a user from 1; the ETag is made of it.
+    Without a password nobody can sign in as the user; without a role it is an ordinary user.
+    ``password_version`` counts the passwords that the user has had: a sign-in with another one is
+    over. ``version`` counts the states of a user from 1; the ETag is made of it.
     Times are UTC, naive, in whole seconds. Text compares by code point in every database
     (utf8mb4_bin). An id is never given twice, also not after its user was removed.
     """
@@ -41,6 +45,9 @@ class User(db.Model):  # type: ignore[name-defined,misc]
     updated_at: Mapped[datetime] = mapped_column(DateTime, default=_created_at, onupdate=utcnow)
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     username_folded: Mapped[str] = mapped_column(String(FOLDED_TEXT_LENGTH), server_default="")
+    password_hash: Mapped[str | None] = mapped_column(String(PASSWORD_HASH_LENGTH))
+    password_version: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    role: Mapped[str | None] = mapped_column(Enum(*ROLES, name="role"), index=True)
 
     # Each UPDATE raises the version in the same statement.
     __mapper_args__ = {"version_id_col": version}

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from project.api.users.folding import check_email
-from project.api.users.models import TEXT_LENGTH
+from project.api.users.models import ROLES, TEXT_LENGTH
 from project.web.pagination import MAX_LIMIT, Limit
 
 
@@ -43,9 +43,19 @@ def _check_email(text: str) -> str:
     return text
 
 
+def _check_role(value: Any) -> Any:
+    if value is not None and value not in ROLES:
+        raise PydanticCustomError(
+            "role", "Must be one of {roles}, or null.", {"roles": ", ".join(ROLES)}
+        )
+    return value
+
+
 Text = Annotated[str, Field(strict=True), AfterValidator(_check_text)]
 Email = Annotated[Text, AfterValidator(_check_email)]
 Active = Annotated[bool, Field(strict=True)]
+Password = Annotated[str, Field(strict=True)]
+Role = Annotated[Literal["viewer", "editor", "admin"] | None, BeforeValidator(_check_role)]
 
 
 def _read_flag(text: Any) -> Any:
@@ -96,12 +106,14 @@ class UserCreate(BaseModel):
 
     username: Text
     email: Email
+    password: Password | None = None
+    role: Role = None
 
 
 class UserUpdate(BaseModel):
     """What to change of a user, as a JSON merge patch (RFC 7396).
 
-    What is not sent keeps its value. Nothing can be removed, so null is refused.
+    What is not sent keeps its value. Only a role can be removed, by null.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -109,17 +121,26 @@ class UserUpdate(BaseModel):
     username: Text = ""
     email: Email = ""
     active: Active = False
+    password: Password = ""
+    role: Role = None
 
     def changes(self) -> dict[str, Any]:
         """Return the fields that were sent."""
         return self.model_dump(exclude_unset=True)
 
 
-class UserReplace(UserUpdate):
+class UserReplace(BaseModel):
     """A user's new state. ``active`` keeps its value when it is not sent."""
+
+    model_config = ConfigDict(extra="forbid")
 
     username: Text
     email: Email
+    active: Active = False
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields that were sent."""
+        return self.model_dump(exclude_unset=True)
 
 
 class UserListQuery(BaseModel):

@@ -8,13 +8,20 @@ commits.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, insert
+from sqlalchemy import Row, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from project.api.users import queries
-from project.api.users.errors import EmailTaken, UserChanged, UserNotFound
+from project.api.users.errors import (
+    EmailTaken,
+    LastAdministrator,
+    OnlyByAdministrators,
+    UserChanged,
+    UserNotFound,
+)
 from project.api.users.folding import fold_email, fold_username, prefix_range
 from project.api.users.models import User
+from project.api.users.passwords import check_password, hash_password
 from project.api.users.queries import Filters
 from project.extensions import db, fetch_all
 
@@ -107,19 +114,34 @@ def _prefix(prefix: str) -> dict[str, str]:
     return {"username_from": start, "username_to": end, "email_from": start, "email_to": end}
 
 
-def create_user(username: str, email: str) -> User:
+def create_user(
+    username: str,
+    email: str,
+    *,
+    active: bool = False,
+    password: str | None = None,
+    role: str | None = None,
+) -> User:
     """Add a user.
 
+    :param password: None: nobody can sign in as this user.
+    :raises Invalid: the password is easily guessed (400).
     :raises EmailTaken: another user has this mailbox (400).
     """
-    user = User(username=username, email=email)
+    user = User(username=username, email=email, active=active, role=role)
+    if password is not None:
+        _set_password(user, password)
     db.session.add(user)
     _flush()
     return user
 
 
 def update_user(
-    user_id: int, changes: dict[str, Any], is_expected: Callable[[int], bool] = _any_version
+    user_id: int,
+    changes: dict[str, Any],
+    is_expected: Callable[[int], bool] = _any_version,
+    *,
+    by_admin: bool = True,
 ) -> User:
     """Change fields of a user; one that gets the value it has is not changed.
 
@@ -127,39 +149,73 @@ def update_user(
 
     :param changes: new values by field; none: the user stays as it is, ``updated_at`` too.
     :param is_expected: says of the version that is found whether the caller wants to change it.
+    :param by_admin: whether an administrator asks for it: nobody else changes an administrator.
+    :raises Invalid: a new password is easily guessed (400).
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
+    :raises LastAdministrator: nobody would be an active administrator then (409).
     :raises UserChanged: the version is not the expected one (412).
     :raises EmailTaken: another user has this mailbox (400).
     """
-    user = _lock_user(user_id, is_expected)
+    user = _lock_user(user_id, is_expected, by_admin)
+    if changes.get("role", user.role) != "admin" or not changes.get("active", user.active):
+        _check_not_last_administrator(user)
     for name, value in changes.items():
-        setattr(user, name, value)
+        if name == "password":
+            _set_password(user, value)
+        else:
+            setattr(user, name, value)
     _flush()
     return user
 
 
-def delete_user(user_id: int, is_expected: Callable[[int], bool] = _any_version) -> User:
+def delete_user(
+    user_id: int, is_expected: Callable[[int], bool] = _any_version, *, by_admin: bool = True
+) -> User:
     """Remove a user; the email is free again, the id is not.
 
-    :param is_expected: as for update_user.
+    :param is_expected: as for update_user, as ``by_admin``.
     :return: the user as it was.
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
+    :raises LastAdministrator: nobody would be an active administrator then (409).
     :raises UserChanged: the version is not the expected one (412).
     """
-    user = _lock_user(user_id, is_expected)
+    user = _lock_user(user_id, is_expected, by_admin)
+    _check_not_last_administrator(user)
     db.session.delete(user)
     _flush()
     return user
 
 
-def _lock_user(user_id: int, is_expected: Callable[[int], bool]) -> User:
+def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool) -> User:
     in_range = 0 < user_id <= LARGEST_ID
     user = db.session.get(User, user_id, with_for_update=True) if in_range else None
     if user is None:
         raise UserNotFound
+    if user.role == "admin" and not by_admin:
+        raise OnlyByAdministrators
     if not is_expected(user.version):
         raise UserChanged
     return user
+
+
+def _check_not_last_administrator(user: User) -> None:
+    """Refuse to lose an administrator when there is no other.
+
+    The others are locked: of two who want to remove one another, one waits and then finds no other.
+    """
+    if user.role != "admin" or not user.active:
+        return
+    others = select(User.id).where(User.role == "admin", User.active, User.id != user.id)
+    if db.session.scalars(others.with_for_update()).first() is None:
+        raise LastAdministrator
+
+
+def _set_password(user: User, password: str) -> None:
+    check_password(password, user.username, user.email)
+    user.password_hash = hash_password(password)
+    user.password_version = (user.password_version or 0) + 1
 
 
 def _flush() -> None:

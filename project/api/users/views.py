@@ -16,7 +16,7 @@ from project.api.users.schemas import (
     UserUpdate,
     read_id,
 )
-from project.errors import Invalid
+from project.errors import FieldError, Forbidden, Invalid
 from project.transactions import in_transaction
 from project.web.contract import (
     accepts,
@@ -25,6 +25,7 @@ from project.web.contract import (
     returns_message,
     returns_page,
 )
+from project.web.guard import may, require, require_admin
 from project.web.idempotency import idempotent
 from project.web.pagination import Page
 from project.web.preconditions import meets_if_match
@@ -43,6 +44,7 @@ def parse_id(text: str) -> int:
 
 
 @bp.get("/users")
+@require("users:read")
 @accepts_query(UserListQuery)
 @returns_page(UserRead, "users")
 def list_users(query: UserListQuery) -> Page:
@@ -57,19 +59,23 @@ def list_users(query: UserListQuery) -> Page:
 
 
 @bp.post("/users")
+@require("users:write")
 @in_transaction
 @idempotent
 @accepts(UserCreate, wrong_type=Invalid)
 @returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
 def create_user(body: UserCreate) -> User:
-    """Add a user.
+    """Add a user; only administrators may give a password or a role.
 
     :raises EmailTaken: another user has this mailbox (400).
     """
-    return service.create_user(body.username, body.email)
+    if body.password is not None or body.role is not None:
+        require_admin()
+    return service.create_user(body.username, body.email, password=body.password, role=body.role)
 
 
 @bp.get("/users/<user_id>")
+@require("users:read", own=True)
 @returns(UserRead)
 def get_user(user_id: str) -> Row[Any]:
     """Return one user.
@@ -80,20 +86,26 @@ def get_user(user_id: str) -> Row[Any]:
 
 
 @bp.patch("/users/<user_id>")
+@require("users:write", own=True)
 @accepts(UserUpdate)
 @returns(UserRead)
 @in_transaction
 def update_user(user_id: str, body: UserUpdate) -> User:
     """Change the sent fields of one user; the others keep their value.
 
+    Only administrators may give a password or a role.
+
     :raises UserNotFound: no user has this id (404).
     :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
     :raises EmailTaken: another user has this mailbox (400).
     """
-    return service.update_user(parse_id(user_id), body.changes(), meets_if_match)
+    if {"password", "role"} & body.model_fields_set:
+        require_admin()
+    return _update(user_id, body.changes())
 
 
 @bp.put("/users/<user_id>")
+@require("users:write", own=True)
 @accepts(UserReplace)
 @returns(UserRead)
 @in_transaction
@@ -104,10 +116,11 @@ def replace_user(user_id: str, body: UserReplace) -> User:
     :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
     :raises EmailTaken: another user has this mailbox (400).
     """
-    return service.update_user(parse_id(user_id), body.changes(), meets_if_match)
+    return _update(user_id, body.changes())
 
 
 @bp.delete("/users/<user_id>")
+@require("users:write")
 @returns_message("{0.email} was removed!")
 @in_transaction
 def delete_user(user_id: str) -> User:
@@ -116,4 +129,11 @@ def delete_user(user_id: str) -> User:
     :raises UserNotFound: no user has this id (404).
     :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
     """
-    return service.delete_user(parse_id(user_id), meets_if_match)
+    return service.delete_user(parse_id(user_id), meets_if_match, by_admin=may("admin"))
+
+
+def _update(user_id: str, changes: dict[str, Any]) -> User:
+    """Change a user as far as the caller may: ordinary users, their own name and email."""
+    if "active" in changes and not may("users:write"):
+        raise Forbidden(errors=[FieldError("active", "You may not change this.")])
+    return service.update_user(parse_id(user_id), changes, meets_if_match, by_admin=may("admin"))

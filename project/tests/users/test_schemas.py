@@ -71,4 +71,4 @@ class UserCreateTests(unittest.TestCase):
     def test_text_is_kept_as_sent(self):
         user = validate(UserCreate, {"username": " A ", "email": "Bü@BÜCHER.example", "x": 1})
 
-        self.assertEqual(user.model_dump(), {"username": " A ", "email": "Bü@BÜCHER.example"})
+        self.assertEqual((user.username, user.email), (" A ", "Bü@BÜCHER.example"))

@@ -144,8 +144,8 @@ class IdempotencyKeyTests(BaseTestCase):
         in_work, answers = [], []
         create_user = service.create_user
 
-        def create_slowly(*arguments: str) -> Any:
-            user = create_user(*arguments)
+        def create_slowly(*arguments: str, **options: Any) -> Any:
+            user = create_user(*arguments, **options)
             in_work.append(Thread(target=send))
             in_work[0].start()
             in_work[0].join(0.3)
@@ -164,7 +164,7 @@ class IdempotencyKeyTests(BaseTestCase):
         self.assertEqual(answers[0].data, first.data)
 
     def test_second_request_gives_up_when_the_first_takes_too_long(self):
-        db.session.add(idempotency.claim_of("k", b""))
+        db.session.add(idempotency.claim_of(" k", b""))
         db.session.flush()
 
         response = []

@@ -1,0 +1,49 @@
+"""What can go wrong when somebody proves who they are."""
+
+from project.errors import FieldError, Forbidden, Invalid, NotFound, Unauthenticated
+
+
+class TokenExpired(Unauthenticated):
+    """The token was good until its time was over (401)."""
+
+    message = "Signature expired. Please log in again."
+
+
+class WrongCredentials(Unauthenticated):
+    """No such user, no password, another password, or not active: nobody is told which (401)."""
+
+    message = "Email or password is wrong."
+
+
+class UserExists(Invalid):
+    """Another user has this mailbox (400)."""
+
+    message = "Sorry. That user already exists."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("email", self.message)])
+
+
+class WrongPassword(Invalid):
+    """The current password, asked for before it is changed, is another one (400)."""
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("current_password", "Is not your password.")])
+
+
+class RegistrationClosed(Forbidden):
+    """People cannot make their own account here (403)."""
+
+    message = "Registration is switched off. Ask an administrator for an account."
+
+
+class KeyNotFound(NotFound):
+    """The caller has no API key with this id (404)."""
+
+    message = "API key does not exist"
+
+
+class ScopeTooWide(Forbidden):
+    """A key cannot do what its maker may not do (403)."""
+
+    message = "A key can only have scopes that you have yourself."

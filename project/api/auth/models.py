@@ -1,0 +1,52 @@
+"""Who has signed in, and the keys of machines. Both go with their user."""
+
+from datetime import datetime
+
+from sqlalchemy import DateTime, ForeignKey, Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from project.api.users.models import TEXT_LENGTH
+from project.extensions import TABLE_OPTIONS, db
+
+
+class Session(db.Model):  # type: ignore[name-defined,misc]
+    """A sign-in that is still good: its token or cookie names ``token_id``. Removed, it is over.
+
+    So it is when the user has got another password since: ``password_version``.
+    """
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    token_id: Mapped[str] = mapped_column(String(32), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    password_version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(DateTime)
+    expires_at: Mapped[datetime] = mapped_column(DateTime, index=True)
+
+    __table_args__ = TABLE_OPTIONS
+
+
+class APIKey(db.Model):  # type: ignore[name-defined,misc]
+    """A key with which a machine acts for its user.
+
+    Only a hash of the key is kept (SHA-256: keys are random, nothing could be guessed), and its
+    first characters, by which people recognise it. ``scopes`` has a space between two.
+    """
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(TEXT_LENGTH))
+    prefix: Mapped[str] = mapped_column(String(16))
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(DateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(DateTime)
+
+    __table_args__ = (
+        Index(None, "user_id", "id"),
+        {"sqlite_autoincrement": True, **TABLE_OPTIONS},
+    )

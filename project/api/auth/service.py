@@ -1,0 +1,187 @@
+"""Sign-in and API keys: all SQL on their tables. Knows no HTTP; flushes, the caller commits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Row, delete, select, update
+
+from project.api.auth import tokens
+from project.api.auth.errors import (
+    KeyNotFound,
+    ScopeTooWide,
+    UserExists,
+    WrongCredentials,
+    WrongPassword,
+)
+from project.api.auth.models import APIKey, Session
+from project.api.users import service as users
+from project.api.users.errors import EmailTaken
+from project.api.users.folding import fold_email
+from project.api.users.models import User
+from project.api.users.passwords import hash_password, needs_rehash, verify_password
+from project.clock import utcnow
+from project.extensions import db, fetch_all
+from project.web.guard import Principal
+
+EXPIRED_PER_SIGN_IN = 100
+_PLAIN = {"synchronize_session": False}
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """Somebody has signed in.
+
+    :param session: the id of the sign-in, for a cookie.
+    :param token: for the ``Authorization`` header.
+    """
+
+    user: User
+    session: str
+    token: str
+
+
+def register(username: str, email: str, password: str) -> SignIn:
+    """Make an account and sign in.
+
+    :raises Invalid: the password is easily guessed (400).
+    :raises UserExists: another user has this mailbox (400).
+    """
+    try:
+        user = users.create_user(username, email, active=True, password=password)
+    except EmailTaken as error:
+        raise UserExists from error
+    return _sign_in(user)
+
+
+def log_in(email: str, password: str) -> SignIn:
+    """Sign in.
+
+    An unknown email takes as long as a wrong password, and so does a user who may not sign in.
+
+    :raises WrongCredentials: whatever it is that is wrong (401).
+    """
+    found = _find(email)
+    kept = found.password_hash if found else None
+    if not verify_password(kept, password) or found is None or kept is None:
+        raise WrongCredentials
+    rehashed = hash_password(password) if needs_rehash(kept) else kept
+    user = db.session.get(User, found.id, with_for_update=True)
+    # Deactivated, or with another password, since it was looked at.
+    if user is None or not user.active or user.password_hash != kept:
+        raise WrongCredentials
+    if rehashed != kept:
+        # Not a change that clients see: the version, and so the ETag, stays.
+        change = (
+            update(User)
+            .where(User.id == user.id)
+            .values(password_hash=rehashed, updated_at=User.updated_at)
+        )
+        db.session.execute(change, execution_options=_PLAIN)
+    return _sign_in(user)
+
+
+def log_out(session: str) -> None:
+    """End a sign-in, on every worker and host."""
+    ended = delete(Session).where(Session.token_id == session)
+    db.session.execute(ended, execution_options=_PLAIN)
+
+
+def change_password(user_id: int, session: str, current_password: str, password: str) -> None:
+    """Change a user's own password, and end all other sign-ins of the user.
+
+    :param session: the sign-in that goes on.
+    :raises WrongPassword: the current password is another one (400).
+    :raises Invalid: the new one is easily guessed (400).
+    """
+    kept = fetch_all(select(User.password_hash).where(User.id == user_id), {})
+    if not kept or not verify_password(kept[0][0], current_password):
+        raise WrongPassword
+    user = users.update_user(user_id, {"password": password})
+    stays = update(Session).where(Session.token_id == session)
+    db.session.execute(
+        stays.values(password_version=user.password_version), execution_options=_PLAIN
+    )
+    others = delete(Session).where(Session.user_id == user_id, Session.token_id != session)
+    db.session.execute(others, execution_options=_PLAIN)
+
+
+def create_key(
+    who: Principal, name: str, scopes: Sequence[str], expires_in_days: int | None
+) -> tuple[APIKey, str]:
+    """Make an API key; it is shown now and never again.
+
+    :param expires_in_days: None: it is good until it is removed, or its user is.
+    :raises ScopeTooWide: the maker does not have a scope (403).
+    """
+    if not set(scopes) <= who.scopes:
+        raise ScopeTooWide
+    key, now = tokens.make_key(), utcnow()
+    made = APIKey(
+        user_id=who.user_id,
+        name=name,
+        prefix=key[: tokens.SHOWN_CHARACTERS],
+        key_hash=tokens.hash_key(key),
+        scopes=" ".join(scopes),
+        created_at=now,
+        expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
+    )
+    db.session.add(made)
+    db.session.flush()
+    return made, key
+
+
+def list_keys(user_id: int) -> Sequence[Row[Any]]:
+    """Return a user's API keys, in the order in which they were made."""
+    keys: Any = select(APIKey.__table__).where(APIKey.user_id == user_id).order_by(APIKey.id)
+    return fetch_all(keys, {})
+
+
+def delete_key(user_id: int, key_id: int) -> APIKey:
+    """Remove one of a user's API keys; it is dead from then on.
+
+    :raises KeyNotFound: the user has no such key (404).
+    """
+    key = db.session.get(APIKey, key_id, with_for_update=True)
+    if key is None or key.user_id != user_id:
+        raise KeyNotFound
+    db.session.delete(key)
+    db.session.flush()
+    return key
+
+
+def _find(email: str) -> Row[Any] | None:
+    try:
+        folded = fold_email(email)
+    except ValueError:
+        return None
+    columns: list[Any] = [User.id, User.password_hash]
+    found = fetch_all(select(*columns).where(User.email_folded == folded), {})
+    return found[0] if found else None
+
+
+def _sign_in(user: User) -> SignIn:
+    now = utcnow()
+    expires_at = now + tokens.token_hours()
+    session = Session(
+        token_id=uuid4().hex,
+        user_id=user.id,
+        password_version=user.password_version,
+        created_at=now,
+        expires_at=expires_at,
+    )
+    db.session.add(session)
+    db.session.flush()
+    _remove_expired()
+    token = tokens.make_token(user.id, session.token_id, now, expires_at)
+    return SignIn(user, session.token_id, token)
+
+
+def _remove_expired() -> None:
+    """Remove some of the sign-ins whose time is over; not those that another is removing."""
+    expired = select(Session.id).where(Session.expires_at <= utcnow()).order_by(Session.expires_at)
+    chosen = expired.limit(EXPIRED_PER_SIGN_IN).with_for_update(skip_locked=True)
+    if ids := db.session.scalars(chosen).all():
+        db.session.execute(delete(Session).where(Session.id.in_(ids)), execution_options=_PLAIN)

@@ -1,0 +1,79 @@
+"""Access tokens: what a client shows after signing in (RFC 7519), and API keys.
+
+A token is signed, so most forgeries never reach the database; it names a session, so it can be
+taken back.
+"""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from secrets import token_urlsafe
+
+import jwt
+from flask import current_app
+
+from project.api.auth.errors import TokenExpired
+from project.errors import Unauthenticated
+
+ALGORITHM = "HS256"
+ISSUER = "users-service"
+MAX_CHARACTERS = 1000
+KEY_PREFIX = "usk_"
+SHOWN_CHARACTERS = 12
+_CLAIMS = ["sub", "iat", "exp", "jti", "iss"]
+
+
+def make_token(user_id: int, session: str, issued_at: datetime, expires_at: datetime) -> str:
+    """Return a token for a sign-in.
+
+    :param session: the id of the sign-in.
+    :param issued_at: UTC, naive, as ``expires_at``.
+    """
+    claims = {
+        "sub": str(user_id),
+        "iat": issued_at.replace(tzinfo=UTC),
+        "exp": expires_at.replace(tzinfo=UTC),
+        "jti": session,
+        "iss": ISSUER,
+    }
+    return jwt.encode(claims, current_app.config["SECRET_KEY"], ALGORITHM)
+
+
+def read_token(token: str) -> tuple[str, str]:
+    """Return the user's id and the session's that a token names.
+
+    Signed by us, with the key of now or an earlier one (``SECRET_KEY_FALLBACKS``).
+
+    :raises TokenExpired: its time is over (401).
+    :raises Unauthenticated: it is no token of ours (401).
+    """
+    if len(token) > MAX_CHARACTERS:
+        raise Unauthenticated
+    config = current_app.config
+    for key in [config["SECRET_KEY"], *(config["SECRET_KEY_FALLBACKS"] or [])]:
+        try:
+            claims = jwt.decode(
+                token, key, algorithms=[ALGORITHM], issuer=ISSUER, options={"require": _CLAIMS}
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise TokenExpired from error
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.PyJWTError as error:
+            raise Unauthenticated from error
+        return claims["sub"], claims["jti"]
+    raise Unauthenticated
+
+
+def make_key() -> str:
+    """Return a new API key: 256 bits of chance behind a prefix by which it is recognised."""
+    return KEY_PREFIX + token_urlsafe(32)
+
+
+def hash_key(key: str) -> str:
+    """Return what is kept of an API key."""
+    return sha256(key.encode()).hexdigest()
+
+
+def token_hours() -> timedelta:
+    """Return how long a sign-in lasts."""
+    return timedelta(hours=current_app.config["TOKEN_HOURS"])

@@ -1,0 +1,106 @@
+"""Passwords: what one must be, and how it is kept."""
+
+import unicodedata
+from functools import cache
+
+import bcrypt
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import VerificationError
+from flask import current_app
+
+from project.errors import FieldError, Invalid
+
+MAX_CHARACTERS = 256
+# What zxcvbn calls somewhat guessable and below: up to 10^8 guesses.
+COMMON_SCORES = {0, 1, 2}
+# zxcvbn's time grows with the square of the length; this is what it looks at by itself.
+LOOKED_AT_CHARACTERS = 72
+BCRYPT_BYTES = 72
+# Shorter ones are in many words.
+SHORTEST_NAME = 4
+
+
+def check_password(password: str, *personal: str) -> None:
+    """Refuse a password that somebody would guess (NIST SP 800-63B-4 section 3.1.1.2).
+
+    Any characters will do, in any mixture.
+
+    :param personal: the username and the email; a password must not contain them.
+    :raises Invalid: it is too short, too long, common or made of personal data (400).
+    """
+    text = _normal(password)
+    folded = text.casefold()
+    names = [_normal(name).casefold() for name in personal]
+    names += [name.partition("@")[0] for name in names if "@" in name]
+    minimum = current_app.config["PASSWORD_MIN_CHARACTERS"]
+    if len(text) < minimum:
+        problem = f"Must have at least {minimum} characters; this has {len(text)}."
+    elif len(text) > MAX_CHARACTERS:
+        problem = f"Must have at most {MAX_CHARACTERS} characters; this has {len(text)}."
+    elif any(len(name) >= SHORTEST_NAME and name in folded for name in names):
+        problem = "Must not contain the username or the email address."
+    elif reason := _why_common(text[:LOOKED_AT_CHARACTERS], names):
+        problem = f"Is too easily guessed. {reason}"
+    else:
+        return
+    raise Invalid(errors=[FieldError("password", problem)])
+
+
+def hash_password(password: str) -> str:
+    """Return what is kept of a password: argon2id in its own format, with a salt of its own."""
+    return _hasher().hash(_normal(password))
+
+
+def verify_password(kept: str | None, password: str) -> bool:
+    """Say whether a password is the one of which this hash was kept.
+
+    :param kept: an argon2 hash, or a bcrypt hash from elsewhere (``$2b$``); None: there is none.
+        A wrong password takes as long then as with a hash of our own.
+    """
+    text = _normal(password)
+    try:
+        if kept is not None and kept.startswith("$2b$"):
+            # bcrypt has always looked at 72 bytes only; who made the hash need not have known.
+            return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], kept.encode())
+        return _hasher().verify(kept or _hash_of_nobody(), text) and kept is not None
+    except (VerificationError, ValueError):
+        return False
+
+
+def needs_rehash(kept: str) -> bool:
+    """Say whether a hash was made in another way than hashes are made now."""
+    return kept.startswith("$2b$") or _hasher().check_needs_rehash(kept)
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _hasher() -> PasswordHasher:
+    config = current_app.config
+    return _make_hasher(config["ARGON2_PASSES"], config["ARGON2_MEMORY_KIB"])
+
+
+@cache
+def _make_hasher(passes: int, memory: int) -> PasswordHasher:
+    return PasswordHasher(passes, memory, parallelism=1, type=Type.ID)
+
+
+def _hash_of_nobody() -> str:
+    return _make_hash_of_nobody(_hasher())
+
+
+@cache
+def _make_hash_of_nobody(hasher: PasswordHasher) -> str:
+    return hasher.hash("")
+
+
+def _why_common(text: str, names: list[str]) -> str | None:
+    """Return why a password is easily guessed; None: it is not."""
+    from zxcvbn import zxcvbn  # its word lists take 50 ms to load, and most processes never ask
+
+    found = zxcvbn(text, names)
+    if found["score"] not in COMMON_SCORES:
+        return None
+    feedback = found["feedback"]
+    return str(feedback["warning"] or (feedback["suggestions"] or ["Add uncommon words."])[0])

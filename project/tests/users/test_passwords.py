@@ -1,0 +1,102 @@
+"""What a password must be, and how it is kept."""
+
+import bcrypt
+
+from project.api.users.passwords import (
+    check_password,
+    hash_password,
+    needs_rehash,
+    verify_password,
+)
+from project.errors import Invalid
+from project.tests.base import BaseTestCase
+
+GOOD = "correct horse battery staple"
+
+
+class CheckPasswordTests(BaseTestCase):
+    """NIST SP 800-63B-4: long and not guessed, whatever characters it has."""
+
+    def reason(self, password: str, *personal: str) -> str:
+        """Return why a password is refused; nothing when it is taken."""
+        try:
+            check_password(password, *personal)
+        except Invalid as error:
+            self.assertEqual([each.field for each in error.errors], ["password"])
+            return error.errors[0].message
+        return ""
+
+    def test_password_without_any_mixture_is_taken(self):
+        for password in [
+            GOOD,
+            "плохая погода не помеха",
+            "🦊🐙🦉🐝🦎🐌🦋🐢🦔🦚🐧🦜🐬🦩🐿",
+            "x7#" * 4 + GOOD * 8,
+        ]:
+            with self.subTest(password):
+                self.assertEqual(self.reason(password), "")
+
+    def test_password_is_refused_with_the_reason(self):
+        for password, reason in [
+            ("", "Must have at least 15 characters; this has 0."),
+            ("x7#mQ9!vB2$kL5", "Must have at least 15 characters; this has 14."),
+            ("x" * 257, "Must have at most 256 characters; this has 257."),
+            ("passwordpassword", "Is too easily guessed. "),
+            ("123456789012345", "Is too easily guessed. This is similar to a commonly used"),
+            ("a" * 256, "Is too easily guessed. Repeats"),
+            ("my name is AdaLovelace!", "Must not contain the username or the email address."),
+            ("ada.l@example.com ok?", "Must not contain the username or the email address."),
+            ("that is ADA.L for you", "Must not contain the username or the email address."),
+        ]:
+            with self.subTest(password):
+                found = self.reason(password, "adalovelace", "Ada.L@example.com")
+                self.assertTrue(found.startswith(reason), found)
+
+    def test_length_counts_characters_in_normal_form(self):
+        self.assertIn("this has 14.", self.reason("e\u0301" * 14))
+
+    def test_short_names_are_in_many_words(self):
+        self.assertEqual(self.reason(GOOD, "Al", "o@x.example"), "")
+
+
+class HashTests(BaseTestCase):
+    """What is kept of a password."""
+
+    def test_hash_is_argon2id_with_a_salt_of_its_own(self):
+        first, second = hash_password(GOOD), hash_password(GOOD)
+
+        self.assertTrue(first.startswith("$argon2id$v=19$m=8,t=1,p=1$"))
+        self.assertNotEqual(first, second)
+        self.assertTrue(verify_password(first, GOOD))
+        self.assertFalse(verify_password(first, GOOD + "."))
+        self.assertFalse(needs_rehash(first))
+
+    def test_password_is_the_same_however_it_is_typed(self):
+        kept = hash_password("cafe\u0301 noir, s'il vous plaît")
+
+        self.assertTrue(verify_password(kept, "caf\u00e9 noir, s'il vous plaît"))
+
+    def test_nobody_has_no_password(self):
+        for password in ["", GOOD]:
+            self.assertFalse(verify_password(None, password))
+
+    def test_hash_of_another_service_is_verified_and_to_be_replaced(self):
+        long = "é" * 50  # 100 bytes, of which bcrypt sees 72
+        for password in [GOOD, long]:
+            kept = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode()
+            with self.subTest(password):
+                self.assertTrue(verify_password(kept, password))
+                self.assertFalse(verify_password(kept, "x" + password))
+                self.assertTrue(needs_rehash(kept))
+
+    def test_hash_with_other_parameters_is_to_be_replaced(self):
+        kept = hash_password(GOOD)
+        self.app.config["ARGON2_PASSES"] = 2
+
+        self.assertTrue(verify_password(kept, GOOD))
+        self.assertTrue(needs_rehash(kept))
+
+    def test_what_is_no_hash_fits_no_password(self):
+        for kept in ["", "x", "$argon2id$", "$2b$"]:
+            with self.subTest(kept):
+                self.assertFalse(verify_password(kept, GOOD))

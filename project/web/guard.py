@@ -1,0 +1,145 @@
+"""Who calls, and what they may do.
+
+``@require`` stands above a view, before anything else happens. Who a request's credentials belong
+to is found out when somebody asks: without a need, no question reaches the database. How it is
+found out is registered by ``project.api.auth``; nothing here knows tokens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import wraps
+from typing import Any
+
+from flask import current_app, has_request_context, request
+
+from project.errors import Forbidden
+
+SCOPES = ("users:read", "users:write", "admin")
+SCOPES_OF_ROLE: dict[str | None, frozenset[str]] = {
+    None: frozenset(),
+    "viewer": frozenset({"users:read"}),
+    "editor": frozenset({"users:read", "users:write"}),
+    "admin": frozenset(SCOPES),
+}
+BEARER = "bearer"
+SESSION = "session"
+_PRINCIPAL = "users.principal"
+
+
+class MissingCredentials(Forbidden):
+    """The request says nothing of who sends it (403, as the tutorial's API answers)."""
+
+    message = "Provide a valid auth token."
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who calls: a user who has signed in, or one of their API keys.
+
+    :param role: the user's: ``viewer``, ``editor``, ``admin``; None: an ordinary user.
+    :param scopes: what the caller may do beyond the user's own record.
+    :param session: the id of the sign-in; None for an API key.
+    :param key_id: the API key's; None for a user who has signed in.
+    """
+
+    user_id: int
+    username: str
+    email: str
+    role: str | None
+    created_at: datetime
+    scopes: frozenset[str]
+    session: str | None = None
+    key_id: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Who it is, for logs and records: ``user:7`` or ``key:3``."""
+        return f"user:{self.user_id}" if self.key_id is None else f"key:{self.key_id}"
+
+    def is_user(self, user_id: str) -> bool:
+        """Say whether this is the user with this id, signed in."""
+        return self.key_id is None and user_id == str(self.user_id)
+
+
+Identify = Callable[[], Principal | None]
+
+
+def is_open() -> bool:
+    """Say whether everybody may do everything, without signing in."""
+    return bool(current_app.config["ACCESS"] == "open")
+
+
+def register(credentials: str, identify: Identify) -> None:
+    """Say how a caller is found out.
+
+    :param credentials: ``BEARER``, as clients send them, or ``SESSION``, as browsers do.
+    :param identify: returns the caller; None when the request has no such credentials.
+    """
+    current_app.extensions.setdefault("guard", {})[credentials] = identify
+
+
+def known_principal() -> Principal | None:
+    """Return who calls, as far as anybody has asked; for logs and records."""
+    return request.environ.get(_PRINCIPAL) if has_request_context() else None
+
+
+def principal(credentials: str = BEARER) -> Principal:
+    """Return who calls.
+
+    :raises MissingCredentials: the request has no credentials (403).
+    :raises Unauthenticated: its credentials are worth nothing (401).
+    """
+    who = known_principal()
+    if who is None:
+        who = current_app.extensions["guard"][credentials]()
+        if who is None:
+            raise MissingCredentials
+        request.environ[_PRINCIPAL] = who
+    return who
+
+
+def require(
+    scope: str, *, own: bool = False, credentials: str = BEARER
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let only those call the view who may do this; when access is open, anybody.
+
+    :param scope: one of ``SCOPES``.
+    :param own: users may call it about themselves without the scope, by ``user_id`` in the path.
+    :raises MissingCredentials: the request has no credentials (403).
+    :raises Unauthenticated: its credentials are worth nothing (401).
+    :raises Forbidden: the caller may not do this (403).
+    """
+
+    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(view)
+        def wrapper(**kwargs: Any) -> Any:
+            if not is_open():
+                who = principal(credentials)
+                if scope not in who.scopes and not (own and who.is_user(kwargs["user_id"])):
+                    raise Forbidden
+            return view(**kwargs)
+
+        wrapper.required_scope = scope  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def require_admin(credentials: str = BEARER) -> Principal:
+    """Return the administrator who calls, also when access is open.
+
+    :raises MissingCredentials: the request has no credentials (403).
+    :raises Unauthenticated: its credentials are worth nothing (401).
+    :raises Forbidden: the caller is no administrator (403).
+    """
+    who = principal(credentials)
+    if "admin" not in who.scopes:
+        raise Forbidden
+    return who
+
+
+def may(scope: str) -> bool:
+    """Say whether the caller, who is known by now, may do this."""
+    who = known_principal()
+    return is_open() if who is None else scope in who.scopes or is_open()
