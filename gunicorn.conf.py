@@ -101,6 +101,17 @@ def on_starting(_server: Any) -> None:
         file.unlink()
 
 
+def when_ready(_server: Any) -> None:
+    """Warn, once for all workers, when production lets everybody do everything."""
+    from project import config
+
+    settings = config.choose(None)
+    if not settings.DEBUG and settings.ACCESS == "open":
+        structlog.get_logger().warning(
+            "ACCESS=open: anybody who reaches this service may read, change and remove every user"
+        )
+
+
 def post_worker_init(worker: Any) -> None:
     """Let a worker that is told to end refuse new connections at once.
 

@@ -7,9 +7,10 @@ from flask import Flask
 from flask_script_ng import Command, Manager, Option, Shell
 from sqlalchemy.exc import OperationalError
 
-from project import commands, create_app, db
+from project import account_commands, commands, create_app, db
 from project.api.models import User
 from project.config import ConfigError, positive_integer
+from project.web.guard import SCOPES
 
 try:
     app = create_app()
@@ -55,6 +56,53 @@ def recreate_db(yes: bool) -> None:
 def seed_db(count: int | None) -> None:
     """Add the first two users where they are missing."""
     commands.seed_db(count)
+
+
+PASSWORD_OPTIONS = (
+    Option("--password-stdin", action="store_true", help="read the password from standard input"),
+    Option("--password-file", metavar="FILE", help="read the password from this file"),
+)
+
+
+class CreateAdmin(Command):  # type: ignore[misc]
+    """Add an administrator; without an option for the password, it is asked for."""
+
+    option_list = (
+        Option("--username", required=True, help="the administrator's name"),
+        Option("--email", required=True, help="the administrator's email address"),
+        *PASSWORD_OPTIONS,
+    )
+
+    def run(
+        self, username: str, email: str, password_stdin: bool, password_file: str | None
+    ) -> None:
+        """Add the administrator."""
+        account_commands.create_admin(username, email, password_stdin, password_file)
+
+
+class SetPassword(Command):  # type: ignore[misc]
+    """Give a user another password; without an option for it, it is asked for."""
+
+    option_list = (Option("email", help="the user's email address"), *PASSWORD_OPTIONS)
+
+    def run(self, email: str, password_stdin: bool, password_file: str | None) -> None:
+        """Set the password."""
+        account_commands.set_password(email, password_stdin, password_file)
+
+
+manager.add_command("create_admin", CreateAdmin)
+manager.add_command("set_password", SetPassword)
+
+
+@manager.option("--days", type=positive_integer, help="for how long; default: until it is removed")
+@manager.option(
+    "--scope", dest="scopes", action="append", required=True, choices=SCOPES, help="repeat for more"
+)
+@manager.option("--name", required=True, help="what the key is for")
+@manager.option("email", help="the email address of the user whose key it will be")
+def create_key(email: str, name: str, scopes: list[str], days: int | None) -> None:
+    """Make an API key for a machine, and print it: for the only time."""
+    account_commands.create_key(email, name, scopes, days)
 
 
 @manager.option("--force", action="store_true", help="replace a file of that name")

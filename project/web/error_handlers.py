@@ -46,13 +46,14 @@ log = structlog.get_logger()
 
 def init_app(app: Flask) -> None:
     """Register the handlers."""
-    app.register_error_handler(AppError, _handle_app_error)
+    app.register_error_handler(AppError, handle_app_error)
     app.register_error_handler(HTTPException, _handle_http_error)
     app.register_error_handler(SQLAlchemyError, _handle_database_error)
     app.register_error_handler(Exception, _handle_unexpected_error)
 
 
-def _handle_app_error(error: AppError) -> Response:
+def handle_app_error(error: AppError) -> Response:
+    """Render an error of the domain."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if status >= 500:
         log.warning("unavailable", request_id=request_id(), reason=error.message)
@@ -63,7 +64,7 @@ def _handle_app_error(error: AppError) -> Response:
         reason = ', error="invalid_token"' if status == 401 else ""
         response.headers["WWW-Authenticate"] = f'Bearer realm="users"{reason}'
         return response
-    if _wants_page():
+    if wants_page():
         return _page(" ".join([error.message, *(each.message for each in error.errors)]), status)
     return envelope.fail(error.message, status, error.errors)
 
@@ -93,11 +94,11 @@ def _handle_unexpected_error(error: Exception) -> Response:
 
 
 def _client_error(message: str, status: int) -> Response:
-    return _page(message, status) if _wants_page() else envelope.fail(message, status)
+    return _page(message, status) if wants_page() else envelope.fail(message, status)
 
 
 def _server_error(message: str, status: int) -> Response:
-    if _wants_page():
+    if wants_page():
         response = _page(message, status, request_id())
     else:
         response = envelope.error(message, status, request_id())
@@ -106,7 +107,8 @@ def _server_error(message: str, status: int) -> Response:
     return response
 
 
-def _wants_page() -> bool:
+def wants_page() -> bool:
+    """Say whether a person's browser asks, for what is no path of the API."""
     first_folder = "/" + request.path.split("/")[1]
     if first_folder in current_app.config["API_PATHS"]:
         return False

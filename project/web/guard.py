@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import current_app, has_request_context, request
 
-from project.errors import Forbidden
+from project.errors import AppError, Forbidden
 
 SCOPES = ("users:read", "users:write", "admin")
 SCOPES_OF_ROLE: dict[str | None, frozenset[str]] = {
@@ -124,6 +124,14 @@ def require(
         return wrapper
 
     return decorate
+
+
+def who_sees_the_page() -> Principal | None:
+    """Return who has signed in with this browser; None: nobody."""
+    try:
+        return principal(SESSION)
+    except AppError:
+        return None
 
 
 def require_admin(credentials: str = BEARER) -> Principal:

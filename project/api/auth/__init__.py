@@ -2,15 +2,26 @@
 
 import warnings
 
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, request
+from flask.sessions import SecureCookieSessionInterface
+from flask_wtf.csrf import generate_csrf
 from jwt import InsecureKeyLengthWarning
 
 from project.config import DEVELOPMENT_SECRET_KEY
+from project.errors import Unauthenticated
 
 bp = Blueprint("auth", __name__)
 
-from project.api.auth import principals, views  # noqa: E402, F401  (views add their routes to bp)
+from project.api.auth import pages, principals, views  # noqa: E402, F401  (they add routes to bp)
 from project.web import guard  # noqa: E402
+
+
+class SecureUnderTLS(SecureCookieSessionInterface):
+    """Cookies that browsers send over TLS only, once they have come over TLS."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Say whether the request came over TLS."""
+        return request.is_secure
 
 
 def init_app(app: Flask) -> None:
@@ -20,4 +31,16 @@ def init_app(app: Flask) -> None:
         warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
     with app.app_context():
         guard.register(guard.BEARER, principals.by_bearer)
+        guard.register(guard.SESSION, pages.by_cookie)
+    app.session_interface = SecureUnderTLS()
+    app.config["PERMANENT_SESSION_LIFETIME"] = app.config["TOKEN_HOURS"] * 3600
+    for error in (guard.MissingCredentials, Unauthenticated):
+        app.register_error_handler(error, pages.lead_to_sign_in)
+    app.context_processor(
+        lambda: {
+            "who": guard.who_sees_the_page,
+            "may": guard.may,
+            "csrf_token": generate_csrf if app.config.get("WTF_CSRF_ENABLED", True) else str,
+        }
+    )
     app.register_blueprint(bp)

@@ -6,6 +6,7 @@ from uuid import uuid4
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, HiddenField, StringField
 
+from project.api.users.schemas import UserReplace
 from project.errors import AppError
 
 
@@ -13,25 +14,30 @@ def _or_new_key(key: str | None) -> str:
     return key or str(uuid4())
 
 
-def _strip(text: str | None) -> str:
+def strip(text: str | None) -> str:
+    """Drop space around what is typed."""
     return (text or "").strip()
 
 
-class UserForm(FlaskForm):  # type: ignore[misc]
+class ShowsErrors:
+    """A form that says what is wrong beside the field that it is about."""
+
+    def show(self, error: AppError) -> None:
+        """Put the error's messages beside the fields that they are about."""
+        for problem in error.errors:
+            field = self[problem.field]  # type: ignore[index]
+            field.errors = (*field.errors, problem.message)
+
+
+class UserForm(ShowsErrors, FlaskForm):  # type: ignore[misc]
     """What a person may say of a user. Space around what is typed is dropped.
 
     The email is a plain text field: a browser's own email field refuses addresses beyond ASCII and
     rewrites their domains.
     """
 
-    username = StringField("Username", filters=[_strip])
-    email = StringField("Email address", filters=[_strip])
-
-    def show(self, error: AppError) -> None:
-        """Put the error's messages beside the fields that they are about."""
-        for problem in error.errors:
-            field = self[problem.field]
-            field.errors = (*field.errors, problem.message)
+    username = StringField("Username", filters=[strip])
+    email = StringField("Email address", filters=[strip])
 
 
 class UserAddForm(UserForm):
@@ -50,14 +56,18 @@ class OfVersionForm(FlaskForm):  # type: ignore[misc]
         return str(self.version.data) == str(version)
 
 
-class UserEditForm(UserForm, OfVersionForm):
-    """Changes a user."""
-
-    active = BooleanField("Active")
+class OwnForm(UserForm, OfVersionForm):
+    """Changes what a user may change of themselves."""
 
     def fields(self) -> dict[str, Any]:
         """Return the user's new state."""
-        return {name: self[name].data for name in ("username", "email", "active")}
+        return {name: self[name].data for name in UserReplace.model_fields if name in self}
+
+
+class UserEditForm(OwnForm):
+    """Changes a user."""
+
+    active = BooleanField("Active")
 
 
 class UserRemoveForm(OfVersionForm):

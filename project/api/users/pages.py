@@ -14,6 +14,7 @@ from project.api.users.views import parse_id
 from project.errors import Invalid
 from project.transactions import in_transaction
 from project.web.contract import validate, validate_query
+from project.web.guard import SESSION, may, require
 from project.web.idempotency import answer_once
 
 USERS_PER_PAGE = 50
@@ -23,6 +24,7 @@ Answer = str | Redirect | tuple[str, int]
 
 
 @bp.get("/")
+@require("users:read", credentials=SESSION)
 def index() -> str:
     """Show the newest users, or those that ``q`` finds, and a form to add one.
 
@@ -34,6 +36,7 @@ def index() -> str:
 
 
 @bp.post("/")
+@require("users:write", credentials=SESSION)
 def add_user() -> Answer:
     """Add the form's user; the redirect keeps a reload of the page from adding it again."""
     form = UserAddForm()
@@ -50,6 +53,7 @@ def add_user() -> Answer:
 
 
 @bp.get("/edit/<user_id>")
+@require("users:write", credentials=SESSION)
 def edit_user_form(user_id: str) -> str:
     """Show a form with what there is of a user.
 
@@ -60,6 +64,7 @@ def edit_user_form(user_id: str) -> str:
 
 
 @bp.post("/edit/<user_id>")
+@require("users:write", credentials=SESSION)
 def edit_user(user_id: str) -> Answer:
     """Change the user as the form says, unless somebody else has done so since it was shown.
 
@@ -69,7 +74,9 @@ def edit_user(user_id: str) -> Answer:
     if form.validate_on_submit():
         try:
             changes = validate(UserReplace, form.fields()).changes()
-            changed = in_transaction(service.update_user)(parse_id(user_id), changes, form.is_of)
+            changed = in_transaction(service.update_user)(
+                parse_id(user_id), changes, form.is_of, by_admin=may("admin")
+            )
         except UserChanged:
             user = service.get_user(parse_id(user_id))
             current = UserEditForm(formdata=None, obj=user)
@@ -83,6 +90,7 @@ def edit_user(user_id: str) -> Answer:
 
 
 @bp.get("/remove/<user_id>")
+@require("users:write", credentials=SESSION)
 def remove_user_form(user_id: str) -> str:
     """Ask whether to remove a user.
 
@@ -93,6 +101,7 @@ def remove_user_form(user_id: str) -> str:
 
 
 @bp.post("/remove/<user_id>")
+@require("users:write", credentials=SESSION)
 def remove_user(user_id: str) -> Answer:
     """Remove the user, unless somebody has changed it since the question was asked.
 
@@ -102,7 +111,9 @@ def remove_user(user_id: str) -> Answer:
     status = 400
     if form.validate_on_submit():
         try:
-            removed = in_transaction(service.delete_user)(parse_id(user_id), form.is_of)
+            removed = in_transaction(service.delete_user)(
+                parse_id(user_id), form.is_of, by_admin=may("admin")
+            )
         except UserChanged:
             status = 412
         else:

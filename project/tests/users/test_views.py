@@ -6,6 +6,8 @@ from typing import Any
 
 from flask import Flask
 
+from project import db
+from project.api.models import User
 from project.api.users import service
 from project.api.users.views import parse_id
 from project.errors import Invalid
@@ -580,6 +582,69 @@ class ConditionalTests(BaseTestCase):
         self.assertEqual(
             set(allowed.split(", ")), {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PUT"}
         )
+
+
+class AdministratorTests(BaseTestCase):
+    """Who has a role, and the last who can give one."""
+
+    def admin(self, **values: Any) -> Any:
+        """Add an active administrator."""
+        return make_user(role="admin", active=True, **values)
+
+    def test_last_administrator_stays_one(self):
+        user = self.admin()
+        make_user(role="admin", active=False)
+        make_user(role="editor", active=True)
+        path = f"/users/{user.id}"
+
+        for method, body in [
+            ("DELETE", None),
+            ("PATCH", {"active": False}),
+            ("PUT", {"username": "x", "email": "x@example.com", "active": False}),
+        ]:
+            with self.subTest(method):
+                response = self.client.open(path, method=method, json=body)
+
+                self.assertEqual(response.status_code, 409)
+                self.assertEqual(
+                    response.json["message"],
+                    "The last administrator cannot be removed, demoted or deactivated.",
+                )
+        self.assertEqual(self.client.patch(path, json={"username": "x"}).status_code, 200)
+        self.assertIs(service.get_user(user.id).active, True)
+
+    def test_administrator_who_is_not_the_last_may_go(self):
+        users = [self.admin(), self.admin()]
+
+        self.assertEqual(self.client.delete(f"/users/{users[0].id}").status_code, 200)
+        self.assertEqual(self.client.delete(f"/users/{users[1].id}").status_code, 409)
+
+    def test_two_requests_at_once_do_not_remove_the_last_two(self):
+        for method, body in [("DELETE", None), ("PATCH", {"active": False})]:
+            users = [self.admin() for _ in range(2)]
+
+            answers = together(
+                self.app, [(method, f"/users/{user.id}", body, {}) for user in users]
+            )
+
+            self.assertEqual(sorted(answers), [200, 409])
+            with db.engine.begin() as connection:
+                connection.execute(User.__table__.delete())
+
+    def test_password_and_role_are_for_administrators_to_give(self):
+        user = make_user()
+        for method, path, body in [
+            ("POST", "/users", {"username": "a", "email": "a@example.com"}),
+            ("PATCH", f"/users/{user.id}", {}),
+        ]:
+            for more in [{"role": "admin"}, {"password": "correct horse battery staple"}]:
+                with self.subTest(method, more=more):
+                    response = self.client.open(path, method=method, json={**body, **more})
+
+                    self.assertEqual(response.status_code, 403)
+        self.assertEqual(service.count_users(), 1)
+        db.session.refresh(user)
+        self.assertIsNone(user.role)
 
 
 def together(app: Flask, requests: list[tuple[str, str, Any, dict[str, str]]]) -> list[int]:

@@ -1,0 +1,103 @@
+"""The bodies of the commands about accounts; as in ``project.commands``, they call services."""
+
+import sys
+from collections.abc import Callable
+from getpass import getpass
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import select
+
+from project.api.auth import service as auth
+from project.api.users import service as users
+from project.api.users.errors import EmailTaken
+from project.api.users.folding import fold_email
+from project.api.users.models import User
+from project.api.users.schemas import UserCreate
+from project.errors import AppError
+from project.extensions import db
+from project.transactions import in_transaction
+from project.web.contract import validate
+from project.web.guard import SCOPES_OF_ROLE, Principal
+
+T = TypeVar("T")
+
+
+def create_admin(username: str, email: str, stdin: bool, file: str | None) -> None:
+    """Add an active user who is an administrator.
+
+    :param stdin: the password is what stands on standard input.
+    :param file: or what stands in this file; neither: a person is asked for it.
+    """
+    _refuse_wrong(lambda: validate(UserCreate, {"username": username, "email": email}))
+    password = _read_password(stdin, file)
+
+    def add() -> None:
+        users.create_user(username, email, active=True, password=password, role="admin")
+
+    _refuse_wrong(in_transaction(add))
+    print(f"{email} was added, as an administrator.")
+
+
+def set_password(email: str, stdin: bool, file: str | None) -> None:
+    """Give a user another password, and end their sign-ins.
+
+    :param stdin: as for create_admin, as ``file``.
+    """
+    user_id = _find(email)
+    password = _read_password(stdin, file)
+    _refuse_wrong(in_transaction(lambda: users.update_user(user_id, {"password": password})))
+    print(f"The password of {email} was changed.")
+
+
+def create_key(email: str, name: str, scopes: list[str], days: int | None) -> None:
+    """Make an API key for a user, and print it: for the only time.
+
+    :param days: for how many days it is good; None: until it is removed.
+    """
+    user = users.get_user(_find(email))
+    role = db.session.get(User, user.id).role  # type: ignore[union-attr]
+    who = Principal(user.id, user.username, email, role, user.created_at, SCOPES_OF_ROLE[role])
+    _made, key = _refuse_wrong(in_transaction(lambda: auth.create_key(who, name, scopes, days)))
+    print(key)
+
+
+def _find(email: str) -> int:
+    try:
+        folded = fold_email(email)
+    except ValueError as error:
+        raise SystemExit(f"{email}: {error}") from error
+    found = db.session.scalar(select(User.id).where(User.email_folded == folded))
+    db.session.rollback()
+    if found is None:
+        raise SystemExit(f"There is no user with the email {email}.")
+    return found
+
+
+def _read_password(stdin: bool, file: str | None) -> str:
+    """Return the password; a line end behind it is no part of it."""
+    if stdin and file:
+        raise SystemExit("Say --password-stdin or --password-file, not both.")
+    try:
+        if file:
+            return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+        if stdin:
+            return sys.stdin.read().rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"The password cannot be read: {error}") from error
+    if not sys.stdin.isatty():
+        raise SystemExit("Say where the password is: --password-stdin or --password-file FILE.")
+    password = getpass("Password: ")
+    if getpass("The same again: ") != password:
+        raise SystemExit("The two are not the same. Nothing was changed.")
+    return password
+
+
+def _refuse_wrong(work: Callable[[], T]) -> T:
+    """Do this; what is wrong ends the command with its reason."""
+    try:
+        return work()
+    except AppError as error:
+        reasons = [f"{each.field}: {each.message}" for each in error.errors]
+        text = error.message if isinstance(error, EmailTaken) or not reasons else " ".join(reasons)
+        raise SystemExit(text) from error

@@ -1,0 +1,146 @@
+"""The pages on which people sign in and out, and look after their own account.
+
+The session cookie names a sign-in in the database, and is asked for on each request: signed out or
+deactivated, a copy of the cookie is worth nothing.
+"""
+
+from flask import Response, abort, flash, redirect, render_template, request, session, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response as Redirect
+
+from project.api.auth import bp, principals, service
+from project.api.auth.errors import WrongCredentials
+from project.api.auth.forms import PasswordForm, SignInForm
+from project.api.auth.schemas import PasswordChange
+from project.api.users import service as users
+from project.api.users.errors import UserChanged
+from project.api.users.forms import OwnForm
+from project.api.users.schemas import UserReplace
+from project.errors import AppError, FieldError, Invalid
+from project.transactions import in_transaction
+from project.web import error_handlers, guard
+from project.web.contract import validate
+
+SIGN_IN = "sign_in"
+
+Answer = str | Redirect | tuple[str, int]
+
+
+def by_cookie() -> guard.Principal | None:
+    """Return who has signed in with this browser; None: nobody, or not any more."""
+    return principals.by_session(session[SIGN_IN]) if SIGN_IN in session else None
+
+
+def lead_to_sign_in(error: AppError) -> Response | Redirect:
+    """Send a person who must sign in first to where that is done; answer clients as always."""
+    if not error_handlers.wants_page():
+        return error_handlers.handle_app_error(error)
+    wanted = request.full_path.rstrip("?") if request.method == "GET" else "/"
+    return redirect(url_for("auth.sign_in_form", next=wanted), 303)
+
+
+@bp.get("/sign-in")
+def sign_in_form() -> str:
+    """Show the form to sign in; ``next`` is the path to go to then."""
+    return _render_sign_in(SignInForm(data={"next": request.args.get("next")}))
+
+
+@bp.post("/sign-in")
+def sign_in() -> Answer:
+    """Sign in: this browser gets a new session, whatever it had before."""
+    form = SignInForm()
+    if form.validate_on_submit():
+        try:
+            made = in_transaction(service.log_in)(form.email.data or "", form.password.data or "")
+        except WrongCredentials as error:
+            form.show(Invalid(errors=[FieldError("password", error.message)]))
+        else:
+            session.clear()
+            session.permanent = True
+            session[SIGN_IN] = made.session
+            default = "users.index" if made.user.role else "auth.account_form"
+            return redirect(_own_path(form.next.data) or url_for(default), 303)
+    return _render_sign_in(form), 400
+
+
+@bp.post("/sign-out")
+def sign_out() -> Redirect:
+    """End the sign-in of this browser."""
+    if not FlaskForm().validate_on_submit():
+        abort(400, "The form had expired. Please go back and send it again.")
+    who = by_cookie()
+    if who is not None and who.session:
+        in_transaction(service.log_out)(who.session)
+    session.clear()
+    flash("You have signed out.")
+    return redirect(url_for("auth.sign_in_form"), 303)
+
+
+@bp.get("/account")
+def account_form() -> str:
+    """Show what a person may change of themselves."""
+    user = users.get_user(_who().user_id)
+    return _render_account(OwnForm(obj=user), PasswordForm(formdata=None))
+
+
+@bp.post("/account")
+def change_account() -> Answer:
+    """Change one's own name and email."""
+    form = OwnForm()
+    status = 400
+    if form.validate_on_submit():
+        try:
+            changes = validate(UserReplace, form.fields()).changes()
+            in_transaction(users.update_user)(_who().user_id, changes, form.is_of)
+        except UserChanged as error:
+            form = OwnForm(formdata=None, obj=users.get_user(_who().user_id))
+            form.username.errors, status = (error.message,), 412
+        except Invalid as error:
+            form.show(error)
+        else:
+            flash("Your account was changed.")
+            return redirect(url_for("auth.account_form"), 303)
+    return _render_account(form, PasswordForm(formdata=None)), status
+
+
+@bp.post("/account/password")
+def change_own_password() -> Answer:
+    """Change one's own password; other browsers and tokens have to sign in again."""
+    form, who = PasswordForm(), _who()
+    if form.validate_on_submit():
+        try:
+            sent = {name: form[name].data for name in PasswordChange.model_fields}
+            body = validate(PasswordChange, sent)
+            in_transaction(service.change_password)(
+                who.user_id, who.session or "", body.current_password, body.password
+            )
+        except Invalid as error:
+            form.show(error)
+        else:
+            flash("Your password was changed. You are signed out everywhere else.")
+            return redirect(url_for("auth.account_form"), 303)
+    own = OwnForm(formdata=None, obj=users.get_user(who.user_id))
+    return _render_account(own, form), 400
+
+
+def _who() -> guard.Principal:
+    """Return who has signed in with this browser.
+
+    :raises MissingCredentials: nobody has (403; a person is led to the sign-in).
+    """
+    return guard.principal(guard.SESSION)
+
+
+def _own_path(path: str | None) -> str | None:
+    """Return a path of this site; None when the text could lead elsewhere."""
+    if not path or not path.startswith("/") or path.startswith("//"):
+        return None
+    return path if path.isprintable() and "\\" not in path else None
+
+
+def _render_sign_in(form: SignInForm) -> str:
+    return render_template("sign_in.html", form=form)
+
+
+def _render_account(form: OwnForm, password_form: PasswordForm) -> str:
+    return render_template("account.html", form=form, password_form=password_form)

@@ -1,0 +1,192 @@
+"""Who may call what while access is protected: a row for each route, a column for each caller.
+
+A route without a row fails, and so does a row without a route.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+
+from project import create_app, db
+from project.api.auth import service as auth
+from project.api.models import APIKey, Session, User
+from project.api.users import service
+from project.clock import utcnow
+from project.config import TestingConfig
+from project.tests.auth.test_views import PASSWORD
+from project.tests.base import BaseTestCase
+from project.tests.factories import make_user
+from project.web.guard import SCOPES_OF_ROLE, Principal
+
+COLUMNS = "nobody ordinary viewer editor admin read_key write_key expired_key revoked inactive"
+PERSON = {"username": "New", "email": "new@example.com"}
+LOGIN = {"email": "viewer@example.com", "password": PASSWORD}
+
+# What each caller is answered, in the order of COLUMNS. TARGET is another, ordinary user's id, and
+# OWN the caller's. Pages are called with a session cookie, so that keys are nobody there.
+OPEN = "200 200 200 200 200 200 200 200 200 200"
+READ = "403 403 200 200 200 200 403 401 401 401"
+WRITE = "403 403 403 200 200 403 200 401 401 401"
+OWN_READ = "403 200 200 200 200 200 403 401 401 401"
+# The keys are an administrator's, and without that scope nobody changes an administrator.
+OWN_WRITE = "403 200 200 200 200 403 403 401 401 401"
+ADMIN = "403 403 403 403 200 403 403 401 401 401"
+SIGNED_IN = "403 200 200 200 200 403 403 401 401 401"
+ANY_BEARER = "403 200 200 200 200 200 200 401 401 401"
+READ_PAGE = "303 403 200 200 200 303 303 303 303 303"
+WRITE_PAGE = "303 403 403 200 200 303 303 303 303 303"
+OWN_PAGE = "303 200 200 200 200 303 303 303 303 303"
+GOES_ON = "303 303 303 303 303 303 303 303 303 303"
+
+ROWS: dict[str, tuple[str, Any]] = {
+    "GET /ping": (OPEN, None),
+    "GET /health/live": (OPEN, None),
+    "GET /health/ready": (OPEN.replace("200", "503"), None),  # the tests' schema has no revision
+    "GET /metrics": (OPEN, None),
+    "GET /users": (READ, None),
+    "POST /users": (WRITE.replace("200", "201"), PERSON),
+    "GET /users/TARGET": (READ, None),
+    "GET /users/OWN": (OWN_READ, None),
+    "PATCH /users/TARGET": (WRITE, {"username": "x"}),
+    "PATCH /users/OWN": (OWN_WRITE, {"username": "x"}),
+    "PUT /users/TARGET": (WRITE, PERSON),
+    "PUT /users/OWN": (OWN_WRITE, PERSON),
+    "DELETE /users/TARGET": (WRITE, None),
+    "POST /auth/register": (OPEN.replace("200", "201"), {**PERSON, "password": PASSWORD}),
+    "POST /auth/login": (OPEN, LOGIN),
+    "GET /auth/logout": (SIGNED_IN, None),
+    "POST /auth/logout": (SIGNED_IN, None),
+    "GET /auth/status": (ANY_BEARER, None),
+    "POST /auth/password": (
+        SIGNED_IN,
+        {"current_password": PASSWORD, "password": "another fine and long one"},
+    ),
+    "GET /auth/keys": (SIGNED_IN, None),
+    "POST /auth/keys": (
+        "403 403 201 201 201 403 403 401 401 401",
+        {"name": "robot", "scopes": ["users:read"]},
+    ),
+    "DELETE /auth/keys/KEY": (SIGNED_IN, None),
+    "GET /": (READ_PAGE, None),
+    "POST /": (WRITE_PAGE.replace("200", "303"), PERSON),
+    "GET /edit/TARGET": (WRITE_PAGE, None),
+    "POST /edit/TARGET": (WRITE_PAGE.replace("200", "303"), {**PERSON, "version": "1"}),
+    "GET /remove/TARGET": (WRITE_PAGE, None),
+    "POST /remove/TARGET": (WRITE_PAGE.replace("200", "303"), {"version": "1"}),
+    "GET /sign-in": (OPEN, None),
+    "POST /sign-in": (GOES_ON, LOGIN),
+    "POST /sign-out": (GOES_ON, {}),
+    "GET /account": (OWN_PAGE, None),
+    "POST /account": (GOES_ON, {**PERSON, "version": "1"}),
+    "POST /account/password": (
+        OWN_PAGE.replace("200", "303"),
+        {"current_password": PASSWORD, "password": "another fine and long one"},
+    ),
+}
+PAGES = {"", "edit", "remove", "sign-in", "sign-out", "account"}
+
+
+class Protected(TestingConfig):
+    """Settings of the tests, with the door shut."""
+
+    ACCESS = "protected"
+
+
+class DoorTests(BaseTestCase):
+    """Every route, called by every kind of caller."""
+
+    def create_app(self) -> Flask:
+        return create_app(Protected)
+
+    def test_every_route_has_a_row(self):
+        routes = {
+            f"{method} {rule.rule}"
+            for rule in self.app.url_map.iter_rules()
+            for method in rule.methods or ()
+            if method not in {"HEAD", "OPTIONS"} and not rule.endpoint.endswith("static")
+        }
+        names = {"TARGET": "<user_id>", "OWN": "<user_id>", "KEY": "<key_id>"}
+        rows = set()
+        for row in ROWS:
+            for name, parameter in names.items():
+                row = row.replace(name, parameter)
+            rows.add(row)
+
+        self.assertEqual(rows, routes)
+
+    def test_every_caller_gets_what_the_table_says(self):
+        for row, (statuses, body) in ROWS.items():
+            for caller, status in zip(COLUMNS.split(), statuses.split(), strict=True):
+                with self.subTest(row, caller=caller):
+                    response = self.call(row, caller, body)
+
+                    self.assertEqual(str(response.status_code), status, response.text)
+
+    def call(self, row: str, caller: str, body: Any) -> Any:
+        """Call a route as one of the callers, on users of their own."""
+        self.empty()
+        method, path = row.split()
+        target = make_user(email="target@example.com").id
+        make_user(email="second@example.com", active=True, role="admin")
+        service.create_user("v", LOGIN["email"], active=True, password=PASSWORD, role="viewer")
+        db.session.commit()
+        own, headers, session = self.credentials(caller)
+        key_id = self.key_of(own).id
+        path = path.replace("TARGET", str(target)).replace("OWN", str(own))
+        path = path.replace("KEY", str(key_id))
+        client = self.app.test_client()
+        if path.split("/")[1] in PAGES:
+            if session:
+                with client.session_transaction() as cookie:
+                    cookie["sign_in"] = session
+            options: dict[str, Any] = {"data": body, "headers": {"Accept": "text/html"}}
+        else:
+            options = {"json": body, "headers": headers}
+        return client.open(path, method=method, **options)
+
+    def credentials(self, caller: str) -> tuple[int, dict[str, str], str | None]:
+        """Return a new user's id, the header to send, and the session for a cookie."""
+        role = {"ordinary": None, "nobody": None, "read_key": "admin", "write_key": "admin"}
+        user = service.create_user(
+            "Me",
+            "me@example.com",
+            active=True,
+            password=PASSWORD,
+            role=role.get(caller, caller if caller in SCOPES_OF_ROLE else "admin"),
+        )
+        db.session.flush()
+        made = auth._sign_in(user)
+        token = made.token
+        session: str | None = made.session
+        if caller.endswith("_key"):
+            scopes = ["users:write"] if caller == "write_key" else ["users:read"]
+            session = None
+            who = Principal(user.id, "", "", "admin", user.created_at, SCOPES_OF_ROLE["admin"])
+            key, token = auth.create_key(who, "robot", scopes, None)
+            if caller == "expired_key":
+                key.expires_at = utcnow() - timedelta(seconds=1)
+        if caller == "revoked":
+            auth.log_out(made.session)
+        if caller == "inactive":
+            user.active = False
+        db.session.commit()
+        if caller == "nobody":
+            return user.id, {}, None
+        return user.id, {"Authorization": f"Bearer {token}"}, session
+
+    def key_of(self, user_id: int) -> APIKey:
+        """Give a user a key, to be removed."""
+        key = APIKey(
+            user_id=user_id, name="x", prefix="x", key_hash="x", scopes="admin", created_at=utcnow()
+        )
+        db.session.add(key)
+        db.session.commit()
+        return key
+
+    def empty(self) -> None:
+        """Remove all users, and what goes with them."""
+        db.session.remove()
+        for table in (Session, APIKey, User):
+            db.session.query(table).delete()
+        db.session.commit()

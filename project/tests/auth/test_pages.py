@@ -1,0 +1,252 @@
+"""Signing in and out, and one's own account, over the wire; e2e/test_page.py uses a browser."""
+
+from typing import Any
+
+from flask import Flask, g
+
+from project import create_app, db
+from project.api.models import User
+from project.api.users import service
+from project.config import TestingConfig
+from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
+from project.tests.users.test_pages import find
+
+AS_PERSON = {"Accept": "text/html"}
+
+
+class Protected(TestingConfig):
+    """Settings of the tests, with the door shut."""
+
+    ACCESS = "protected"
+
+
+class PageTestCase(AuthTestCase):
+    """Has a user, and a browser that may sign in."""
+
+    def create_app(self) -> Flask:
+        return create_app(Protected)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.token = self.register()
+
+    def sign_in(self, password: str = PASSWORD, **more: str) -> Any:
+        """Send the form to sign in."""
+        form = {"email": ADA["email"], "password": password, **more}
+        return self.client.post("/sign-in", data=form, headers=AS_PERSON)
+
+
+class SignInTests(PageTestCase):
+    """/sign-in and /sign-out."""
+
+    def test_page_leads_to_the_sign_in_and_back(self):
+        self.set_role("editor")
+        response = self.client.get("/?q=ada", headers=AS_PERSON)
+
+        self.assertEqual(response.status_code, 303)
+        form = self.client.get(response.headers["Location"]).text
+        wanted = find('<input[^>]*name="next"[^>]*value="([^"]*)"', form)
+        self.assertEqual(wanted, "/?q=ada")
+        response = self.sign_in(next=wanted)
+        self.assertEqual((response.status_code, response.headers["Location"]), (303, "/?q=ada"))
+        page = self.client.get("/?q=ada").text
+        self.assertIn("<strong>Ada</strong>", page)
+        self.assertIn('Signed in as <a href="/account">Ada</a>', page)
+
+    def test_client_of_the_page_gets_the_envelope(self):
+        response = self.client.get("/", headers={"Accept": "application/json"})
+
+        self.assertEqual(response.status_code, 403)
+        self.assertEqual(response.json["message"], "Provide a valid auth token.")
+
+    def test_next_never_leads_to_another_site(self):
+        self.set_role("viewer")
+        for wanted in [
+            "//evil.example", "https://evil.example", "/\\evil.example", "\\\\evil.example",
+            "javascript:alert(1)", "/\t/evil.example", "/\r\nX: y", "evil.example", "",
+            "/%0d%0aX: y\x00",
+        ]:  # fmt: skip
+            with self.subTest(wanted):
+                self.assertEqual(self.sign_in(next=wanted).headers["Location"], "/")
+
+    def test_wrong_password_is_said_and_not_shown_again(self):
+        response = self.sign_in("a wrong password")
+
+        self.assertEqual(response.status_code, 400)
+        self.assertIn("Email or password is wrong.", response.text)
+        self.assertIn(f'value="{ADA["email"]}"', response.text)
+        self.assertNotIn("a wrong password", response.text)
+        self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 303)
+
+    def test_session_from_before_is_not_used(self):
+        self.sign_in()
+        with self.client.session_transaction() as session:
+            first = session["sign_in"]
+            session["planted"] = "by somebody else"
+
+        self.sign_in()
+
+        with self.client.session_transaction() as session:
+            self.assertNotIn("planted", session)
+            self.assertNotEqual(session["sign_in"], first)
+
+    def test_cookie_is_for_this_site_and_no_script(self):
+        cookie = self.sign_in().headers["Set-Cookie"]
+        for part in ["HttpOnly", "SameSite=Lax", "Path=/", "Expires="]:
+            self.assertIn(part, cookie)
+        self.assertNotIn("Secure", cookie)
+
+        form = {"email": ADA["email"], "password": PASSWORD}
+        secure = self.client.post("/sign-in", data=form, base_url="https://localhost")
+        self.assertIn("Secure", secure.headers["Set-Cookie"])
+
+    def test_copy_of_the_cookie_is_worth_nothing_after_signing_out(self):
+        self.sign_in()
+        copy = self.client.get_cookie("session").value
+
+        self.assertEqual(self.client.post("/sign-out").status_code, 303)
+
+        self.client.set_cookie("session", copy)
+        self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 303)
+
+    def test_cookie_is_worth_nothing_while_the_user_is_not_active(self):
+        self.sign_in()
+        user = db.session.query(User).one()
+        user.active = False
+        db.session.commit()
+
+        self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 303)
+
+    def test_cookie_is_no_token_and_token_no_cookie(self):
+        self.set_role("admin")
+        self.sign_in()
+
+        self.assertEqual(self.client.get("/users").status_code, 403)
+        self.client.delete_cookie("session")
+        page = self.call("GET", "/", self.token, headers=AS_PERSON)
+        self.assertEqual(page.status_code, 303)
+
+
+class RightsTests(PageTestCase):
+    """What a person sees."""
+
+    def test_ordinary_user_comes_to_their_account(self):
+        self.assertEqual(self.sign_in().headers["Location"], "/account")
+        self.assertEqual(self.client.get("/", headers=AS_PERSON).status_code, 403)
+
+    def test_viewer_sees_no_way_to_change(self):
+        self.set_role("viewer")
+        self.sign_in()
+
+        page = self.client.get("/", headers=AS_PERSON).text
+
+        self.assertIn("<strong>Ada</strong>", page)
+        self.assertNotIn("Submit", page)
+        self.assertNotIn("/edit/", page)
+        for method, path in [("POST", "/"), ("GET", "/edit/1"), ("POST", "/remove/1")]:
+            response = self.client.open(path, method=method, headers=AS_PERSON)
+            self.assertEqual(response.status_code, 403)
+            self.assertIn("You do not have permission to do that.", response.text)
+
+    def test_editor_changes_users_but_no_administrator(self):
+        self.set_role("editor")
+        self.sign_in()
+        service.create_user("Boss", "boss@example.com", active=True, role="admin")
+        db.session.commit()
+
+        self.assertIn("/edit/2", self.client.get("/").text)
+        form = {"username": "x", "email": "x@example.com", "version": "1"}
+        for path in ["/edit/2", "/remove/2"]:
+            response = self.client.post(path, data=form, headers=AS_PERSON)
+            self.assertEqual(response.status_code, 403)
+        self.assertEqual(service.get_user(2).username, "Boss")
+
+
+class AccountTests(PageTestCase):
+    """/account."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sign_in()
+
+    def test_own_name_and_email_can_be_changed(self):
+        form = {"username": "Ada L.", "email": "al@example.com", "version": "1", "active": ""}
+        response = self.client.post("/account", data=form)
+
+        self.assertEqual((response.status_code, response.headers["Location"]), (303, "/account"))
+        page = self.client.get("/account").text
+        self.assertIn("Your account was changed.", page)
+        self.assertIn('value="al@example.com"', page)
+        self.assertIs(service.get_user(1).active, True)
+
+    def test_mistake_and_lost_update_are_said(self):
+        form = {"username": "", "email": ADA["email"], "version": "1"}
+        response = self.client.post("/account", data=form)
+        self.assertEqual(response.status_code, 400)
+        self.assertIn("Must not be blank.", response.text)
+
+        response = self.client.post("/account", data={**form, "username": "x", "version": "7"})
+        self.assertEqual(response.status_code, 412)
+        self.assertIn("changed meanwhile", response.text)
+        self.assertEqual(service.get_user(1).username, "Ada")
+
+    def test_own_password_can_be_changed(self):
+        form = {"current_password": PASSWORD, "password": "another fine and long one"}
+        response = self.client.post("/account/password", data=form)
+
+        self.assertEqual(response.status_code, 303)
+        self.assertIn("Your password was changed.", self.client.get("/account").text)
+        self.assertEqual(self.status(self.token), 401)
+
+    def test_mistake_in_a_password_is_said_beside_the_field(self):
+        for form, field, message in [
+            ({"current_password": "x", "password": "y"}, "current_password", "Is not your"),
+            ({"current_password": PASSWORD, "password": "y"}, "password", "at least 15"),
+            ({}, "password", "at least 15"),
+        ]:
+            with self.subTest(form):
+                response = self.client.post("/account/password", data=form)
+
+                self.assertEqual(response.status_code, 400)
+                error = find(f'id="{field}-error">(.*?)</div>', response.text)
+                if form:
+                    self.assertIn(message, error)
+        self.assertEqual(self.status(self.token), 200)
+
+
+class WithCSRF(Protected):
+    """With the protection that is off in the tests."""
+
+    WTF_CSRF_ENABLED = True
+
+
+class CSRFTests(PageTestCase):
+    """Forms forged by other sites."""
+
+    def create_app(self) -> Flask:
+        return create_app(WithCSRF)
+
+    def token_of(self, path: str) -> str:
+        """Return the token in a page's first form."""
+        g.pop("csrf_token", None)  # the tests' requests share the context that keeps it
+        return find('name="csrf_token"[^>]*value="([^"]+)"', self.client.get(path).text)
+
+    def test_forms_without_token_do_nothing(self):
+        self.assertEqual(self.sign_in().status_code, 400)
+        self.sign_in(csrf_token=self.token_of("/sign-in"))
+        for path in ["/sign-out", "/account", "/account/password"]:
+            with self.subTest(path):
+                form = {"username": "Eve", "email": "eve@example.com", "version": "1"}
+                form |= {"current_password": PASSWORD, "password": "another fine and long one"}
+                self.assertEqual(self.client.post(path, data=form).status_code, 400)
+        self.assertEqual(self.client.get("/account").status_code, 200)
+        self.assertEqual(service.get_user(1).username, "Ada")
+        self.assertEqual(self.log_in().status_code, 200)
+
+    def test_sign_out_with_its_token(self):
+        self.sign_in(csrf_token=self.token_of("/sign-in"))
+
+        form = {"csrf_token": self.token_of("/account")}
+        self.assertEqual(self.client.post("/sign-out", data=form).status_code, 303)
+
+        self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 303)
