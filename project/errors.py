@@ -6,6 +6,7 @@ AppError
 ├── Invalid             what the client sent cannot be accepted
 ├── NotFound            what the client asked for does not exist
 ├── Conflict            what the client asked for cannot be done beside something else
+├── TooManyRequests     the client has to wait
 ├── PreconditionFailed  what the client wants to change is not what it was when the client looked
 ├── UnsupportedInput    what the client sent is in no form that can be read here
 ├── Unprocessable       what the client sent contradicts what it sent before
@@ -75,6 +76,19 @@ class Conflict(AppError):
     """What the client asked for cannot be done beside something else; it may work later."""
 
     message = "Something else is being done at the moment. Send it again later."
+
+
+class TooManyRequests(AppError):
+    """The client has to wait.
+
+    :param retry_after: for how many seconds.
+    """
+
+    message = "Too many requests. Try again later."
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
 
 
 class PreconditionFailed(AppError):

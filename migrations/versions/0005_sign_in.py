@@ -63,9 +63,20 @@ def upgrade() -> None:
         **OPTIONS,
     )
     op.create_index(op.f("ix_api_keys_user_id_id"), "api_keys", ["user_id", "id"])
+    op.create_table(
+        "sign_in_attempts",
+        sa.Column("subject_hash", sa.String(64), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("attempted_at", sa.DateTime(), nullable=False),
+        sa.Column("known_at", sa.DateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("subject_hash", name=op.f("pk_sign_in_attempts")),
+        **OPTIONS,
+    )
+    op.create_index(op.f("ix_sign_in_attempts_attempted_at"), "sign_in_attempts", ["attempted_at"])
 
 
 def downgrade() -> None:
+    op.drop_table("sign_in_attempts")
     op.drop_table("api_keys")
     op.drop_table("sessions")
     op.drop_index(op.f("ix_users_role"), "users")

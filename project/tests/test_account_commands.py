@@ -42,7 +42,7 @@ class AccountCommandTests(BaseTestCase):
             printed = self.printed(account_commands.create_admin, "Ada", EMAIL, True, None)
 
         self.assertEqual(printed, f"{EMAIL} was added, as an administrator.\n")
-        made = in_transaction(auth.log_in)(EMAIL, PASSWORD)
+        made = auth.log_in(EMAIL, PASSWORD)
         who = principals.by_session(made.session)
         self.assertEqual(who and who.role, "admin")
 
@@ -75,12 +75,12 @@ class AccountCommandTests(BaseTestCase):
 
     def test_password_is_set_and_sign_ins_end(self):
         in_transaction(auth.register)("Ada", EMAIL, "another fine and long one")
-        session = in_transaction(auth.log_in)(EMAIL, "another fine and long one").session
+        session = auth.log_in(EMAIL, "another fine and long one").session
 
         self.printed(account_commands.set_password, "ADA@example.com", False, self.password_file())
 
         self.assertIsNone(principals.by_session(session))
-        in_transaction(auth.log_in)(EMAIL, PASSWORD)
+        auth.log_in(EMAIL, PASSWORD)
 
     def test_nobody_gets_no_password_and_no_key(self):
         for call in [

@@ -18,6 +18,7 @@ from project.errors import (
     Invalid,
     NotFound,
     PreconditionFailed,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
     Unprocessable,
@@ -37,6 +38,7 @@ STATUS: dict[type[AppError], int] = {
     PreconditionFailed: 412,
     UnsupportedInput: 415,
     Unprocessable: 422,
+    TooManyRequests: 429,
     Unavailable: 503,
 }
 RETRY_AFTER_SECONDS = 2
@@ -63,6 +65,10 @@ def handle_app_error(error: AppError) -> Response:
         # RFC 6750 section 3: what went wrong is said only to those who have sent a token.
         reason = ', error="invalid_token"' if status == 401 else ""
         response.headers["WWW-Authenticate"] = f'Bearer realm="users"{reason}'
+        return response
+    if isinstance(error, TooManyRequests):
+        response = envelope.fail(error.message, status)
+        response.headers["Retry-After"] = str(error.retry_after)
         return response
     if wants_page():
         return _page(" ".join([error.message, *(each.message for each in error.errors)]), status)

@@ -50,3 +50,19 @@ class APIKey(db.Model):  # type: ignore[name-defined,misc]
         Index(None, "user_id", "id"),
         {"sqlite_autoincrement": True, **TABLE_OPTIONS},
     )
+
+
+class SignInAttempts(db.Model):  # type: ignore[name-defined,misc]
+    """How often signing in has failed for a subject: an account, an address, or both.
+
+    ``known_at`` is when the account has last signed in from the address.
+    """
+
+    __tablename__ = "sign_in_attempts"
+
+    subject_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    attempted_at: Mapped[datetime] = mapped_column(DateTime, index=True)
+    known_at: Mapped[datetime | None] = mapped_column(DateTime)
+
+    __table_args__ = TABLE_OPTIONS

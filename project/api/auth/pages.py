@@ -12,6 +12,7 @@ from project.api.auth import bp, principals, service
 from project.api.auth.errors import WrongCredentials
 from project.api.auth.forms import PasswordForm, SignInForm
 from project.api.auth.schemas import PasswordChange
+from project.api.auth.throttle import TooManyAttempts
 from project.api.users import service as users
 from project.api.users.errors import UserChanged
 from project.api.users.forms import OwnForm
@@ -23,7 +24,7 @@ from project.web.contract import validate
 
 SIGN_IN = "sign_in"
 
-Answer = str | Redirect | tuple[str, int]
+Answer = str | Redirect | tuple[str, int] | tuple[str, int, dict[str, str]]
 
 
 def by_cookie() -> guard.Principal | None:
@@ -51,9 +52,12 @@ def sign_in() -> Answer:
     form = SignInForm()
     if form.validate_on_submit():
         try:
-            made = in_transaction(service.log_in)(form.email.data or "", form.password.data or "")
-        except WrongCredentials as error:
+            email, password = form.email.data or "", form.password.data or ""
+            made = service.log_in(email, password, request.remote_addr or "")
+        except (WrongCredentials, TooManyAttempts) as error:
             form.show(Invalid(errors=[FieldError("password", error.message)]))
+            if isinstance(error, TooManyAttempts):
+                return _render_sign_in(form), 429, {"Retry-After": str(error.retry_after)}
         else:
             session.clear()
             session.permanent = True

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from sqlalchemy import Row, delete, select, update
 
-from project.api.auth import tokens
+from project.api.auth import throttle, tokens
 from project.api.auth.errors import (
     KeyNotFound,
     ScopeTooWide,
@@ -24,6 +24,7 @@ from project.api.users.models import User
 from project.api.users.passwords import hash_password, needs_rehash, verify_password
 from project.clock import utcnow
 from project.extensions import db, fetch_all
+from project.transactions import in_transaction
 from project.web.guard import Principal
 
 EXPIRED_PER_SIGN_IN = 100
@@ -56,13 +57,20 @@ def register(username: str, email: str, password: str) -> SignIn:
     return _sign_in(user)
 
 
-def log_in(email: str, password: str) -> SignIn:
-    """Sign in.
+def log_in(email: str, password: str, address: str = "") -> SignIn:
+    """Sign in; commits.
 
     An unknown email takes as long as a wrong password, and so does a user who may not sign in.
 
+    :param address: the client's; guessing is slowed down for the account and for the address.
+    :raises TooManyAttempts: there were too many failures (429).
     :raises WrongCredentials: whatever it is that is wrong (401).
     """
+    in_transaction(throttle.admit)(email, address)
+    return in_transaction(_log_in)(email, password, address)
+
+
+def _log_in(email: str, password: str, address: str) -> SignIn:
     found = _find(email)
     kept = found.password_hash if found else None
     if not verify_password(kept, password) or found is None or kept is None:
@@ -80,6 +88,7 @@ def log_in(email: str, password: str) -> SignIn:
             .values(password_hash=rehashed, updated_at=User.updated_at)
         )
         db.session.execute(change, execution_options=_PLAIN)
+    throttle.forgive(email, address)
     return _sign_in(user)
 
 

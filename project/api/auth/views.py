@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response, current_app, request
 
 from project.api.auth import bp, service
 from project.api.auth.errors import RegistrationClosed
@@ -59,7 +59,7 @@ def log_in(body: Login) -> Response:
 
     :raises WrongCredentials: one of them is wrong, or the user not active (401).
     """
-    made = in_transaction(service.log_in)(body.email, body.password)
+    made = service.log_in(body.email, body.password, request.remote_addr or "")
     return envelope.success(message="Successfully logged in.", auth_token=made.token)
 
 

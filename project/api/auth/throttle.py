@@ -1,0 +1,125 @@
+"""Slows down those who guess passwords, on every worker and host.
+
+Failures are counted in the database for three subjects: the account from this address, the account
+from anywhere, and the address for any account. Each has some failures free; then each further one
+doubles the time until the next attempt is looked at. Attempts before that time are refused without
+a look, and do not count.
+
+Who signs in from where they have signed in before is not held up by what others do to the account;
+and for the others the wait is short. So nobody can keep the true owner out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from sqlalchemy import delete, insert, select
+
+from project.api.auth.models import SignInAttempts
+from project.api.users.folding import fold_email
+from project.clock import utcnow
+from project.errors import TooManyRequests
+from project.extensions import db
+
+FAILURES_COUNT = timedelta(hours=24)
+ADDRESS_IS_KNOWN = timedelta(days=30)
+OLD_PER_ATTEMPT = 10
+
+
+class TooManyAttempts(TooManyRequests):
+    """Too many passwords were wrong; the next is looked at later (429)."""
+
+    message = "Too many attempts to sign in. Try again later."
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How many failures are free, and how many seconds the longest wait is."""
+
+    free: int
+    longest: int
+
+    def wait_after(self, failures: int) -> timedelta:
+        """Return how long the next attempt has to wait."""
+        if failures < self.free:
+            return timedelta()
+        return timedelta(seconds=min(2 ** min(failures - self.free, 30), self.longest))
+
+
+PAIR = Limit(free=5, longest=900)
+ACCOUNT = Limit(free=50, longest=30)
+ADDRESS = Limit(free=50, longest=900)
+
+
+def admit(email: str, address: str) -> None:
+    """Count an attempt as a failure before it is made, so that none slips past beside it.
+
+    :param address: the client's.
+    :raises TooManyAttempts: it has to wait (429).
+    """
+    now = utcnow()
+    subjects = _subjects(email, address)
+    _add_missing(subjects, now)
+    rows = {row.subject_hash: row for row in _lock(subjects)}
+    pair, account, of_address = (rows[subject] for subject in subjects)
+    limits = [(pair, PAIR), (of_address, ADDRESS)]
+    if pair.known_at is None or pair.known_at <= now - ADDRESS_IS_KNOWN:
+        limits.append((account, ACCOUNT))
+    for row, _limit in limits:
+        if row.attempted_at <= now - FAILURES_COUNT:
+            row.failures = 0
+    wait = max(row.attempted_at + limit.wait_after(row.failures) for row, limit in limits) - now
+    if wait > timedelta():
+        raise TooManyAttempts(retry_after=int(wait.total_seconds()) or 1)
+    for row in rows.values():
+        row.failures += 1
+        row.attempted_at = now
+    _remove_old(now)
+
+
+def forgive(email: str, address: str) -> None:
+    """Take back what was counted for an attempt that has succeeded."""
+    subjects = _subjects(email, address)
+    for row in _lock(subjects):
+        if row.subject_hash == subjects[0]:
+            row.failures, row.known_at = 0, utcnow()
+        else:
+            row.failures = max(0, row.failures - 1)
+
+
+def _subjects(email: str, address: str) -> list[str]:
+    try:
+        account = fold_email(email)
+    except ValueError:
+        account = email
+    names = [f"pair {account} {address}", f"account {account}", f"address {address}"]
+    return [sha256(name.encode()).hexdigest() for name in names]
+
+
+def _add_missing(subjects: Sequence[str], now: datetime) -> None:
+    add = insert(SignInAttempts)
+    for dialect, words in {"sqlite": "OR IGNORE", "mysql": "IGNORE", "mariadb": "IGNORE"}.items():
+        add = add.prefix_with(words, dialect=dialect)
+    rows = [
+        {"subject_hash": subject, "failures": 0, "attempted_at": now - FAILURES_COUNT}
+        for subject in sorted(subjects)
+    ]
+    db.session.execute(add, rows)
+
+
+def _lock(subjects: Sequence[str]) -> Sequence[SignInAttempts]:
+    """Return the rows, locked in one order everywhere, so that no two wait for one another."""
+    rows = select(SignInAttempts).where(SignInAttempts.subject_hash.in_(subjects))
+    ordered = rows.order_by(SignInAttempts.subject_hash).with_for_update()
+    return db.session.scalars(ordered.execution_options(populate_existing=True)).all()
+
+
+def _remove_old(now: datetime) -> None:
+    """Remove some of the rows that mean nothing any more."""
+    old = select(SignInAttempts.subject_hash)
+    old = old.where(SignInAttempts.attempted_at <= now - ADDRESS_IS_KNOWN)
+    chosen = old.order_by(SignInAttempts.attempted_at).limit(OLD_PER_ATTEMPT)
+    if subjects := db.session.scalars(chosen.with_for_update(skip_locked=True)).all():
+        gone = delete(SignInAttempts).where(SignInAttempts.subject_hash.in_(subjects))
+        db.session.execute(gone, execution_options={"synchronize_session": False})
