@@ -66,7 +66,7 @@ def log_in(email: str, password: str, address: str = "") -> SignIn:
     :raises TooManyAttempts: there were too many failures (429).
     :raises WrongCredentials: whatever it is that is wrong (401).
     """
-    in_transaction(throttle.admit)(email, address)
+    throttle.admit(email, address)
     return in_transaction(_log_in)(email, password, address)
 
 

@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select
 
 from project.api.auth.models import SignInAttempts
 from project.api.users.folding import fold_email
 from project.clock import utcnow
 from project.errors import TooManyRequests
-from project.extensions import db
+from project.extensions import db, fetch_all
+from project.transactions import in_transaction
 
 FAILURES_COUNT = timedelta(hours=24)
 ADDRESS_IS_KNOWN = timedelta(days=30)
@@ -53,15 +55,26 @@ ADDRESS = Limit(free=50, longest=900)
 
 
 def admit(email: str, address: str) -> None:
-    """Count an attempt as a failure before it is made, so that none slips past beside it.
+    """Count an attempt as a failure before it is made, so that none slips past beside it; commits.
 
     :param address: the client's.
     :raises TooManyAttempts: it has to wait (429).
     """
-    now = utcnow()
     subjects = _subjects(email, address)
-    _add_missing(subjects, now)
+    known: Any = select(SignInAttempts.subject_hash).where(_is_one_of(subjects))
+    if len(fetch_all(known, {})) < len(subjects):
+        # Not in the transaction that counts: an INSERT that is ignored locks the row for sharing,
+        # and two that share it would then wait for one another.
+        in_transaction(_add_missing)(subjects)
+    in_transaction(_count)(subjects)
+
+
+def _count(subjects: list[str]) -> None:
+    now = utcnow()
     rows = {row.subject_hash: row for row in _lock(subjects)}
+    if len(rows) < len(subjects):  # removed this very moment, after a month
+        _add_missing(subjects)
+        rows = {row.subject_hash: row for row in _lock(subjects)}
     pair, account, of_address = (rows[subject] for subject in subjects)
     limits = [(pair, PAIR), (of_address, ADDRESS)]
     if pair.known_at is None or pair.known_at <= now - ADDRESS_IS_KNOWN:
@@ -97,20 +110,24 @@ def _subjects(email: str, address: str) -> list[str]:
     return [sha256(name.encode()).hexdigest() for name in names]
 
 
-def _add_missing(subjects: Sequence[str], now: datetime) -> None:
+def _is_one_of(subjects: list[str]) -> ColumnElement[bool]:
+    return SignInAttempts.subject_hash.in_(subjects)
+
+
+def _add_missing(subjects: list[str]) -> None:
     add = insert(SignInAttempts)
     for dialect, words in {"sqlite": "OR IGNORE", "mysql": "IGNORE", "mariadb": "IGNORE"}.items():
         add = add.prefix_with(words, dialect=dialect)
     rows = [
-        {"subject_hash": subject, "failures": 0, "attempted_at": now - FAILURES_COUNT}
+        {"subject_hash": subject, "failures": 0, "attempted_at": utcnow() - FAILURES_COUNT}
         for subject in sorted(subjects)
     ]
     db.session.execute(add, rows)
 
 
-def _lock(subjects: Sequence[str]) -> Sequence[SignInAttempts]:
+def _lock(subjects: list[str]) -> Sequence[SignInAttempts]:
     """Return the rows, locked in one order everywhere, so that no two wait for one another."""
-    rows = select(SignInAttempts).where(SignInAttempts.subject_hash.in_(subjects))
+    rows = select(SignInAttempts).where(_is_one_of(subjects))
     ordered = rows.order_by(SignInAttempts.subject_hash).with_for_update()
     return db.session.scalars(ordered.execution_options(populate_existing=True)).all()
 
