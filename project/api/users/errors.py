@@ -3,6 +3,12 @@
 from project.errors import FieldError, Invalid, NotFound, PreconditionFailed
 
 
+class WrongId(Invalid):
+    """What stands in the path is no id."""
+
+    message = "Param id error"
+
+
 class UserNotFound(NotFound):
     """No user has this id."""
 
