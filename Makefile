@@ -43,9 +43,9 @@ test-faults: $(DEVELOPMENT) ## what production does to a service: databases and 
 	@echo "== Faults"
 	@$(BIN)/python -m unittest -v e2e.test_faults
 
-test-page: $(DEVELOPMENT) ## the page in a real Chromium
-	@echo "== The page in Chromium"
-	@$(BIN)/python -m unittest -v e2e.test_page
+test-page: $(DEVELOPMENT) ## the pages in a real Chromium
+	@echo "== The pages in Chromium"
+	@$(BIN)/python -m unittest -v e2e.test_page e2e.test_docs
 
 test-newcomer: $(DEVELOPMENT) ## what the README tells a newcomer to do, on a fresh copy
 	@echo "== The newcomer's way"

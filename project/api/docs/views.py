@@ -1,10 +1,23 @@
-"""The API's description for programs."""
+"""The API's description for programs, and Swagger UI on it for people."""
 
-from flask import Blueprint, Response, current_app, request
+from importlib.metadata import distribution
+
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    render_template,
+    request,
+    send_from_directory,
+)
 
 from project.web.openapi import describe
 
 bp = Blueprint("docs", __name__)
+
+# Its files alone are used: an import would read all of them into memory.
+PACKAGE = distribution("offapi")
+FOLDER = str(PACKAGE.locate_file("offapi"))
 
 
 @bp.get("/openapi.json")
@@ -18,3 +31,15 @@ def show_description() -> Response:
     response.add_etag()
     response.make_conditional(request)
     return response
+
+
+@bp.get("/docs")
+def show_docs() -> str:
+    """Show the description as a page on which requests can be tried out."""
+    return render_template("docs.html", version=PACKAGE.version)
+
+
+@bp.get("/docs/static/<any('swagger_bundle.js', 'swagger_style.css'):filename>")
+def show_file(filename: str) -> Response:
+    """Show a file of Swagger UI; others of the package are not served."""
+    return send_from_directory(FOLDER, filename)
