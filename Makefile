@@ -35,9 +35,9 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 	@echo "== Backups between SQLite and MariaDB"
 	@$(BIN)/python -m unittest -v e2e.test_backup
 
-test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples
+test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples and examples/
 	@echo "== The server on SQLite"
-	@$(BIN)/python -m unittest -v e2e.test_server
+	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_examples
 
 test-faults: $(DEVELOPMENT) ## what production does to a service: databases and processes that die or freeze
 	@echo "== Faults"
