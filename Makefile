@@ -11,7 +11,7 @@ DEVELOPMENT := $(VENV)/.requirements-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-server test-faults test-page test-newcomer stack-test check lock clean
+.PHONY: help run test test-app test-mariadb test-server test-faults test-openapi test-page test-newcomer stack-test check lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,17 +35,21 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 	@echo "== Backups between SQLite and MariaDB"
 	@$(BIN)/python -m unittest -v e2e.test_backup
 
-test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples
+test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples and examples/
 	@echo "== The server on SQLite"
-	@$(BIN)/python -m unittest -v e2e.test_server
+	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_examples
 
 test-faults: $(DEVELOPMENT) ## what production does to a service: databases and processes that die or freeze
 	@echo "== Faults"
 	@$(BIN)/python -m unittest -v e2e.test_faults
 
-test-page: $(DEVELOPMENT) ## the page in a real Chromium
-	@echo "== The page in Chromium"
-	@$(BIN)/python -m unittest -v e2e.test_page
+test-openapi: $(DEVELOPMENT) ## what the API does against what its description says, by Schemathesis
+	@echo "== The API against its description"
+	@$(BIN)/python -m unittest -v e2e.test_openapi
+
+test-page: $(DEVELOPMENT) ## the pages in a real Chromium
+	@echo "== The pages in Chromium"
+	@$(BIN)/python -m unittest -v e2e.test_page e2e.test_docs
 
 test-newcomer: $(DEVELOPMENT) ## what the README tells a newcomer to do, on a fresh copy
 	@echo "== The newcomer's way"

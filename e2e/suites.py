@@ -8,7 +8,7 @@ import sys
 
 from e2e.processes import find_chromium, find_program
 
-ALWAYS = ["test-app", "test-server", "test-newcomer"]
+ALWAYS = ["test-app", "test-server", "test-openapi", "test-newcomer"]
 
 if __name__ == "__main__":
     needs = {

@@ -561,7 +561,11 @@ class NginxTests(ProductionTestCase):
         self.assertEqual(first.body, again.body)
 
     def test_static_files_are_kept_by_clients_and_answers_are_not(self):
-        for path in ["/static/page.css", "/bootstrap/static/css/bootstrap.min.css"]:
+        for path in [
+            "/static/page.css",
+            "/bootstrap/static/css/bootstrap.min.css",
+            "/docs/static/swagger_style.css",
+        ]:
             with self.subTest(path):
                 self.assertIn("max-age=86400", self.stack.get(path).headers["Cache-Control"])
                 versioned = self.stack.get(f"{path}?v=1").headers["Cache-Control"]

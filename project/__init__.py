@@ -8,7 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from project import config as settings
 from project import extensions, logs
-from project.api import auth, ops, users
+from project.api import auth, docs, ops, users
 from project.extensions import db
 from project.web import error_handlers, static_files
 from project.web.json_provider import OrjsonProvider
@@ -35,6 +35,7 @@ def create_app(config: type | str | None = None) -> Flask:
     ops.init_app(app)
     app.register_blueprint(users.bp)
     auth.init_app(app)
+    app.register_blueprint(docs.bp)
     if proxies := app.config["PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     return app

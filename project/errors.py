@@ -86,7 +86,7 @@ class TooManyRequests(AppError):
 
     message = "Too many requests. Try again later."
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int = 1) -> None:
         super().__init__()
         self.retry_after = retry_after
 

@@ -1,15 +1,17 @@
 """What all tests of the application stand on."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from alembic.script import ScriptDirectory
-from flask import Flask
+from flask import Flask, Response, request
 from flask_testing import TestCase
 from sqlalchemy.engine import URL, make_url
 
 from project import create_app, db
 from project.config import DevelopmentConfig, ProductionConfig, read_environment
+from project.web.openapi import describe
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -49,8 +51,22 @@ def head_revision() -> str:
     return ScriptDirectory(str(folder)).get_current_head() or "base"
 
 
+@cache
+def documented_answers() -> set[tuple[str, str, int]]:
+    """Return what the API's description knows of, as method, operation and status."""
+    app = create_app("project.config.TestingConfig")
+    with app.test_request_context():
+        paths = describe(app)["paths"]
+    return {
+        (method.upper(), operation["operationId"], int(status))
+        for path in paths.values()
+        for method, operation in path.items()
+        for status in operation["responses"]
+    }
+
+
 class BaseTestCase(TestCase):
-    """A fresh app, and empty tables, for each test."""
+    """A fresh app, and empty tables, for each test; every answer of the API must be documented."""
 
     def create_app(self) -> Flask:
         """Create the app under test; called by Flask-Testing."""
@@ -59,9 +75,23 @@ class BaseTestCase(TestCase):
     def setUp(self) -> None:
         """Create the tables."""
         refuse_served_database(self.app.config["SQLALCHEMY_DATABASE_URI"])
+        self.answers: set[tuple[str, str, int]] = set()
+        self.app.after_request(self._note_answer)
+        self.addCleanup(self._refuse_undocumented_answers)
         self.addCleanup(self._remove_database)
         db.drop_all(None)  # what a run that was killed has left
         db.create_all(None)
+
+    def _note_answer(self, response: Response) -> Response:
+        name = (request.endpoint or "").rpartition(".")[2]
+        method = "GET" if request.method == "HEAD" else request.method
+        self.answers.add((method, name, response.status_code))
+        return response
+
+    def _refuse_undocumented_answers(self) -> None:
+        described = {known[:2] for known in documented_answers()}
+        answers = {answer for answer in self.answers if answer[:2] in described}
+        self.assertEqual(answers - documented_answers(), set())
 
     def _remove_database(self) -> None:
         db.session.remove()

@@ -1,10 +1,12 @@
 """What an endpoint takes and gives, said above it: ``@accepts``, ``@accepts_query``, ``@returns``.
 
 The declaration does the work: it validates the input into the view's argument and serialises what
-the view returns, so that a view only calls its service.
+the view returns, so that a view only calls its service. It also stays on the view, as its
+``contract``, from which ``project.web.openapi`` makes the API's description.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import wraps
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -21,6 +23,55 @@ from project.web.pagination import Page, invalid_parameters
 View = Callable[..., Any]
 Schema = TypeVar("Schema", bound=BaseModel)
 
+WRONG_TYPE = FieldError("Content-Type", "Must be application/json.")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What is said above a view.
+
+    :param query: the parameters of the query string; None: they are not looked at.
+    :param body: the JSON body; None: there is none.
+    :param wrong_type: what a body of another content type raises.
+    :param status: of the answer, when all goes well.
+    :param message: a format string for the answer's ``message``; None: it has none.
+    :param data: what the answer's ``data`` is, or holds a list of; None: it has none.
+    :param list_name: under which name ``data`` holds a list; None: ``data`` is one object.
+    :param location: a format string for the ``Location`` header; None: it is not sent.
+    :param etag: whether the answer has an ``ETag``.
+    :param token: whether the answer has an ``auth_token``.
+    :param scope: what the caller must be allowed to do when access is protected; None: nothing.
+    :param sign_in: whether the caller must be known, however open access is.
+    :param idempotent: whether an ``Idempotency-Key`` is heeded.
+    """
+
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    wrong_type: type[AppError] = UnsupportedInput
+    status: int = 200
+    message: str | None = None
+    data: type[BaseModel] | None = None
+    list_name: str | None = None
+    location: str | None = None
+    etag: bool = False
+    token: bool = False
+    scope: str | None = None
+    sign_in: bool = False
+    idempotent: bool = False
+
+
+def contract_of(view: View) -> Contract | None:
+    """Return what is said above a view; None: nothing is."""
+    return getattr(view, "contract", None)
+
+
+def declare(view: View, **facts: Any) -> None:
+    """Add to a view's contract; ``wraps`` has brought along what the decorators below have said.
+
+    :param facts: fields of ``Contract``.
+    """
+    view.contract = replace(contract_of(view) or Contract(), **facts)  # type: ignore[attr-defined]
+
 
 def accepts(
     schema: type[BaseModel], wrong_type: type[AppError] = UnsupportedInput
@@ -35,9 +86,10 @@ def accepts(
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
             if not request.is_json:
-                raise wrong_type(errors=[FieldError("Content-Type", "Must be application/json.")])
+                raise wrong_type(errors=[WRONG_TYPE])
             return view(body=validate(schema, _read_json()), **kwargs)
 
+        declare(wrapper, body=schema, wrong_type=wrong_type)
         return wrapper
 
     return decorate
@@ -54,6 +106,7 @@ def accepts_query(schema: type[BaseModel]) -> Callable[[View], View]:
         def wrapper(**kwargs: Any) -> Any:
             return view(query=_read_query(schema), **kwargs)
 
+        declare(wrapper, query=schema)
         return wrapper
 
     return decorate
@@ -91,6 +144,7 @@ def returns(
                     response.status_code, response.data = 304, b""
             return response
 
+        declare(wrapper, data=schema, status=status, message=message, location=location, etag=etag)
         return wrapper
 
     return decorate
@@ -107,6 +161,23 @@ def returns_message(message: str) -> Callable[[View], Callable[..., Response]]:
         def wrapper(**kwargs: Any) -> Response:
             return envelope.success(message=message.format(view(**kwargs)))
 
+        declare(wrapper, message=message)
+        return wrapper
+
+    return decorate
+
+
+def returns_token(message: str, status: int = 200) -> Callable[[View], Callable[..., Response]]:
+    """Answer with the access token that the view returns; nobody on the way may keep it."""
+
+    def decorate(view: View) -> Callable[..., Response]:
+        @wraps(view)
+        def wrapper(**kwargs: Any) -> Response:
+            response = envelope.success(message=message, status=status, auth_token=view(**kwargs))
+            response.headers["Cache-Control"] = "no-store"
+            return response
+
+        declare(wrapper, message=message, status=status, token=True)
         return wrapper
 
     return decorate
@@ -135,6 +206,7 @@ def returns_page(schema: type[BaseModel], name: str) -> Callable[[View], Callabl
                 response.headers["Link"] = f'<{request.path}?{parameters}>; rel="next"'
             return response
 
+        declare(wrapper, data=schema, list_name=name)
         return wrapper
 
     return decorate

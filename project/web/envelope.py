@@ -14,6 +14,51 @@ from flask import Response, jsonify
 
 from project.errors import FieldError
 
+_TEXT = {"type": "string"}
+
+SCHEMAS: dict[str, Any] = {
+    "FieldError": {
+        "type": "object",
+        "description": "What is wrong with one field, parameter or header.",
+        "properties": {"field": _TEXT, "message": _TEXT},
+        "required": ["field", "message"],
+    },
+    "Fail": {
+        "type": "object",
+        "description": "The client made a mistake, and nothing was changed.",
+        "properties": {
+            "status": {"const": "fail"},
+            "message": _TEXT,
+            "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldError"}},
+        },
+        "required": ["status", "message"],
+    },
+    "Error": {
+        "type": "object",
+        "description": "The service failed.",
+        "properties": {"status": {"const": "error"}, "message": _TEXT, "request_id": _TEXT},
+        "required": ["status", "message", "request_id"],
+    },
+}
+"""The JSON schemas of ``fail`` and ``error``, by name."""
+
+
+def success_schema(
+    data: dict[str, Any] | None, has_message: bool, has_token: bool = False
+) -> dict[str, Any]:
+    """Return the JSON schema of an answer to a request that succeeded.
+
+    :param data: the schema of its data; None: it has none.
+    """
+    properties: dict[str, Any] = {"status": {"const": "success"}}
+    if has_message:
+        properties["message"] = _TEXT
+    if data is not None:
+        properties["data"] = data
+    if has_token:
+        properties["auth_token"] = _TEXT
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
 
 def success(
     data: dict[str, Any] | None = None,

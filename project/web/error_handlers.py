@@ -29,7 +29,7 @@ from project.web import envelope
 from project.web.guard import MissingCredentials
 from project.web.request_id import request_id
 
-STATUS: dict[type[AppError], int] = {
+_STATUS: dict[type[AppError], int] = {
     Invalid: 400,
     Unauthenticated: 401,
     Forbidden: 403,
@@ -54,9 +54,14 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _handle_unexpected_error)
 
 
+def status_of(kind: type[AppError]) -> int:
+    """Return the status with which a kind of error is answered."""
+    return next(_STATUS[each] for each in kind.__mro__ if each in _STATUS)
+
+
 def handle_app_error(error: AppError) -> Response:
     """Render an error of the domain."""
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = status_of(type(error))
     if status >= 500:
         log.warning("unavailable", request_id=request_id(), reason=error.message)
         return _server_error(error.message, status)

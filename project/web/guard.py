@@ -14,6 +14,7 @@ from typing import Any
 from flask import current_app, has_request_context, request
 
 from project.errors import AppError, Forbidden
+from project.web.contract import declare
 
 SCOPES = ("users:read", "users:write", "admin")
 SCOPES_OF_ROLE: dict[str | None, frozenset[str]] = {
@@ -120,7 +121,8 @@ def require(
                     raise Forbidden
             return view(**kwargs)
 
-        wrapper.required_scope = scope  # type: ignore[attr-defined]
+        if credentials == BEARER:
+            declare(wrapper, scope=scope)
         return wrapper
 
     return decorate

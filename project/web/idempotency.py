@@ -23,6 +23,7 @@ from project.clock import utcnow
 from project.errors import Conflict, FieldError, Invalid, Unprocessable
 from project.extensions import TABLE_OPTIONS, db, fetch_all
 from project.faults import is_lock_timeout
+from project.web.contract import declare
 from project.web.guard import known_principal
 
 HEADER = "Idempotency-Key"
@@ -31,9 +32,14 @@ KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 KEYS_PER_REMOVAL = 20
 EXPIRED_PER_BATCH = 100
 
-_LONGEST_KEY = 255
+LONGEST_KEY = 255
+
+# As it is, or as RFC 8941 section 3.3.3 writes a string.
+KEY = re.compile(
+    rf'([!#-~][ -~]{{0,{LONGEST_KEY - 1}}})|"((?:[ !#-\[\]-~]|\\["\\]){{1,{LONGEST_KEY}}})"'
+)
+
 _PLAIN = {"synchronize_session": False}
-_QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
 
 class KeyInUse(Conflict):
@@ -94,6 +100,7 @@ def idempotent(view: Callable[..., Response]) -> Callable[..., Response]:
         who = known_principal()
         return answer_once(f"{who.name if who else ''} {key}", asked, answer)
 
+    declare(wrapper, idempotent=True)
     return wrapper
 
 
@@ -163,18 +170,21 @@ def _remove_expired() -> None:
         db.session.execute(delete(IdempotencyKey).where(chosen), execution_options=_PLAIN)
 
 
+def invalid_key() -> Invalid:
+    """Return the error for a header that is no key."""
+    problem = FieldError(HEADER, f"Must be 1 to {LONGEST_KEY} printable ASCII characters.")
+    return Invalid(f"Invalid header: {HEADER}.", [problem])
+
+
 def _read_key() -> str | None:
     text = request.headers.get(HEADER)
     if text is None:
         return None
-    key = text.strip()
-    if key.startswith('"'):  # a string as RFC 8941 section 3.3.3 writes it
-        quoted = _QUOTED.fullmatch(key)
-        key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
-    if not re.fullmatch(rf"[\x20-\x7e]{{1,{_LONGEST_KEY}}}", key):
-        problem = FieldError(HEADER, f"Must be 1 to {_LONGEST_KEY} printable ASCII characters.")
-        raise Invalid(f"Invalid header: {HEADER}.", [problem])
-    return key
+    key = KEY.fullmatch(text.strip())
+    if key is None:
+        raise invalid_key()
+    plain, quoted = key.groups()
+    return plain or re.sub(r"\\(.)", r"\1", quoted)
 
 
 def _to_json(response: Response) -> str:

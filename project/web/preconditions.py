@@ -8,7 +8,7 @@ from werkzeug.datastructures import ETags
 from project.errors import FieldError, Invalid
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-_TAGS = re.compile(rf"\s*(?:\*|{_TAG}(?:\s*,\s*{_TAG})*)\s*")
+TAGS = re.compile(rf"(?:\*|{_TAG}(?:\s*,\s*{_TAG})*)")
 
 
 def etag(version: int) -> str:
@@ -40,8 +40,13 @@ def meets_if_match(version: int) -> bool:
     return _tags("If-Match", request.if_match).contains(etag(version))
 
 
+def invalid_header(name: str) -> Invalid:
+    """Return the error for a header that is no list of entity tags."""
+    problem = FieldError(name, 'Must be * or entity tags such as "3", with commas between.')
+    return Invalid(f"Invalid header: {name}.", [problem])
+
+
 def _tags(name: str, tags: ETags) -> ETags:
-    if not _TAGS.fullmatch(request.headers[name]):
-        problem = FieldError(name, 'Must be * or entity tags such as "3", with commas between.')
-        raise Invalid(f"Invalid header: {name}.", [problem])
+    if not TAGS.fullmatch(request.headers[name]):
+        raise invalid_header(name)
     return tags

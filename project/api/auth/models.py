@@ -2,11 +2,26 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, ForeignKey, Index, Integer, String
+from sqlalchemy import DateTime, Dialect, ForeignKey, Index, Integer, String, TypeDecorator
 from sqlalchemy.orm import Mapped, mapped_column
 
 from project.api.users.models import TEXT_LENGTH
 from project.extensions import TABLE_OPTIONS, db
+
+
+class Words(TypeDecorator[list[str]]):
+    """A list of words, in a column of text with a space between two."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: list[str] | None, _dialect: Dialect) -> str | None:
+        """Return what is stored."""
+        return None if value is None else " ".join(value)
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> list[str] | None:
+        """Return what was stored."""
+        return None if value is None else value.split()
 
 
 class Session(db.Model):  # type: ignore[name-defined,misc]
@@ -31,7 +46,7 @@ class APIKey(db.Model):  # type: ignore[name-defined,misc]
     """A key with which a machine acts for its user.
 
     Only a hash of the key is kept (SHA-256: keys are random, nothing could be guessed), and its
-    first characters, by which people recognise it. ``scopes`` has a space between two.
+    first characters, by which people recognise it.
     """
 
     __tablename__ = "api_keys"
@@ -41,7 +56,7 @@ class APIKey(db.Model):  # type: ignore[name-defined,misc]
     name: Mapped[str] = mapped_column(String(TEXT_LENGTH))
     prefix: Mapped[str] = mapped_column(String(16))
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    scopes: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(Words(64))
     created_at: Mapped[datetime] = mapped_column(DateTime)
     expires_at: Mapped[datetime | None] = mapped_column(DateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime)

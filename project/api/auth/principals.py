@@ -96,7 +96,7 @@ def by_key(key: str) -> Principal:
     if not found:
         raise Unauthenticated
     row = found[0]
-    scopes = SCOPES_OF_ROLE[row.role] & frozenset(row.scopes.split())
+    scopes = SCOPES_OF_ROLE[row.role] & frozenset(row.scopes)
     if row.last_used_at is None or row.last_used_at <= now - timedelta(seconds=KEY_USE_SECONDS):
         used = update(APIKey).where(APIKey.id == row.key_id).values(last_used_at=now)
         with db.engine.begin() as connection:

@@ -1,15 +1,19 @@
 """The JSON forms of accounts, tokens and API keys."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from project.api.users.schemas import Email, Password, Text
+from project.api.users.schemas import Email, Moment, Password, Text
 from project.web.guard import SCOPES
 
 MAX_DAYS = 3650
+
+KeyId = Annotated[
+    str, WithJsonSchema({"type": "integer", "description": "The key's id.", "examples": [3]})
+]
+"""An API key's id as it stands in a path."""
 
 
 class Registration(BaseModel):
@@ -19,7 +23,7 @@ class Registration(BaseModel):
 
     username: Text
     email: Email
-    password: Password
+    password: Annotated[Password, Field(examples=["correct horse battery staple"])]
 
 
 class Login(BaseModel):
@@ -27,8 +31,10 @@ class Login(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    email: Annotated[str, Field(strict=True, min_length=1)]
-    password: Annotated[str, Field(strict=True, min_length=1)]
+    email: Annotated[str, Field(strict=True, min_length=1, examples=["ada@example.com"])]
+    password: Annotated[
+        str, Field(strict=True, min_length=1, examples=["correct horse battery staple"])
+    ]
 
 
 class PasswordChange(BaseModel):
@@ -36,19 +42,19 @@ class PasswordChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    current_password: Password
-    password: Password
+    current_password: Annotated[Password, Field(examples=["correct horse battery staple"])]
+    password: Annotated[Password, Field(examples=["another fine and long one"])]
 
 
 class AccountRead(BaseModel):
     """Who is signed in. Times are UTC."""
 
-    id: int
-    username: str
-    email: str
-    active: bool
-    role: str | None
-    created_at: datetime
+    id: Annotated[int, Field(examples=[7])]
+    username: Annotated[str, Field(examples=["Ada Lovelace"])]
+    email: Annotated[str, Field(examples=["ada@example.com"])]
+    active: Annotated[bool, Field(examples=[True])]
+    role: Annotated[str | None, Field(examples=["viewer"])]
+    created_at: Moment
 
 
 def _check_scopes(value: Any) -> Any:
@@ -65,17 +71,29 @@ class APIKeyCreate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Text
-    scopes: Annotated[list[str], BeforeValidator(_check_scopes)]
-    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] | None = None
+    scopes: Annotated[
+        list[Literal["users:read", "users:write", "admin"]],
+        BeforeValidator(_check_scopes),
+        Field(min_length=1, examples=[["users:read"]]),
+    ]
+    expires_in_days: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] | None, Field(examples=[90])
+    ] = None
 
 
 class APIKeyRead(BaseModel):
     """An API key as its owner sees it again: not the key itself. Times are UTC."""
 
-    id: int
-    name: str
-    prefix: str
-    scopes: list[str]
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None
+    id: Annotated[int, Field(examples=[3])]
+    name: Annotated[str, Field(examples=["nightly import"])]
+    prefix: Annotated[str, Field(examples=["usk_Xk3vQ9aB"])]
+    scopes: Annotated[list[str], Field(examples=[["users:read"]])]
+    created_at: Moment
+    expires_at: Annotated[Moment | None, Field(examples=[None])]
+    last_used_at: Annotated[Moment | None, Field(examples=[None])]
+
+
+class APIKeyMade(APIKeyRead):
+    """A new API key, as it is shown once."""
+
+    key: Annotated[str, Field(examples=["usk_Xk3vQ9aB…"])]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from project.api.auth.errors import (
     WrongPassword,
 )
 from project.api.auth.models import APIKey, Session
+from project.api.auth.schemas import APIKeyRead
 from project.api.users import service as users
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import fold_email
@@ -27,6 +28,7 @@ from project.extensions import db, fetch_all
 from project.transactions import in_transaction
 from project.web.guard import Principal
 
+APIKEY_FIELDS = tuple(APIKeyRead.model_fields)
 EXPIRED_PER_SIGN_IN = 100
 _PLAIN = {"synchronize_session": False}
 
@@ -117,9 +119,23 @@ def change_password(user_id: int, session: str, current_password: str, password:
     db.session.execute(others, execution_options=_PLAIN)
 
 
+@dataclass(frozen=True)
+class MadeKey:
+    """A new API key, as it is shown once."""
+
+    id: int
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    key: str
+
+
 def create_key(
     who: Principal, name: str, scopes: Sequence[str], expires_in_days: int | None
-) -> tuple[APIKey, str]:
+) -> MadeKey:
     """Make an API key; it is shown now and never again.
 
     :param expires_in_days: None: it is good until it is removed, or its user is.
@@ -133,13 +149,14 @@ def create_key(
         name=name,
         prefix=key[: tokens.SHOWN_CHARACTERS],
         key_hash=tokens.hash_key(key),
-        scopes=" ".join(scopes),
+        scopes=list(scopes),
         created_at=now,
         expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
     )
     db.session.add(made)
     db.session.flush()
-    return made, key
+    shown = {field: getattr(made, field) for field in APIKEY_FIELDS}
+    return MadeKey(**shown, key=key)
 
 
 def list_keys(user_id: int) -> Sequence[Row[Any]]:

@@ -8,10 +8,13 @@ from flask import Response, current_app, request
 
 from project.api.auth import bp, service
 from project.api.auth.errors import RegistrationClosed
+from project.api.auth.models import APIKey
 from project.api.auth.schemas import (
     AccountRead,
     APIKeyCreate,
+    APIKeyMade,
     APIKeyRead,
+    KeyId,
     Login,
     PasswordChange,
     Registration,
@@ -19,8 +22,16 @@ from project.api.auth.schemas import (
 from project.api.users.views import parse_id
 from project.errors import Forbidden, Invalid
 from project.transactions import in_transaction
-from project.web import envelope, guard
-from project.web.contract import accepts
+from project.web import guard
+from project.web.contract import (
+    accepts,
+    declare,
+    returns,
+    returns_message,
+    returns_page,
+    returns_token,
+)
+from project.web.pagination import Page
 
 
 def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -35,12 +46,26 @@ def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
             raise Forbidden
         return view(**kwargs)
 
+    declare(wrapper, sign_in=True)
+    return wrapper
+
+
+def known(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Let only callers through who say who they are, however open access is."""
+
+    @wraps(view)
+    def wrapper(**kwargs: Any) -> Response:
+        guard.principal()
+        return view(**kwargs)
+
+    declare(wrapper, sign_in=True)
     return wrapper
 
 
 @bp.post("/auth/register")
 @accepts(Registration, wrong_type=Invalid)
-def register(body: Registration) -> Response:
+@returns_token("Successfully registered.", status=201)
+def register(body: Registration) -> str:
     """Make an account of one's own, and sign in.
 
     :raises RegistrationClosed: this is not for everybody here (403).
@@ -48,34 +73,42 @@ def register(body: Registration) -> Response:
     """
     if not current_app.config["REGISTRATION"]:
         raise RegistrationClosed
-    made = in_transaction(service.register)(body.username, body.email, body.password)
-    return envelope.success(message="Successfully registered.", status=201, auth_token=made.token)
+    return in_transaction(service.register)(body.username, body.email, body.password).token
 
 
 @bp.post("/auth/login")
 @accepts(Login, wrong_type=Invalid)
-def log_in(body: Login) -> Response:
+@returns_token("Successfully logged in.")
+def log_in(body: Login) -> str:
     """Sign in by email and password.
 
     :raises WrongCredentials: one of them is wrong, or the user not active (401).
+    :raises TooManyAttempts: too many were wrong before (429).
     """
-    made = service.log_in(body.email, body.password, request.remote_addr or "")
-    return envelope.success(message="Successfully logged in.", auth_token=made.token)
+    return service.log_in(body.email, body.password, request.remote_addr or "").token
 
 
-@bp.route("/auth/logout", methods=["GET", "POST"])
+@bp.post("/auth/logout")
 @signed_in
-def log_out() -> Response:
+@returns_message("Successfully logged out.")
+def log_out() -> None:
     """End the sign-in that the token belongs to."""
     in_transaction(service.log_out)(_session())
-    return envelope.success(message="Successfully logged out.")
+
+
+@bp.get("/auth/logout")
+def log_out_by_get() -> Response:
+    """End the sign-in, as the first clients do; not described, for a GET should change nothing."""
+    return log_out()
 
 
 @bp.get("/auth/status")
-def get_status() -> Response:
+@known
+@returns(AccountRead, etag=False)
+def get_status() -> AccountRead:
     """Return who is signed in."""
     who = guard.principal()
-    account = AccountRead(
+    return AccountRead(
         id=who.user_id,
         username=who.username,
         email=who.email,
@@ -83,64 +116,55 @@ def get_status() -> Response:
         role=who.role,
         created_at=who.created_at,
     )
-    return envelope.success(account.model_dump())
 
 
 @bp.post("/auth/password")
 @signed_in
 @accepts(PasswordChange)
-def change_password(body: PasswordChange) -> Response:
+@returns_message("The password was changed.")
+@in_transaction
+def change_password(body: PasswordChange) -> None:
     """Change one's own password; all other sign-ins of the user end.
 
     :raises WrongPassword: the current one is another (400).
     """
     user_id = guard.principal().user_id
-    in_transaction(service.change_password)(
-        user_id, _session(), body.current_password, body.password
-    )
-    return envelope.success(message="The password was changed.")
+    service.change_password(user_id, _session(), body.current_password, body.password)
 
 
 @bp.get("/auth/keys")
 @signed_in
-def list_keys() -> Response:
+@returns_page(APIKeyRead, "keys")
+def list_keys() -> Page:
     """List one's own API keys; not the keys themselves."""
-    rows = service.list_keys(guard.principal().user_id)
-    return envelope.success({"keys": [_key(row) for row in rows]})
+    return Page(service.list_keys(guard.principal().user_id))
 
 
 @bp.post("/auth/keys")
 @signed_in
 @accepts(APIKeyCreate)
-def create_key(body: APIKeyCreate) -> Response:
+@returns(APIKeyMade, status=201, message="{0.name} was added!", etag=False)
+@in_transaction
+def create_key(body: APIKeyCreate) -> service.MadeKey:
     """Make an API key; it is shown in this answer and never again.
 
     :raises ScopeTooWide: one does not have a scope oneself (403).
     """
-    who = guard.principal()
-    made, key = in_transaction(service.create_key)(
-        who, body.name, body.scopes, body.expires_in_days
-    )
-    response = envelope.success({**_key(made), "key": key}, f"{made.name} was added!", 201)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return service.create_key(guard.principal(), body.name, body.scopes, body.expires_in_days)
 
 
 @bp.delete("/auth/keys/<key_id>")
 @signed_in
-def delete_key(key_id: str) -> Response:
+@returns_message("{0.name} was removed!")
+@in_transaction
+def delete_key(key_id: KeyId) -> APIKey:
     """Remove one of one's own API keys.
 
+    :raises WrongId: the id is no decimal integer (400).
     :raises KeyNotFound: one has no such key (404).
     """
-    removed = in_transaction(service.delete_key)(guard.principal().user_id, parse_id(key_id))
-    return envelope.success(message=f"{removed.name} was removed!")
+    return service.delete_key(guard.principal().user_id, parse_id(key_id))
 
 
 def _session() -> str:
     return guard.principal().session or ""
-
-
-def _key(row: Any) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in APIKeyRead.model_fields}
-    return {**values, "scopes": row.scopes.split()}

@@ -1,24 +1,28 @@
-"""Whether the service is there, whether it can serve, and how it is doing."""
+"""Whether the service is there, whether it can serve, and how it is doing.
+
+Readiness and metrics are for those inside: nginx answers 404, and they are not described.
+"""
 
 from flask import Blueprint, Response
 
 from project.api.ops import health, metrics
 from project.errors import Unavailable
 from project.web import envelope
+from project.web.contract import returns_message
 
 bp = Blueprint("ops", __name__)
 
 
 @bp.get("/ping")
-def ping() -> Response:
+@returns_message("pong!")
+def ping() -> None:
     """Say that the process answers; touches no database."""
-    return envelope.success(message="pong!")
 
 
 @bp.get("/health/live")
-def live() -> Response:
+@returns_message("The process is alive.")
+def live() -> None:
     """Say that the process answers: if it does not, start it anew."""
-    return envelope.success(message="The process is alive.")
 
 
 @bp.get("/health/ready")

@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -51,11 +52,40 @@ def _check_role(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, Field(strict=True), AfterValidator(_check_text)]
-Email = Annotated[Text, AfterValidator(_check_email)]
-Active = Annotated[bool, Field(strict=True)]
-Password = Annotated[str, Field(strict=True)]
-Role = Annotated[Literal["viewer", "editor", "admin"] | None, BeforeValidator(_check_role)]
+# The rules above for the API's description, as far as JSON Schema can say them.
+_TEXT = {"type": "string", "minLength": 1, "maxLength": TEXT_LENGTH}
+_TEXT_SCHEMA = _TEXT | {
+    "pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+    "description": "Any text without control characters that is not blank.",
+    "examples": ["Ada Lovelace"],
+}
+_EMAIL_SCHEMA = _TEXT | {
+    "format": "idn-email",
+    "description": "An email address, in any script. Its domain has a dot.",
+    "examples": ["ada@example.com"],
+}
+
+Text = Annotated[str, Field(strict=True), AfterValidator(_check_text), WithJsonSchema(_TEXT_SCHEMA)]
+Email = Annotated[Text, AfterValidator(_check_email), WithJsonSchema(_EMAIL_SCHEMA)]
+Active = Annotated[bool, Field(strict=True, examples=[True])]
+Password = Annotated[
+    str,
+    Field(
+        strict=True,
+        max_length=256,
+        description="At least 15 characters of any kind, and not easily guessed.",
+    ),
+]
+Role = Annotated[
+    Literal["viewer", "editor", "admin"] | None,
+    BeforeValidator(_check_role),
+    WithJsonSchema(
+        {
+            "enum": [*ROLES, None],
+            "description": "What the user may do to others; null: nothing.",
+        }
+    ),
+]
 
 
 def _read_flag(text: Any) -> Any:
@@ -94,9 +124,19 @@ SORTS = ("id", "created_at", "username", "email")
 MAX_IDS = 500
 
 Flag = Annotated[bool, BeforeValidator(_read_flag)]
-Ids = Annotated[list[int], BeforeValidator(_read_ids)]
-Prefix = Annotated[str, AfterValidator(_check_text)]
-Sort = Annotated[str, AfterValidator(_check_sort)]
+Ids = Annotated[list[int], BeforeValidator(_read_ids), Field(min_length=1, max_length=MAX_IDS)]
+Prefix = Annotated[str, AfterValidator(_check_text), WithJsonSchema(_TEXT_SCHEMA)]
+Sort = Annotated[
+    str,
+    AfterValidator(_check_sort),
+    WithJsonSchema({"type": "string", "enum": [*SORTS, *(f"-{name}" for name in SORTS)]}),
+]
+UserId = Annotated[
+    str, WithJsonSchema({"type": "integer", "description": "The user's id.", "examples": [7]})
+]
+"""A user's id as it stands in a path."""
+
+Moment = Annotated[datetime, Field(examples=["2026-11-23T15:12:58Z"])]
 
 
 class UserCreate(BaseModel):
@@ -106,7 +146,7 @@ class UserCreate(BaseModel):
 
     username: Text
     email: Email
-    password: Password | None = None
+    password: Password = ""
     role: Role = None
 
 
@@ -148,14 +188,23 @@ class UserListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Limit = MAX_LIMIT
-    cursor: str | None = None
-    sort: Sort = "id"
-    q: Prefix | None = None
-    email: Email | None = None
-    active: Flag | None = None
-    ids: Ids | None = None
-    total: Flag = False
+    limit: Limit = Field(MAX_LIMIT, description="Users a page; 1000 by default.")
+    cursor: str | None = Field(
+        None, description="`data.next` of the page before, which had the same `sort` and filters."
+    )
+    sort: Sort = Field(
+        "id",
+        description="By id by default; with `-`, descending; ties by id. Goes not with `q`.",
+    )
+    q: Prefix | None = Field(
+        None,
+        description="Those whose username starts with this, then those whose email alone does, in"
+        " any letter case.",
+    )
+    email: Email | None = Field(None, description="The one with this mailbox.")
+    active: Flag | None = Field(None, description="Those that are active, or that are not.")
+    ids: Ids | None = Field(None, description="Those with these ids. Goes with no other parameter.")
+    total: Flag = Field(False, description="Whether to count all that match into `data.total`.")
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -169,9 +218,9 @@ class UserListQuery(BaseModel):
 class UserRead(BaseModel):
     """A user as clients see it. Times are UTC."""
 
-    id: int
-    username: str
-    email: str
-    active: bool
-    created_at: datetime
-    updated_at: datetime
+    id: int = Field(examples=[7])
+    username: str = Field(examples=["Ada Lovelace"])
+    email: str = Field(examples=["ada@example.com"])
+    active: bool = Field(examples=[True])
+    created_at: Moment
+    updated_at: Moment

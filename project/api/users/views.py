@@ -7,9 +7,11 @@ from typing import Any
 from sqlalchemy import Row
 
 from project.api.users import bp, paging, service
+from project.api.users.errors import WrongId
 from project.api.users.models import User
 from project.api.users.schemas import (
     UserCreate,
+    UserId,
     UserListQuery,
     UserRead,
     UserReplace,
@@ -36,10 +38,10 @@ def parse_id(text: str) -> int:
 
     A ``<int:>`` route would answer 404 where the first API answers 400.
 
-    :raises Invalid: the text is no ASCII decimal integer (400).
+    :raises WrongId: the text is no ASCII decimal integer (400).
     """
     if not re.fullmatch(r"-?[0-9]+", text):
-        raise Invalid("Param id error")
+        raise WrongId
     return read_id(text)
 
 
@@ -48,10 +50,7 @@ def parse_id(text: str) -> int:
 @accepts_query(UserListQuery)
 @returns_page(UserRead, "users")
 def list_users(query: UserListQuery) -> Page:
-    """List users, page by page: in an order, by filters, or those that a search finds.
-
-    :raises Invalid: a parameter is unknown, repeated or wrong (400).
-    """
+    """List users, page by page: in an order, by filters, or those that a search finds."""
     if query.ids is not None:
         return Page(service.list_users_by_id(query.ids))
     page = paging.search(query) if query.q is not None else paging.list_in_order(query)
@@ -69,17 +68,19 @@ def create_user(body: UserCreate) -> User:
 
     :raises EmailTaken: another user has this mailbox (400).
     """
-    if body.password is not None or body.role is not None:
+    given = body.model_dump(include={"password", "role"}, exclude_unset=True)
+    if given:
         require_admin()
-    return service.create_user(body.username, body.email, password=body.password, role=body.role)
+    return service.create_user(body.username, body.email, **given)
 
 
 @bp.get("/users/<user_id>")
 @require("users:read", own=True)
 @returns(UserRead)
-def get_user(user_id: str) -> Row[Any]:
+def get_user(user_id: UserId) -> Row[Any]:
     """Return one user.
 
+    :raises WrongId: the id is no decimal integer (400).
     :raises UserNotFound: no user has this id (404).
     """
     return service.get_user(parse_id(user_id))
@@ -90,12 +91,15 @@ def get_user(user_id: str) -> Row[Any]:
 @accepts(UserUpdate)
 @returns(UserRead)
 @in_transaction
-def update_user(user_id: str, body: UserUpdate) -> User:
+def update_user(user_id: UserId, body: UserUpdate) -> User:
     """Change the sent fields of one user; the others keep their value.
 
     Only administrators may give a password or a role.
 
+    :raises WrongId: the id is no decimal integer (400).
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
+    :raises LastAdministrator: nobody would be an active administrator then (409).
     :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
     :raises EmailTaken: another user has this mailbox (400).
     """
@@ -109,10 +113,13 @@ def update_user(user_id: str, body: UserUpdate) -> User:
 @accepts(UserReplace)
 @returns(UserRead)
 @in_transaction
-def replace_user(user_id: str, body: UserReplace) -> User:
+def replace_user(user_id: UserId, body: UserReplace) -> User:
     """Give one user a new name and email; ``active`` is kept when it is not sent.
 
+    :raises WrongId: the id is no decimal integer (400).
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
+    :raises LastAdministrator: nobody would be an active administrator then (409).
     :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
     :raises EmailTaken: another user has this mailbox (400).
     """
@@ -123,10 +130,13 @@ def replace_user(user_id: str, body: UserReplace) -> User:
 @require("users:write")
 @returns_message("{0.email} was removed!")
 @in_transaction
-def delete_user(user_id: str) -> User:
+def delete_user(user_id: UserId) -> User:
     """Remove one user; the email is free again.
 
+    :raises WrongId: the id is no decimal integer (400).
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
+    :raises LastAdministrator: nobody would be an active administrator then (409).
     :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
     """
     return service.delete_user(parse_id(user_id), meets_if_match, by_admin=may("admin"))

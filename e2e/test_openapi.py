@@ -1,0 +1,41 @@
+"""The API against its own description: OpenAPI's rules, and what Schemathesis makes of it."""
+
+import json
+import subprocess
+import sys
+import unittest
+from urllib.request import urlopen
+
+from openapi_spec_validator import validate
+
+from e2e.processes import GUNICORN, ROOT, served, test_database
+
+# gunicorn's own 414 is a page of its own; in production nginx answers first, as it is described.
+ENVIRONMENT = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--limit-request-line 0"}
+
+
+class OpenAPITests(unittest.TestCase):
+    """GET /openapi.json of a real server, and all that it describes."""
+
+    def setUp(self) -> None:
+        database = self.enterContext(test_database())
+        self.url = self.enterContext(served(GUNICORN, DATABASE_URL=database, **ENVIRONMENT))
+
+    def test_description_is_openapi_3_1(self) -> None:
+        with urlopen(f"{self.url}/openapi.json", timeout=30) as response:
+            description = json.load(response)
+
+        self.assertRegex(description["openapi"], r"^3\.1\.")
+        validate(description)
+
+    def test_schemathesis_finds_nothing(self) -> None:
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{self.url}/openapi.json"]
+
+        result = subprocess.run(
+            [*command, "--no-color"], cwd=ROOT, capture_output=True, text=True, timeout=600
+        )
+
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        for phase in ["Examples", "Coverage", "Fuzzing", "Stateful"]:
+            self.assertIn(f"✅ {phase}", result.stdout)
+        print(result.stdout[result.stdout.index("SUMMARY") :])

@@ -1,0 +1,75 @@
+"""The API's description (OpenAPI 3.1), made of what validates, serialises and raises.
+
+A view's ``contract`` says what it takes and gives. The first line of its docstring is the summary,
+and its ``:raises`` lines name what can go wrong. A view without a contract is not described.
+See docs/decisions/openapi.md for the reasons.
+"""
+
+from typing import Any
+
+from flask import Flask
+
+from project.web import envelope, guard
+from project.web.openapi import requests, responses, schemas
+from project.web.openapi.operations import Operation, find_operations
+
+INFO = {
+    "title": "users-service",
+    "version": "1.0",
+    "summary": "A directory of users.",
+    "description": "Every answer is JSON in one envelope, whose `status` is `success`, `fail` (the"
+    " client's mistake, which `message` and `errors` name) or `error` (ours; by its `request_id` we"
+    " find it in our logs). Times are UTC.",
+    "license": {"name": "MIT", "identifier": "MIT"},
+}
+
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An access token, as `/auth/login` gives one, or an API key.",
+}
+
+
+def describe(app: Flask) -> dict[str, Any]:
+    """Return the description of every view that has a contract; needs the app's context.
+
+    :raises KeyError: a docstring names an error that there is not.
+    """
+    operations = list(find_operations(app))
+    models = schemas.describe_models(operations)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method] = {
+            "operationId": operation.name,
+            "tags": [operation.tag["name"]],
+            "summary": operation.summary,
+            "description": operation.description,
+            **_security(operation),
+            "parameters": list(requests.describe_parameters(operation)),
+            **requests.describe_body(operation, models),
+            "responses": responses.describe_responses(operation, models, operations),
+        }
+    return {
+        "openapi": "3.1.1",
+        "info": INFO,
+        "servers": [{"url": "/"}],
+        "tags": list({each.tag["name"]: each.tag for each in operations}.values()),
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": _BEARER},
+            "schemas": {**envelope.SCHEMAS, **models},
+            "parameters": requests.describe_headers(),
+            "headers": responses.describe_headers(),
+            "responses": responses.describe_common(),
+        },
+    }
+
+
+def _security(operation: Operation) -> dict[str, Any]:
+    """Return whether an operation needs credentials, as its ``security``, or nothing."""
+    if operation.contract.sign_in:
+        return {"security": [{"bearer": []}]}
+    if operation.contract.scope is None:
+        return {}
+    # Open access needs none, but takes them: an administrator may do a little more.
+    return {"security": [{"bearer": []}, *([{}] if guard.is_open() else [])]}

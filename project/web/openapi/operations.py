@@ -1,0 +1,103 @@
+"""What there is to describe: the views that have a contract, with their routes and docstrings."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from inspect import getdoc
+from typing import Any
+
+from flask import Flask
+
+from project.errors import AppError, PreconditionFailed
+from project.web import idempotency
+from project.web.contract import Contract, View, contract_of
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A view that has a contract, on the route to it.
+
+    :param path: with ``{name}`` for each argument.
+    :param method: in lower case.
+    :param raises: what the docstring says can go wrong, each with the reason.
+    """
+
+    path: str
+    method: str
+    view: View
+    contract: Contract
+    summary: str
+    description: str
+    raises: Sequence[tuple[AppError, str]]
+
+    @property
+    def name(self) -> str:
+        """Its name among all operations."""
+        return self.view.__name__
+
+    @property
+    def arguments(self) -> list[str]:
+        """What stands in the path."""
+        return re.findall("{(.+?)}", self.path)
+
+    @property
+    def condition(self) -> str | None:
+        """The header that says which version of the object the client means."""
+        if self.contract.etag and self.method == "get":
+            return "If-None-Match"
+        guarded = any(isinstance(error, PreconditionFailed) for error, _ in self.raises)
+        return "If-Match" if guarded else None
+
+    @property
+    def headers(self) -> list[str]:
+        """The headers that it reads."""
+        key = idempotency.HEADER if self.contract.idempotent else None
+        return [name for name in (self.condition, key) if name]
+
+    @property
+    def tag(self) -> dict[str, Any]:
+        """What it belongs to: the folder of its feature, described by the module of the views."""
+        module = sys.modules[self.view.__module__]
+        about = (getdoc(module) or "").partition("\n")[0]
+        return {"name": module.__name__.split(".")[-2], "description": about}
+
+
+def find_operations(app: Flask) -> Iterator[Operation]:
+    """Give the operations of an app.
+
+    :raises KeyError: a docstring names an error that there is not.
+    """
+    errors = {kind.__name__: kind for kind in _below(AppError)}
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        contract = contract_of(view)
+        if contract is None:
+            continue
+        (method,) = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        text, *raises = re.split(r"^:raises (\w+): ", getdoc(view) or "", flags=re.MULTILINE)
+        summary, _, description = text.strip().partition("\n")
+        yield Operation(
+            path=re.sub("<(.+?)>", r"{\1}", rule.rule),
+            method=method.lower(),
+            view=view,
+            contract=contract,
+            summary=summary.rstrip("."),
+            description=description.strip(),
+            raises=[
+                (errors[name](), _sentence(reason))
+                for name, reason in zip(raises[::2], raises[1::2], strict=True)
+            ],
+        )
+
+
+def _below(kind: type[AppError]) -> Iterator[type[AppError]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _below(each)
+
+
+def _sentence(reason: str) -> str:
+    """Make a sentence of what a ``:raises`` line says; the status in it stands elsewhere."""
+    words = re.sub(r" \(\d{3}\)", "", " ".join(reason.split()))
+    return words[0].upper() + words[1:]

@@ -1,0 +1,203 @@
+"""What is answered: when all goes well, when the client errs, and when something is down."""
+
+import re
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any
+
+from pydantic import BaseModel
+
+from project.errors import AppError, FieldError, Forbidden, Invalid, Unauthenticated
+from project.web import envelope, idempotency, preconditions
+from project.web.contract import WRONG_TYPE, validate
+from project.web.error_handlers import status_of
+from project.web.guard import MissingCredentials
+from project.web.openapi.operations import Operation
+from project.web.openapi.schemas import example_of, reference
+from project.web.pagination import invalid_parameters
+
+Json = dict[str, Any]
+
+# Answers that no view knows of: they come from the application around it, or from nginx.
+_TO_ANY = {
+    414: "The address is longer than 8,000 bytes.",
+    431: "The headers are too large.",
+    500: "Something went wrong on our side.",
+    502: "The service is not there. Try again in a few seconds.",
+    503: "The service is busy, or its database is away. Try again in a few seconds; where a change"
+    " may have been saved all the same, the message says so.",
+    504: "The service did not answer in time.",
+}
+_TO_WRITES = {429: "Too many writes from one address. Try again in a second."}
+_TO_BODIES = {
+    408: "The request took too long to arrive.",
+    413: "The body is larger than the service takes.",
+}
+
+_HEADERS = {
+    "ETag": "The version of the object, for `If-Match` and `If-None-Match`.",
+    "Link": 'Leads to the next page (`rel="next"`); the last page has none.',
+    "Location": "The path of the new object.",
+    "Retry-After": "After how many seconds to try again.",
+    "X-Request-ID": "By which the request is found in our logs.",
+}
+
+
+def describe_headers() -> Json:
+    """Return the headers of answers, by name."""
+    return {
+        name: {"description": text, "required": name != "Link", "schema": {"type": "string"}}
+        for name, text in _HEADERS.items()
+    }
+
+
+def describe_common() -> Json:
+    """Return the answers that need no view, by status."""
+    described = {}
+    for status, text in (_TO_ANY | _TO_WRITES | _TO_BODIES).items():
+        name = "Error" if status >= 500 else "Fail"
+        answer = (
+            envelope.error(text, status, "8f3c1e7a90b24d5c8e6f1a2b3c4d5e6f")
+            if status >= 500
+            else envelope.fail(text, status)
+        )
+        described[str(status)] = {
+            **_response(text, ["Retry-After"] if status in {429, 503} else []),
+            **_content(reference(name), example=answer.json),
+        }
+    return described
+
+
+def describe_responses(operation: Operation, models: Json, operations: Sequence[Operation]) -> Json:
+    """Return all that an operation can answer, by status.
+
+    :param operations: what links may lead to.
+    """
+    responses = {
+        **_successes(operation, models, operations),
+        **_failures(operation),
+        **{
+            str(status): {"$ref": f"#/components/responses/{status}"}
+            for status in _common_statuses(operation)
+        },
+    }
+    return dict(sorted(responses.items()))
+
+
+def _common_statuses(operation: Operation) -> list[int]:
+    statuses = [*_TO_ANY]
+    if operation.method != "get":
+        statuses += _TO_WRITES
+    if operation.contract.body:
+        statuses += _TO_BODIES
+    return statuses
+
+
+def _successes(operation: Operation, models: Json, operations: Sequence[Operation]) -> Json:
+    contract = operation.contract
+    data, example = _data(operation, models)
+    known = {name: value for each in models.values() for name, value in example_of(each).items()}
+    text = contract.message.format(SimpleNamespace(**known)) if contract.message else None
+    sent = {"ETag": contract.etag, "Location": contract.location, "Link": contract.list_name}
+    response = {
+        **_response(HTTPStatus(contract.status).phrase, [name for name in sent if sent[name]]),
+        **_content(
+            envelope.success_schema(data, bool(text), contract.token),
+            example=envelope.success(
+                example, text, auth_token="eyJhbGciOi…" if contract.token else None
+            ).json,
+        ),
+    }
+    if contract.location:
+        response["links"] = dict(_links(contract.location, operations))
+    responses = {str(contract.status): response}
+    if operation.condition == "If-None-Match":
+        responses["304"] = _response("The client has this version already.", ["ETag"])
+    return responses
+
+
+def _data(operation: Operation, models: Json) -> tuple[Json | None, Json | None]:
+    """Return the schema and an example of an answer's ``data``."""
+    contract = operation.contract
+    if contract.data is None:
+        return None, None
+    item, example = reference(contract.data.__name__), example_of(models[contract.data.__name__])
+    if contract.list_name is None:
+        return item, example
+    properties = {
+        contract.list_name: {"type": "array", "items": item},
+        "next": {"type": ["string", "null"], "description": "The `cursor` of the next page."},
+        "total": {"type": "integer", "minimum": 0},
+    }
+    required = [contract.list_name, "next"]
+    schema = {"type": "object", "properties": properties, "required": required}
+    return schema, {contract.list_name: [example], "next": None}
+
+
+def _links(location: str, operations: Sequence[Operation]) -> Iterator[tuple[str, Json]]:
+    """Give what can be done with a new object: the operations on the path where it is."""
+    for operation in operations:
+        if re.sub("{.+?}", "{}", operation.path) == re.sub("{.+?}", "{}", location):
+            parameters = dict.fromkeys(operation.arguments, "$response.body#/data/id")
+            yield operation.name, {"operationId": operation.name, "parameters": parameters}
+
+
+def _failures(operation: Operation) -> Json:
+    reasons: dict[int, list[str]] = {}
+    examples: dict[int, Json] = {}
+    for error, reason in _errors(operation):
+        status = status_of(type(error))
+        reasons.setdefault(status, []).append(reason)
+        answer = envelope.fail(error.message, status, error.errors)
+        examples.setdefault(status, {}).setdefault(error.message, {"value": answer.json})
+    return {
+        str(status): {
+            **_response(" ".join(reasons[status])),
+            **_content(reference("Fail"), examples=examples[status]),
+        }
+        for status in reasons
+    }
+
+
+def _errors(operation: Operation) -> Iterator[tuple[AppError, str]]:
+    """Give each error that the client can bring about, with the reason."""
+    contract = operation.contract
+    if contract.query:
+        problems = _refusal(contract.query)
+        yield invalid_parameters(problems[:1]), "A parameter is unknown, repeated or wrong."
+    if contract.body:
+        problems = _refusal(contract.body)
+        yield Invalid(errors=problems), "The body is not JSON, not an object, or breaks a rule."
+        yield contract.wrong_type(errors=[WRONG_TYPE]), "The body is of another content type."
+    if operation.condition:
+        problem = preconditions.invalid_header(operation.condition)
+        yield problem, f"`{operation.condition}` is no list of entity tags."
+    if contract.idempotent:
+        yield idempotency.invalid_key(), f"`{idempotency.HEADER}` is no key."
+        yield idempotency.KeyInUse(), "A request with this key is still running after 5 s."
+        yield idempotency.KeyReused(), "The key was sent with another request before."
+    if contract.scope or contract.sign_in:
+        yield MissingCredentials(), "The request says nothing of who sends it."
+        yield Unauthenticated(), "The token or key is not good, or not any more."
+        yield Forbidden(), "The caller may not do this."
+    yield from operation.raises
+
+
+def _refusal(schema: type[BaseModel]) -> Sequence[FieldError]:
+    """Return what is wrong with an object of empty texts."""
+    try:
+        validate(schema, dict.fromkeys(schema.model_fields, ""))
+    except Invalid as error:
+        return error.errors
+    return ()
+
+
+def _response(description: str, headers: Sequence[str] = ()) -> Json:
+    names = ["X-Request-ID", *headers]
+    references = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    return {"description": description, "headers": references}
+
+
+def _content(schema: Json, **examples: Any) -> Json:
+    return {"content": {"application/json": {"schema": schema, **examples}}}
