@@ -11,7 +11,7 @@ DEVELOPMENT := $(VENV)/.requirements-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-server test-faults test-openapi test-page test-newcomer stack-test check lock clean
+.PHONY: help run test test-app test-mariadb test-server test-faults test-openapi test-page test-newcomer stack-test check audit lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ stack-test: $(DEVELOPMENT) ## both Compose stacks, built and run for real; needs
 	@echo "== The stacks in containers"
 	@$(BIN)/python -m unittest -v e2e.test_stack
 
-check: $(DEVELOPMENT) ## lint, format, types, import rule, spelling, and tests with coverage
+check: $(DEVELOPMENT) ## lint, format, types, import rule, dangers, spelling, and tests with coverage
 	@echo "== Lint and format"
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -67,10 +67,15 @@ check: $(DEVELOPMENT) ## lint, format, types, import rule, spelling, and tests w
 	@$(BIN)/mypy
 	@echo "== Imports flow down only"
 	@$(BIN)/lint-imports --no-logo
+	@echo "== Dangers in the code"
+	@$(BIN)/bandit -q -ll -c pyproject.toml -r project manage.py gunicorn.conf.py
 	@echo "== Spelling"
 	@$(BIN)/codespell
 	@echo "== The application's tests, with coverage"
 	@$(BIN)/python manage.py cov
+
+audit: $(DEVELOPMENT) ## ask an outside service which locked versions have known flaws
+	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt
 
 lock: $(DEVELOPMENT) ## choose the versions in requirements*.txt anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

@@ -47,7 +47,7 @@ graceful_timeout = 30
 timeout = 60
 
 # The heartbeat is a file; on a disk that is busy it would be late and the worker would be killed.
-worker_tmp_dir = "/dev/shm"
+worker_tmp_dir = "/dev/shm"  # nosec B108: gunicorn makes a file of its own there
 
 # It would be a socket in the home folder, which containers mount read-only; signals do the same.
 control_socket_disable = True
@@ -101,13 +101,13 @@ def on_starting(_server: Any) -> None:
         file.unlink()
 
 
-def when_ready(_server: Any) -> None:
+def when_ready(server: Any) -> None:
     """Warn, once for all workers, when production lets everybody do everything."""
     from project import config
 
     settings = config.choose(None)
     if not settings.DEBUG and settings.ACCESS == "open":
-        structlog.get_logger().warning(
+        server.log.warning(
             "ACCESS=open: anybody who reaches this service may read, change and remove every user"
         )
 

@@ -25,6 +25,7 @@ T = TypeVar("T")
 # Who owns the copy when root runs the tests: any user but root shows what is left as root's.
 OWNER = 1234
 COMMAND_SECONDS = 900
+PASSED_ON = ("WEB_CONCURRENCY", "LOG_LEVEL", "ACCESS", "REGISTRATION", "TOKEN_HOURS")
 
 
 def until(condition: Callable[[], T], seconds: float = 30, pause: float = 0.1) -> T:
@@ -45,7 +46,8 @@ def run(*command: str, **options: Any) -> str:
 
     :raises AssertionError: it failed; the text ends with its output.
     """
-    options.setdefault("stdin", subprocess.DEVNULL)
+    if "input" not in options:
+        options.setdefault("stdin", subprocess.DEVNULL)
     result = subprocess.run(
         command,
         stdout=subprocess.PIPE,
@@ -153,7 +155,7 @@ class Stack(Site):
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("COMPOSE_", "WEB_CONCURRENCY", "LOG_LEVEL"))
+            if not name.startswith(("COMPOSE_", *PASSED_ON))
         }
         self.environment = {**kept, **variables}
 

@@ -170,20 +170,33 @@ class GunicornTests(AnyServerTests, ServerTestCase):
         self.assertEqual(answer["message"], "The body is larger than 1,048,576 bytes.")
 
 
-class ProductionTests(ServerTestCase):
-    """gunicorn with production's settings: its logs and metrics."""
+class ProductionTestCase(ServerTestCase):
+    """gunicorn with production's settings, and the log that it writes."""
 
     command = GUNICORN
+    more: dict[str, str] = {}
 
     def setUp(self) -> None:
         production = {"APP_SETTINGS": "project.config.ProductionConfig", "SECRET_KEY": "x" * 32}
         self.log = Path(self.enterContext(tempfile.TemporaryDirectory()), "log")
         environment = {"DATABASE_URL": self.enterContext(test_database()), **production, **WORKERS}
+        environment |= self.more
         self.url = self.enterContext(served(self.command, self.log, **environment))
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of the log, each of which must be a JSON object."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+class ProductionTests(ProductionTestCase):
+    """Logs and metrics, with the door open."""
+
+    more = {"ACCESS": "open"}
+
+    def test_open_door_is_warned_of_once(self):
+        warnings = [line for line in self.lines() if line["event"].startswith("ACCESS=open")]
+
+        self.assertEqual([line["level"] for line in warnings], ["warning"])
 
     def test_each_request_is_one_line_without_personal_data(self):
         user = {"username": "Secret Name", "email": "secret@example.com"}
@@ -226,6 +239,29 @@ class ProductionTests(ServerTestCase):
         connection.close()
         labels = '{method="GET",route="/users/<user_id>",status="404"}'
         self.assertIn(f"http_request_duration_seconds_count{labels} 100.0", text)
+
+
+class ProtectedTests(ProductionTestCase):
+    """The same with the door shut, as it is unless something else is said."""
+
+    more = {"REGISTRATION": "on"}
+
+    def test_who_calls_is_known_but_nothing_secret_is_in_the_log(self):
+        person = {"email": "secret@example.com", "password": "correct horse battery staple"}
+        self.assertEqual(self.request("GET", "/users")[0], 403)
+        self.request("POST", "/auth/register", {**person, "username": "Secret Name"})
+        self.request("POST", "/auth/login", {**person, "password": "a wrong secret"})
+        token = self.request("POST", "/auth/login", person)[1]["auth_token"]
+        self.assertEqual(self.request("GET", "/users/1", Authorization=f"Bearer {token}")[0], 200)
+
+        told = [line for line in self.lines() if line["event"] == "request"]
+        self.assertEqual(told[-1]["principal"], "user:1")
+        self.assertNotIn("principal", told[-2])
+        text = self.log.read_text()
+        self.assertNotIn("secret", text.lower())
+        self.assertNotIn("staple", text)
+        self.assertNotIn(token, text)
+        self.assertNotIn("ACCESS=open", text)
 
 
 class StartTests(unittest.TestCase):

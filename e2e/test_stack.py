@@ -4,6 +4,7 @@ Every request goes to 127.0.0.1. The stacks run on a copy of the tracked files, 
 with their data; where data of either project is there already, nothing is run.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
+from typing import Any
 
 from e2e.processes import free_port
 from e2e.stacks import OWNER, Answer, Site, Stack, copy_tracked_files, repeated, run, until
@@ -39,7 +41,8 @@ class StackTestCase(unittest.TestCase):
     def setUpClass(cls) -> None:
         folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="users-stack-")))
         copy_tracked_files(folder)
-        variables = {"HTTP_PORT": str(cls.port)}
+        # Open, as the contract's first rows are; TLSTests stand before the shut door.
+        variables = {"HTTP_PORT": str(cls.port), "ACCESS": "open"}
         stack = Stack(folder, cls.project, cls.file, cls.port, **variables)
         cls.stack = cls.enterClassContext(stack.running())
 
@@ -752,6 +755,38 @@ class TLSTests(unittest.TestCase):
 
         self.assertEqual(response.status, 200)
         self.assertIn("max-age=", response.headers["Strict-Transport-Security"])
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """Send a request over TLS."""
+        with self.connected() as connection:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {"Content-Type": "application/json", **headers})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+
+    def test_door_is_shut_until_an_administrator_signs_in(self):
+        refused = self.request("GET", "/users")
+        self.assertEqual(refused.json["message"], "Provide a valid auth token.")
+        page = self.request("GET", "/", Accept="text/html")
+        self.assertEqual(page.headers["Location"], "/sign-in?next=/")
+        person = {"email": "boss@example.com", "password": "correct horse battery staple"}
+        self.assertEqual(
+            self.request("POST", "/auth/register", {**person, "username": "Boss"}).status, 403
+        )
+
+        command = ["run", "--rm", "-T", "users-service", "python", "manage.py", "create_admin"]
+        command += ["--username", "Boss", "--email", person["email"], "--password-stdin"]
+        printed = run(
+            "docker", "compose", *self.stack.files, *command,
+            cwd=self.stack.folder, env=self.stack.environment, input=person["password"] + "\n",
+        )  # fmt: skip
+        self.assertIn("boss@example.com was added, as an administrator.", printed)
+
+        token = self.request("POST", "/auth/login", person).json["auth_token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        self.assertEqual(self.request("GET", "/users", **bearer).status, 200)
+        self.assertEqual(self.request("GET", "/auth/logout", **bearer).status, 200)
+        self.assertEqual(self.request("GET", "/users", **bearer).status, 401)
 
     def test_http_leads_to_https(self):
         answer = self.stack.request("POST", "/users?x=1", {"username": "a"})

@@ -6,6 +6,7 @@ import structlog
 from flask import Flask, Response, request
 
 from project.api.ops.metrics import IN_FLIGHT, REQUESTS
+from project.web.guard import known_principal
 from project.web.request_id import request_id
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ def _finish(response: Response) -> Response:
     method = request.method if request.method in METHODS else "other"
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
     if not route.startswith(("/health/", "/metrics")):
+        who = known_principal()
         log.info(
             "request",
             request_id=request_id(),
@@ -41,6 +43,7 @@ def _finish(response: Response) -> Response:
             route=route,
             status=response.status_code,
             ms=round(seconds * 1000, 3),
+            **({"principal": who.name} if who else {}),
         )
     return response
 

@@ -167,7 +167,9 @@ class DescribeTests(BaseTestCase):
         taken = content["examples"]["Sorry. That email already exists."]["value"]
         self.assertEqual([problem["field"] for problem in taken["errors"]], ["email"])
         invalid = content["examples"]["Invalid payload."]["value"]
-        self.assertEqual([each["field"] for each in invalid["errors"]], ["username", "email", "role"])
+        self.assertEqual(
+            [each["field"] for each in invalid["errors"]], ["username", "email", "role"]
+        )
         self.assertEqual(content["schema"], {"$ref": "#/components/schemas/Fail"})
 
     def test_status_in_a_docstring_is_that_of_the_error(self):
