@@ -180,7 +180,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 _DECODERS: dict[type, Callable[[Any], Any]] = {
-    **dict.fromkeys((bool, int, str), _as_it_is),
+    **dict.fromkeys((bool, int, str, list), _as_it_is),
     bytes: b64decode,
     date: date.fromisoformat,
     datetime: datetime.fromisoformat,

@@ -14,6 +14,7 @@ class Words(TypeDecorator[list[str]]):
 
     impl = String
     cache_ok = True
+    python_type = list
 
     def process_bind_param(self, value: list[str] | None, _dialect: Dialect) -> str | None:
         """Return what is stored."""
