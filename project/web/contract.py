@@ -32,6 +32,8 @@ class Contract:
 
     :param query: the parameters of the query string; None: they are not looked at.
     :param body: the JSON body; None: there is none.
+    :param body_types: the media types of a body that is a file; none: it is none.
+    :param answer_types: likewise, of the answer.
     :param wrong_type: what a body of another content type raises.
     :param status: of the answer, when all goes well.
     :param message: a format string for the answer's ``message``; None: it has none.
@@ -47,6 +49,8 @@ class Contract:
 
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    body_types: tuple[str, ...] = ()
+    answer_types: tuple[str, ...] = ()
     wrong_type: type[AppError] = UnsupportedInput
     status: int = 200
     message: str | None = None
@@ -71,6 +75,19 @@ def declare(view: View, **facts: Any) -> None:
     :param facts: fields of ``Contract``.
     """
     view.contract = replace(contract_of(view) or Contract(), **facts)  # type: ignore[attr-defined]
+
+
+def moves_files(**facts: Any) -> Callable[[View], View]:
+    """Say of a view that reads its body, or writes its answer, itself what these are.
+
+    :param facts: ``body_types``, ``answer_types`` and ``data`` of ``Contract``.
+    """
+
+    def decorate(view: View) -> View:
+        declare(view, **facts)
+        return view
+
+    return decorate
 
 
 def accepts(

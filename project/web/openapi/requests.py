@@ -55,6 +55,10 @@ def _with_description(schema: dict[str, Any]) -> dict[str, Any]:
 
 def describe_body(operation: Operation, models: dict[str, Any]) -> dict[str, Any]:
     """Return the body that an operation takes, as its ``requestBody``, or nothing."""
+    if operation.contract.body_types:
+        content = {"schema": {"type": "string"}}
+        content_of = dict.fromkeys(operation.contract.body_types, content)
+        return {"requestBody": {"required": True, "content": content_of}}
     if operation.contract.body is None:
         return {}
     name = operation.contract.body.__name__

@@ -89,7 +89,7 @@ def _common_statuses(operation: Operation) -> list[int]:
     statuses = [*_TO_ANY]
     if operation.method != "get":
         statuses += _TO_WRITES
-    if operation.contract.body:
+    if operation.contract.body or operation.contract.body_types:
         statuses += _TO_BODIES
     return statuses
 
@@ -100,6 +100,9 @@ def _successes(operation: Operation, models: Json, operations: Sequence[Operatio
     known = {name: value for each in models.values() for name, value in example_of(each).items()}
     text = contract.message.format(SimpleNamespace(**known)) if contract.message else None
     sent = {"ETag": contract.etag, "Location": contract.location, "Link": contract.list_name}
+    if contract.answer_types:
+        files = dict.fromkeys(contract.answer_types, {"schema": {"type": "string"}})
+        return {"200": {**_response("The file."), "content": files}}
     response = {
         **_response(HTTPStatus(contract.status).phrase, [name for name in sent if sent[name]]),
         **_content(

@@ -1,0 +1,177 @@
+"""The endpoints that move many users at once."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, Literal
+
+import structlog
+from flask import Response, current_app, request, stream_with_context
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.wsgi import get_input_stream
+
+from project.api.users import bp, exporting, importing
+from project.api.users.row_reader import Source, read_rows
+from project.api.users.schemas import Flag
+from project.errors import FieldError, Invalid, UnsupportedInput
+from project.web import envelope
+from project.web.contract import accepts_query, moves_files
+from project.web.guard import require
+from project.web.request_id import request_id
+
+log = structlog.get_logger()
+
+FORMS = {
+    "text/csv": "csv",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+}
+CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class ImportQuery(BaseModel):
+    """How to import."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: Annotated[Flag, Field(description="Tell the same, and save nothing.")] = False
+
+
+class ImportedRow(BaseModel):
+    """What became of a row that was not plainly created."""
+
+    line: int
+    result: Literal["updated", "skipped", "failed"]
+    reason: str
+
+
+class ImportReport(BaseModel):
+    """What became of all rows; ``rows`` are the first 10,000 that were not plainly created."""
+
+    created: Annotated[int, Field(examples=[41])]
+    updated: Annotated[int, Field(examples=[0])]
+    skipped: Annotated[int, Field(examples=[0])]
+    failed: Annotated[int, Field(examples=[1])]
+    rows: Annotated[
+        list[ImportedRow],
+        Field(examples=[[{"line": 3, "result": "failed", "reason": "email: Must not be blank."}]]),
+    ]
+    rows_omitted: Annotated[int, Field(examples=[0])]
+
+
+class ExportQuery(BaseModel):
+    """What to export."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Annotated[
+        Literal["csv", "ndjson"], Field(description="The form of the file; csv by default.")
+    ] = "csv"
+
+
+@bp.post("/users/import", provide_automatic_options=False)
+@require("users:write")
+@accepts_query(ImportQuery)
+@moves_files(body_types=("text/csv", "application/x-ndjson"), data=ImportReport)
+def import_users(query: ImportQuery) -> Response:
+    """Add and change users by the rows of a CSV or NDJSON body; say what became of them.
+
+    :raises UnsupportedInput: the content is of another type, or encoded other than by gzip (415).
+    :raises TooLarge: the body, or what it unpacks to, is over ``IMPORT_MAX_BYTES`` (413).
+    :raises Invalid: a parameter or the header is wrong, or the body cut off or damaged (400).
+    :raises Unavailable: the database is away; all may be sent again (503).
+    """
+    form, gzipped = _content_type(), _is_gzipped()
+    source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
+    report = importing.Report()
+    for batch in importing.import_users(read_rows(source, form, gzipped), query.dry_run):
+        report.add(batch)
+    return envelope.success(vars(report))
+
+
+@bp.get("/users/export", provide_automatic_options=False)
+@require("users:read")
+@accepts_query(ExportQuery)
+@moves_files(answer_types=("text/csv", "application/x-ndjson"))
+def export_users(query: ExportQuery) -> Response:
+    """Send all users as a CSV or NDJSON file, in the order of their ids.
+
+    Where the database fails in the middle, the connection is cut: what has come is no whole file.
+
+    :raises Invalid: a parameter is unknown, repeated or wrong (400).
+    """
+    chunks: Iterator[bytes] = iter(())
+    if request.method != "HEAD":
+        chunks = (chunk.data for chunk in exporting.export_users(query.format))
+        # What fails with the first chunk is answered as usual.
+        chunks = stream_with_context(_watched(chain([next(chunks)], chunks)))
+    response = Response(chunks, content_type=CONTENT_TYPES[query.format])
+    response.headers["Content-Disposition"] = f'attachment; filename="users.{query.format}"'
+    return response
+
+
+def _watched(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from chunks
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", error))
+        log.warning("export cut off", request_id=request_id(), reason=reason)
+        raise
+
+
+def _content_type() -> str:
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if request.mimetype in FORMS and charset in {"utf-8", "utf8", "us-ascii"}:
+        return FORMS[request.mimetype]
+    reason = "Must be text/csv or application/x-ndjson, in UTF-8."
+    raise _unsupported("Content-Type", reason)
+
+
+def _is_gzipped() -> bool:
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip", "x-gzip"}:
+        raise _unsupported("Content-Encoding", "Must be gzip or identity.")
+    return encoding != "identity"
+
+
+def _unsupported(header: str, reason: str) -> UnsupportedInput:
+    return UnsupportedInput(
+        f"The body is in no form that can be read here: {header}.", [FieldError(header, reason)]
+    )
+
+
+def _open_body(max_bytes: int) -> Source:
+    """Return the body, which is read while it comes.
+
+    Not by ``request.stream``, whose limit is that of the other endpoints.
+    """
+    stream = get_input_stream(request.environ)
+
+    def read(size: int) -> bytes:
+        try:
+            return stream.read(size)
+        except Exception as error:  # what a server raises here has no class of its own
+            raise Invalid("The body is cut off, or its chunks are broken.") from error
+
+    return Source(read, request.content_length, max_bytes)
+
+
+def _refuse_other_methods(path: str, *allowed: str) -> None:
+    """Answer 405 where ``/users/<user_id>`` would take the end of the path for an id."""
+
+    def refuse() -> Response:
+        if request.method != "OPTIONS":
+            raise MethodNotAllowed(allowed)
+        response = Response()
+        response.allow.update(allowed)
+        return response
+
+    others = [method for method in METHODS if method not in allowed or method == "OPTIONS"]
+    bp.add_url_rule(path, f"refuse {path}", refuse, methods=others, provide_automatic_options=False)
+
+
+_refuse_other_methods("/users/import", "OPTIONS", "POST")
+_refuse_other_methods("/users/export", "GET", "HEAD", "OPTIONS")
