@@ -184,15 +184,18 @@ def test_database() -> Iterator[str]:
             manage("db", "downgrade", "base", DATABASE_URL=url)
 
 
-def manage(*arguments: str, **environment: str) -> None:
+def manage(*arguments: str, input: str | None = None, **environment: str) -> None:
     """Run a command of manage.py.
 
+    :param input: what it reads from its standard input.
     :raises CalledProcessError: it failed.
     """
     subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         env={**os.environ, **environment},
+        input=input,
+        text=True,
         stdout=subprocess.DEVNULL,
         check=True,
     )

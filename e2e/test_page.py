@@ -6,16 +6,18 @@ With PAGE_PICTURES=FOLDER, pictures of the page are written there.
 import os
 import unittest
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from e2e.processes import GUNICORN, find_chromium, served, test_database
+from e2e.processes import GUNICORN, find_chromium, manage, served, test_database
 
 QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync", "--no-first-run"]
 DESKTOP = {"width": 1280, "height": 720}
 PHONE = {"width": 375, "height": 667}
+PASSWORD = "correct horse battery staple"
 PEOPLE = [
     ("Ada Lovelace", "ada@example.com"),
     ("Bjarne Ødegård", "bjarne@example.com"),
@@ -26,8 +28,10 @@ PEOPLE = [
 ]
 
 
-class PageTests(unittest.TestCase):
+class BrowserTestCase(unittest.TestCase):
     """The page on a new database, in a browser with nothing stored."""
+
+    environment: dict[str, str] = {}
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -36,8 +40,9 @@ class PageTests(unittest.TestCase):
         cls.addClassCleanup(cls.browser.close)
 
     def setUp(self) -> None:
-        database = self.enterContext(test_database())
-        self.url = self.enterContext(served(GUNICORN, DATABASE_URL=database))
+        self.database = self.enterContext(test_database())
+        environment = {"DATABASE_URL": self.database, **self.environment}
+        self.url = self.enterContext(served(GUNICORN, **environment))
         self.page = self.open(DESKTOP)
 
     def open(self, size: dict[str, int]) -> Page:
@@ -64,6 +69,17 @@ class PageTests(unittest.TestCase):
         """Write a picture of the page, where pictures are wanted."""
         if folder := os.environ.get("PAGE_PICTURES"):
             page.screenshot(path=Path(folder, f"{name}.png"), full_page=True)
+
+    def assert_fits(self, name: str) -> None:
+        """Assert that nothing sticks out to the side, and take the picture."""
+        self.picture(self.page, name)
+        sizes = "[document.documentElement.scrollWidth, window.innerWidth]"
+        width, available = self.page.evaluate(sizes)
+        self.assertLessEqual(width, available)
+
+
+class PageTests(BrowserTestCase):
+    """What everybody may do while access is open."""
 
     def test_person_adds_a_user(self) -> None:
         expect(self.page).to_have_title("Flask microservice app on Docker")
@@ -249,9 +265,92 @@ class PageTests(unittest.TestCase):
             self.page.goto(self.url + path)
             self.assert_fits(name + path.translate(str.maketrans("/?=", "---")))
 
-    def assert_fits(self, name: str) -> None:
-        """Assert that nothing sticks out to the side, and take the picture."""
-        self.picture(self.page, name)
-        sizes = "[document.documentElement.scrollWidth, window.innerWidth]"
-        width, available = self.page.evaluate(sizes)
-        self.assertLessEqual(width, available)
+
+class SignInTests(BrowserTestCase):
+    """What people may do once they have signed in."""
+
+    environment = {"ACCESS": "protected"}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.make("Boss", "boss@example.com", "admin")
+
+    def make(self, username: str, email: str, role: str | None) -> None:
+        """Make a user with a password and a role."""
+        if role == "admin":
+            manage(
+                "create_admin", "--username", username, "--email", email, "--password-stdin",
+                input=PASSWORD, DATABASE_URL=self.database,
+            )  # fmt: skip
+            return
+        self.api("POST", "/users", {"username": username, "email": email, "password": PASSWORD})
+        self.api("PATCH", "/users/2", {"active": True, "role": role})
+
+    def api(self, method: str, path: str, body: dict[str, Any]) -> None:
+        """Call the API as the administrator."""
+        boss = {"email": "boss@example.com", "password": PASSWORD}
+        token = self.page.request.post(f"{self.url}/auth/login", data=boss).json()["auth_token"]
+        response = self.page.request.fetch(
+            self.url + path,
+            method=method,
+            data=body,
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        self.assertTrue(response.ok, response.text())
+
+    def sign_in(self, email: str, password: str) -> None:
+        """Fill in the form to sign in, and send it."""
+        self.page.get_by_label("Email address").fill(email)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+
+    def test_person_signs_in_adds_a_user_and_signs_out(self) -> None:
+        self.page.goto(f"{self.url}/?q=bo")
+        expect(self.page.get_by_role("heading", name="Sign in")).to_be_visible()
+        self.assert_fits("sign-in")
+
+        self.sign_in("boss@example.com", "wrong")
+        password = self.page.get_by_label("Password")
+        expect(password).to_have_accessible_description("Email or password is wrong.")
+        expect(password).to_have_value("")
+        self.sign_in("boss@example.com", PASSWORD)
+
+        expect(self.page.get_by_role("searchbox")).to_have_value("bo")
+        expect(self.page.get_by_role("link", name="Boss", exact=True)).to_be_visible()
+        self.page.get_by_label("Username").fill("Ada")
+        self.page.get_by_label("Email address").fill("ada@example.com")
+        self.page.get_by_role("button", name="Submit").click()
+        expect(self.page.get_by_role("status")).to_have_text("ada@example.com was added!")
+        self.assert_fits("signed-in")
+
+        self.page.get_by_role("button", name="Sign out").click()
+        expect(self.page.get_by_role("status")).to_have_text("You have signed out.")
+        self.page.goto(self.url)
+        expect(self.page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+    def test_viewer_sees_users_and_no_way_to_change_them(self) -> None:
+        self.make("Vera", "vera@example.com", "viewer")
+        self.page.goto(self.url)
+
+        self.sign_in("vera@example.com", PASSWORD)
+
+        expect(self.page.get_by_role("listitem")).to_have_count(2)
+        expect(self.page.get_by_role("button", name="Submit")).to_have_count(0)
+        expect(self.page.get_by_role("link", name="Edit")).to_have_count(0)
+        self.page.goto(f"{self.url}/edit/1")
+        expect(self.page.get_by_text("You do not have permission to do that.")).to_be_visible()
+
+    def test_ordinary_user_changes_their_own_account(self) -> None:
+        self.make("Otto", "otto@example.com", None)
+        self.page = self.open(PHONE)
+
+        self.sign_in("otto@example.com", PASSWORD)
+        expect(self.page.get_by_role("heading", name="Your account")).to_be_visible()
+        self.assert_fits("account")
+        self.page.get_by_label("Username").fill("Otto O.")
+        self.page.get_by_role("button", name="Save").click()
+        expect(self.page.get_by_role("status")).to_have_text("Your account was changed.")
+        self.page.get_by_label("Current password").fill(PASSWORD)
+        self.page.get_by_label("New password").fill("short")
+        self.page.get_by_role("button", name="Change password").click()
+        expect(self.page.get_by_text("Must have at least 15 characters")).to_be_visible()

@@ -815,7 +815,7 @@ class TLSTests(unittest.TestCase):
         refused = self.request("GET", "/users")
         self.assertEqual(refused.json["message"], "Provide a valid auth token.")
         page = self.request("GET", "/", Accept="text/html")
-        self.assertEqual(page.headers["Location"], "/sign-in?next=/")
+        self.assertEqual(page.headers["Location"], "/sign-in")
         person = {"email": "boss@example.com", "password": "correct horse battery staple"}
         self.assertEqual(
             self.request("POST", "/auth/register", {**person, "username": "Boss"}).status, 403

@@ -4,6 +4,8 @@ The session cookie names a sign-in in the database, and is asked for on each req
 deactivated, a copy of the cookie is worth nothing.
 """
 
+from typing import Any
+
 from flask import Response, abort, flash, redirect, render_template, request, session, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as Redirect
@@ -37,7 +39,9 @@ def lead_to_sign_in(error: AppError) -> Response | Redirect:
     if not error_handlers.wants_page():
         return error_handlers.handle_app_error(error)
     wanted = request.full_path.rstrip("?") if request.method == "GET" else "/"
-    return redirect(url_for("auth.sign_in_form", next=wanted), 303)
+    # Without a wish, each comes to what they may see.
+    wish: dict[str, Any] = {} if wanted == "/" else {"next": wanted}
+    return redirect(url_for("auth.sign_in_form", **wish), 303)
 
 
 @bp.get("/sign-in")

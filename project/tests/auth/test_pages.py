@@ -131,6 +131,8 @@ class RightsTests(PageTestCase):
     """What a person sees."""
 
     def test_ordinary_user_comes_to_their_account(self):
+        response = self.client.get("/", headers=AS_PERSON)
+        self.assertEqual(response.headers["Location"], "/sign-in")
         self.assertEqual(self.sign_in().headers["Location"], "/account")
         self.assertEqual(self.client.get("/", headers=AS_PERSON).status_code, 403)
 
