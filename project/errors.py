@@ -8,6 +8,7 @@ AppError
 ├── Conflict            what the client asked for cannot be done beside something else
 ├── TooManyRequests     the client has to wait
 ├── PreconditionFailed  what the client wants to change is not what it was when the client looked
+├── TooLarge            what the client sent is more than is taken
 ├── UnsupportedInput    what the client sent is in no form that can be read here
 ├── Unprocessable       what the client sent contradicts what it sent before
 └── Unavailable         what the service needs is not there at the moment
@@ -95,6 +96,12 @@ class PreconditionFailed(AppError):
     """What the client wants to change is not what it was when the client looked."""
 
     message = "It was changed meanwhile. Look at it again before you change it."
+
+
+class TooLarge(AppError):
+    """What the client sent is more than is taken."""
+
+    message = "The data is too large."
 
 
 class UnsupportedInput(AppError):

@@ -1,0 +1,254 @@
+"""Rows of users in CSV (RFC 4180) or NDJSON, read line by line from a stream of bytes.
+
+A row that cannot be read is given as a ``BadRow``, and reading goes on with the line after its
+first. Knows neither HTTP nor the database, nor what makes a user.
+"""
+
+import csv
+import gzip
+import io
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import orjson
+
+from project.errors import FieldError, Invalid, TooLarge
+
+MAX_ROW_BYTES = 65_536
+REQUIRED = ("username", "email")
+OPTIONAL = ("active", "created_at", "updated_at")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Row(NamedTuple):
+    """A row that can be read; what it says is not checked.
+
+    :param line: where it begins, from 1.
+    :param values: by column; of CSV only columns that are known, and of those that may be missing
+        none that is empty.
+    """
+
+    line: int
+    values: dict[str, Any]
+
+
+class BadRow(NamedTuple):
+    """A row that cannot be read.
+
+    :param line: where it begins, from 1.
+    :param reason: a sentence.
+    """
+
+    line: int
+    reason: str
+
+
+class Source(io.RawIOBase):
+    """The bytes of a file or a request.
+
+    :param read: gives at most so many bytes, and none at the end.
+    :param size: how many bytes there should be; None: not known.
+    :param max_bytes: how many there may be, and as many again may be unpacked of them; None: any
+        number.
+    :raises TooLarge: there are more; also later, while reading (413).
+    """
+
+    def __init__(
+        self, read: Callable[[int], bytes], size: int | None = None, max_bytes: int | None = None
+    ) -> None:
+        self.position = 0
+        self.max_bytes = max_bytes
+        self._read, self._size = read, size
+        self.refuse_over_limit(size or 0)
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes.
+
+        :raises Invalid: they end before there are ``size`` of them (400).
+        """
+        data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        self.position += len(data)
+        self.refuse_over_limit(self.position)
+        if not data and self._size is not None and self.position < self._size:
+            raise Invalid(f"The data is cut off after {self.position:,} of {self._size:,} bytes.")
+        return len(data)
+
+    def refuse_over_limit(self, count: int) -> None:
+        """See that so many bytes are not too many.
+
+        :raises TooLarge: they are (413).
+        """
+        if self.max_bytes is not None and count > self.max_bytes:
+            raise TooLarge(f"The data is larger than {self.max_bytes:,} bytes.")
+
+
+def read_rows(source: Source, form: str, gzipped: bool) -> Iterator[Row | BadRow]:
+    """Give the rows of a stream, in constant memory.
+
+    :param form: ``csv`` or ``ndjson``.
+    :raises Invalid: while iterating: the header is wrong, or the data is cut off or damaged (400).
+    :raises TooLarge: while iterating: there is more than the source allows (413).
+    """
+    lines = _lines(source, gzipped)
+    return _read_csv(lines) if form == "csv" else _read_ndjson(lines)
+
+
+class _Line(NamedTuple):
+    number: int
+    data: bytes | None  # None: too long
+
+    def text(self) -> str:
+        """Return the line's text.
+
+        :raises ValueError: it has none; the message says why.
+        """
+        if self.data is None:
+            raise ValueError(f"Is longer than {MAX_ROW_BYTES:,} bytes.")
+        try:
+            return self.data.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError("Is not UTF-8.") from error
+
+
+def _lines(source: Source, gzipped: bool) -> Iterator[_Line]:
+    file: gzip.GzipFile | io.BufferedReader = (
+        gzip.GzipFile(fileobj=source) if gzipped else io.BufferedReader(source, MAX_ROW_BYTES)
+    )
+    pieces = iter(partial(file.readline, MAX_ROW_BYTES + 1), b"")
+    number = unpacked = 0
+    try:
+        for piece in pieces:
+            number += 1
+            unpacked += len(piece)
+            data = None if _goes_on(piece) else piece
+            while _goes_on(piece):
+                piece = next(pieces, b"")
+                unpacked += len(piece)
+                source.refuse_over_limit(unpacked)
+            source.refuse_over_limit(unpacked)
+            yield _Line(number, data.removeprefix(_BOM) if data and number == 1 else data)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Invalid(f"The gzip data is cut off or damaged: {error}.") from error
+
+
+def _goes_on(piece: bytes) -> bool:
+    """Say whether a line has more than this piece of it."""
+    return len(piece) > MAX_ROW_BYTES and not piece.endswith(b"\n")
+
+
+def _read_ndjson(lines: Iterator[_Line]) -> Iterator[Row | BadRow]:
+    for line in lines:
+        try:
+            text = line.text()
+            if not text.strip():
+                continue
+            values = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            yield BadRow(line.number, f"Is not JSON: {error}.")
+        except ValueError as error:
+            yield BadRow(line.number, str(error))
+        else:
+            if isinstance(values, dict):
+                yield Row(line.number, values)
+            else:
+                yield BadRow(line.number, "Must be a JSON object.")
+
+
+class _Records:
+    """The lines that csv.reader takes, and those of the record that it is at."""
+
+    def __init__(self, lines: Iterator[_Line]) -> None:
+        self._lines, self._again = lines, deque[_Line]()
+        self._record: list[_Line] = []
+        self._bytes = 0
+
+    def __iter__(self) -> "_Records":
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._lines)
+        self._record.append(line)
+        text = line.text()
+        self._bytes += len(text)
+        if self._bytes > MAX_ROW_BYTES:
+            raise ValueError(f"Has no closing quote within {MAX_ROW_BYTES:,} bytes.")
+        return text
+
+    def begin(self) -> None:
+        """Let the next line be the first of a record."""
+        self._record.clear()
+        self._bytes = 0
+
+    @property
+    def line(self) -> int:
+        """Where the record begins."""
+        return self._record[0].number
+
+    def give_up(self) -> None:
+        """Go on after the record's first line: the others may be rows of their own."""
+        self._again.extendleft(reversed(self._record[1:]))
+
+
+def _read_csv(lines: Iterator[_Line]) -> Iterator[Row | BadRow]:
+    first = next((line for line in lines if line.data is None or line.data.strip()), None)
+    if first is None:
+        return
+    records = _Records(chain([first], lines))
+    try:
+        text = first.text()
+        # Spreadsheets write semicolons where the comma parts whole numbers from fractions.
+        delimiter = ";" if text.count(";") > text.count(",") else ","
+        reader = csv.reader(records, delimiter=delimiter, strict=True)
+        header = [name.strip().lower() for name in next(reader)]
+    except (csv.Error, ValueError) as error:
+        raise Invalid(f"The header cannot be read: {_sentence(error)}") from error
+    _check_header(header)
+    known = [name for name in (*REQUIRED, *OPTIONAL) if name in header]
+    pick = itemgetter(*map(header.index, known))
+    while True:
+        records.begin()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except (csv.Error, ValueError) as error:
+            yield BadRow(records.line, _sentence(error))
+            records.give_up()
+            continue
+        if len(cells) == len(header):
+            values = dict(zip(known, pick(cells), strict=True))
+            for name in known[len(REQUIRED) :]:
+                if not values[name]:
+                    del values[name]
+            yield Row(records.line, values)
+        elif cells:  # an empty line has none
+            yield BadRow(records.line, f"Has {len(cells)} columns; the header has {len(header)}.")
+
+
+def _check_header(header: list[str]) -> None:
+    problems = [
+        FieldError(name, "The header has no such column.")
+        for name in REQUIRED
+        if name not in header
+    ] + [
+        FieldError(name, "The header has this column more than once.")
+        for name in (*REQUIRED, *OPTIONAL)
+        if header.count(name) > 1
+    ]
+    if problems:
+        raise Invalid("The header is wrong.", problems)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,111 @@
+"""The rules of a row of an import: as for ``POST /users``, and for what it may say beside it."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple, TypeGuard
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic_core import PydanticCustomError
+
+from project.api.users.models import TEXT_LENGTH
+from project.api.users.schemas import Email, Text
+from project.web.contract import validate
+
+_FLAGS = {"true": True, "false": False}
+_PLAIN_EMAIL = re.compile(
+    r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*"
+    r"@(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+[A-Za-z]{2,}"
+)
+
+
+def _read_flag(value: Any) -> bool:
+    flag = value if isinstance(value, bool) else _FLAGS.get(str(value).lower())
+    if flag is None:
+        raise PydanticCustomError("flag", "Must be true or false.")
+    return flag
+
+
+def _read_time(value: Any) -> datetime:
+    """Read an ISO 8601 time; one without a zone is UTC.
+
+    Before the year 1000, MySQL's DATETIME promises nothing.
+    """
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
+        if moment.year < 1000:
+            raise ValueError(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PydanticCustomError(
+            "time", "Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000."
+        ) from error
+    return moment.replace(microsecond=0)
+
+
+class ImportedUser(NamedTuple):
+    """A row whose form is right; None: it does not say."""
+
+    username: str
+    email: str
+    active: bool | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class UserImport(BaseModel):
+    """A row of an import. Other keys are ignored, a password and a role among them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    username: Text
+    email: Email
+    active: Annotated[bool, BeforeValidator(_read_flag)] = False
+    created_at: Annotated[datetime, BeforeValidator(_read_time)] = datetime.min
+    updated_at: Annotated[datetime, BeforeValidator(_read_time)] = datetime.min
+
+
+def read_row(values: dict[str, Any]) -> ImportedUser:
+    """Check a row by the rules of ``UserImport``.
+
+    Most rows are plain and known at a glance to be right, in a tenth of the time that the schema
+    takes.
+
+    :raises Invalid: a value breaks a rule; ``errors`` names each (400).
+    """
+    username, email = values.get("username"), values.get("email")
+    if _is_plain_username(username) and _is_plain_email(email):
+        try:
+            return ImportedUser(
+                username,
+                email,
+                _read_flag(values["active"]) if "active" in values else None,
+                _read_time(values["created_at"]) if "created_at" in values else None,
+                _read_time(values["updated_at"]) if "updated_at" in values else None,
+            )
+        except PydanticCustomError:
+            pass  # below, all that is wrong is named
+    user = validate(UserImport, values)
+    return ImportedUser(**user.model_dump(exclude_unset=True))
+
+
+def _is_plain_username(text: object) -> TypeGuard[str]:
+    """Say whether a username is certainly right.
+
+    What can be printed is no control character and no surrogate, and other than U+0020 no space.
+    """
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= TEXT_LENGTH
+        and text.isprintable()
+        and not text.isspace()
+    )
+
+
+def _is_plain_email(text: object) -> TypeGuard[str]:
+    """Say whether an address is certainly right.
+
+    It is ASCII, too short for one of its labels to be too long, and has no two hyphens in a row,
+    which are for A-labels.
+    """
+    return isinstance(text, str) and len(text) <= 64 and bool(_PLAIN_EMAIL.fullmatch(text))
