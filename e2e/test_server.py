@@ -55,11 +55,13 @@ class ServerTestCase(unittest.TestCase):
         connection.close()
         return response.status, answer
 
-    def raw(self, request: bytes) -> bytes:
-        """Send these bytes; return all that comes back."""
+    def raw(self, request: bytes, half_close: bool = False) -> bytes:
+        """Send these bytes, and perhaps say that they are all; return what comes back."""
         parts = urlsplit(self.url)
         with socket.create_connection((parts.hostname or "", parts.port or 0), 30) as connection:
             connection.sendall(request)
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
@@ -93,6 +95,33 @@ class AnyServerTests:
                 self.assertIn(b"Content-Type: application/json", head)
                 self.assertEqual(json.loads(body)["status"], "fail")
 
+    def test_import_in_chunks_is_read_as_it_comes(self):
+        rows = [b"u%d,u%d@example.com\n" % (number, number) for number in range(5000)]
+        headers = {"Content-Type": "text/csv"}
+
+        status, answer = self.request(
+            "POST", "/users/import", iter([b"username,email\n", *rows]), **headers
+        )
+
+        self.assertEqual((status, answer["data"]["created"]), (200, 5000))
+
+    def test_import_that_is_cut_off_tells_what_was_taken(self):
+        rows = b"".join(b"u%d,u%d@example.com\n" % (number, number) for number in range(3000))
+        body = b"username,email\n" + rows
+        chunk = b"%x\r\n%b\r\n" % (len(body), body)
+        for framing, sent in [
+            (b"Content-Length: 1000000", body),
+            (b"Transfer-Encoding: chunked", chunk),
+            (b"Transfer-Encoding: chunked", chunk + b"x\r\n"),
+        ]:
+            with self.subTest(framing):
+                head = b"POST /users/import HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+                answer = self.raw(head + framing + b"\r\n\r\n" + sent, half_close=True)
+
+                head, _, text = answer.partition(b"\r\n\r\n")
+                self.assertIn(b" 400 ", head.splitlines()[0])
+                self.assertIn("up to line 2,001 were taken", json.loads(text)["message"])
+
 
 class GunicornTests(AnyServerTests, ServerTestCase):
     """The server of production, with two worker processes."""
@@ -101,7 +130,7 @@ class GunicornTests(AnyServerTests, ServerTestCase):
 
     def test_readme_examples_print_what_the_readme_says(self):
         examples = list(readme_examples())
-        self.assertEqual(len(examples), 5)
+        self.assertEqual(len(examples), 6)
         for command, expected in examples:
             with self.subTest(command):
                 words = command.replace("http://127.0.0.1:5000", self.url)

@@ -127,6 +127,10 @@ class BaseConfig:
     MAX_CONTENT_LENGTH = FromEnvironment("MAX_BODY_BYTES", 1_048_576, positive_integer)
     """Largest request body in bytes, at least 1. A larger one is answered 413."""
 
+    IMPORT_MAX_BYTES = FromEnvironment("IMPORT_MAX_BYTES", 1_073_741_824, positive_integer)
+    """Largest body of an import in bytes, at least 1, both as it is sent and unpacked. A larger one
+    is answered 413."""
+
     MAX_FORM_MEMORY_SIZE = None
     """No limit beside that on the whole body."""
 

@@ -6,7 +6,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
 # MySQL's and MariaDB's numbers: https://dev.mysql.com/doc/mysql-errors/9.7/en/
 _LOCK_TIMEOUT = 1205
-_CONFLICTS = {_LOCK_TIMEOUT, 1213}  # 1213 is a deadlock: the transaction may win next time
+_CONFLICTS = {  # the transaction may win next time
+    1020,  # MariaDB: somebody has changed the row that this transaction has read
+    _LOCK_TIMEOUT,
+    1213,  # deadlock
+}
 _OUTAGES = {
     1040,  # too many connections
     1053,  # the server is shutting down

@@ -19,7 +19,7 @@ SECRET = {"SECRET_KEY": "a key of production's own"}
 def environment(**values: str) -> "mock._patch_dict":
     """Replace what the service reads from the environment by these variables."""
     names = ["APP_SETTINGS", "DATABASE_URL", "DATABASE_TEST_URL", "SECRET_KEY", "MAX_BODY_BYTES"]
-    names += ["LOG_LEVEL"]
+    names += ["IMPORT_MAX_BYTES", "LOG_LEVEL"]
     kept = {
         name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names
     }
@@ -128,6 +128,8 @@ class EnvironmentTests(unittest.TestCase):
     def test_number_is_read_from_the_environment(self):
         with environment(MAX_BODY_BYTES="1000"):
             self.assertEqual(ProductionConfig.MAX_CONTENT_LENGTH, 1000)
+        with environment(IMPORT_MAX_BYTES="1000"):
+            self.assertEqual(ProductionConfig.IMPORT_MAX_BYTES, 1000)
 
     def test_empty_variable_counts_as_unset(self):
         with environment(DATABASE_URL=""):

@@ -17,8 +17,8 @@ def driver_error(*arguments: object, lost: bool = False) -> exc.DBAPIError:
 class FaultTests(unittest.TestCase):
     """What errors mean for the request that met them."""
 
-    def test_deadlock_and_lock_wait_are_conflicts_and_outages(self):
-        for number in [1205, 1213]:
+    def test_deadlock_lock_wait_and_changed_row_are_conflicts_and_outages(self):
+        for number in [1020, 1205, 1213]:
             with self.subTest(number):
                 self.assertTrue(is_conflict(driver_error(number, "x")))
                 self.assertTrue(is_outage(driver_error(number, "x")))

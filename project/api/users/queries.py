@@ -34,6 +34,13 @@ _LIMIT = bindparam("limit", type_=Integer)
 BY_ID = select(*_shown).where(_users.id == bindparam("user_id"))
 BY_IDS = select(*_shown).where(_users.id.in_(bindparam("ids", expanding=True))).order_by(_users.id)
 
+BY_MAILBOXES = select(
+    *(
+        _users[name]
+        for name in ("id", "email_folded", "username", "email", "active", "version", "role")
+    )
+).where(_users.email_folded.in_(bindparam("mailboxes", expanding=True)))
+
 _SORTED_BY: dict[str, Column[Any]] = {
     "id": _users.id,
     "created_at": _users.created_at,

@@ -55,6 +55,11 @@ ROWS: dict[str, tuple[str, Any]] = {
     "PUT /users/TARGET": (WRITE, PERSON),
     "PUT /users/OWN": (OWN_WRITE, PERSON),
     "DELETE /users/TARGET": (WRITE, None),
+    "POST /users/import": (WRITE.replace("200", "415"), {}),
+    **dict.fromkeys(
+        [f"{method} /users/import" for method in ("GET", "PUT", "PATCH", "DELETE")],
+        (OPEN.replace("200", "405"), None),
+    ),
     "POST /auth/register": (OPEN.replace("200", "201"), {**PERSON, "password": PASSWORD}),
     "POST /auth/login": (OPEN, LOGIN),
     "GET /auth/logout": (SIGNED_IN, None),

@@ -1,7 +1,8 @@
 """The API's description (OpenAPI 3.1), made of what validates, serialises and raises.
 
 A view's ``contract`` says what it takes and gives. The first line of its docstring is the summary,
-and its ``:raises`` lines name what can go wrong. A view without a contract is not described.
+and its ``:raises`` lines name what can go wrong. A view whose contract does not say what it gives
+is not described.
 See docs/decisions/openapi.md for the reasons.
 """
 

@@ -72,7 +72,7 @@ def find_operations(app: Flask) -> Iterator[Operation]:
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
         contract = contract_of(view)
-        if contract is None:
+        if contract is None or not (contract.data or contract.message):
             continue
         (method,) = (rule.methods or set()) - {"HEAD", "OPTIONS"}
         text, *raises = re.split(r"^:raises (\w+): ", getdoc(view) or "", flags=re.MULTILINE)

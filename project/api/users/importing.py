@@ -1,0 +1,340 @@
+"""Import: users are added, and changed where their mailbox is known, batch by batch.
+
+Each batch is a transaction of its own: one SELECT, one bulk INSERT, one bulk UPDATE. What is there
+already is passed over, so an import that was interrupted is run again from the start. See
+docs/decisions/import-export.md. Knows no HTTP.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import DateTime, bindparam, insert, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from project.api.users import queries
+from project.api.users.folding import fold_email, fold_username
+from project.api.users.models import User
+from project.api.users.row_reader import BadRow, Row
+from project.api.users.row_rules import ImportedUser, read_row
+from project.clock import utcnow
+from project.errors import Invalid, TooLarge, Unavailable
+from project.extensions import db, fetch_all
+from project.faults import is_outage
+from project.transactions import ATTEMPTS, in_transaction
+
+ROWS_PER_BATCH = 2000
+MAX_REPORTED_ROWS = 10_000
+
+# The states are one parameter, so the statement is the same for any number of them. STRAIGHT_JOIN:
+# from the states to the users, so that no other row is read or locked.
+_UPDATE = {
+    "mysql": """
+        UPDATE JSON_TABLE(:states, '$[*]' COLUMNS (
+            id INT PATH '$.id', version INT PATH '$.version', changes INT PATH '$.changes',
+            username VARCHAR(128) CHARACTER SET utf8mb4 PATH '$.username',
+            username_folded VARCHAR(384) CHARACTER SET utf8mb4 PATH '$.username_folded',
+            email VARCHAR(128) CHARACTER SET utf8mb4 PATH '$.email',
+            active INT PATH '$.active'
+        )) AS state STRAIGHT_JOIN users ON users.id = state.id AND users.version = state.version
+        SET users.username = state.username, users.username_folded = state.username_folded,
+            users.email = state.email, users.active = state.active, users.updated_at = :now,
+            users.version = users.version + state.changes""",
+    "sqlite": """
+        UPDATE users
+        SET username = value ->> 'username', username_folded = value ->> 'username_folded',
+            email = value ->> 'email', active = value ->> 'active', updated_at = :now,
+            version = version + (value ->> 'changes')
+        FROM json_each(:states)
+        WHERE users.id = value ->> 'id' AND version = value ->> 'version'""",
+}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a row that was not plainly created.
+
+    :param line: where the row begins, from 1.
+    :param result: ``updated``, ``skipped`` or ``failed``.
+    :param reason: a sentence.
+    """
+
+    line: int
+    result: str
+    reason: str
+
+
+@dataclass
+class Batch:
+    """What became of the rows of a batch.
+
+    :param outcomes: of all but those that were created, in their order.
+    """
+
+    created: int
+    outcomes: list[Outcome]
+
+
+@dataclass
+class Report:
+    """What became of all rows.
+
+    :param rows: the first 10,000 that were not plainly created.
+    :param rows_omitted: how many there are beyond those.
+    """
+
+    created: int = 0
+    updated: int = 0
+    skipped: int = 0
+    failed: int = 0
+    rows: list[Outcome] = field(default_factory=list)
+    rows_omitted: int = 0
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch."""
+        self.created += batch.created
+        for outcome in batch.outcomes:
+            setattr(self, outcome.result, getattr(self, outcome.result) + 1)
+        room = MAX_REPORTED_ROWS - len(self.rows)
+        self.rows += batch.outcomes[:room]
+        self.rows_omitted += len(batch.outcomes[room:])
+
+
+class _Checked(NamedTuple):
+    line: int
+    email_folded: str
+    user: ImportedUser
+
+
+@dataclass(slots=True)
+class _Mailbox:
+    """The user of a mailbox, as the rows so far have left it.
+
+    :param changes: how often they have changed it.
+    :param user_id: None: it is not there yet.
+    :param is_admin: whether it is an administrator, whom an import does not change.
+    """
+
+    username: str
+    email: str
+    active: bool
+    user_id: int | None = None
+    version: int = 1
+    is_admin: bool = False
+    changes: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+_Mailboxes = dict[str, _Mailbox]
+_Rows = Sequence[_Checked | Outcome]
+
+
+class _Overtaken(Exception):
+    """Somebody else has changed a user between our SELECT and our UPDATE."""
+
+
+def import_users(rows: Iterable[Row | BadRow], dry_run: bool = False) -> Iterator[Batch]:
+    """Add and change users, and tell what became of each batch when it is saved.
+
+    A row whose mailbox is known changes that user, also when it is known from a row before. A row
+    that fails keeps no other from being saved.
+
+    :param dry_run: tell the same and save nothing; what rows would have made is kept on disk.
+    :raises Invalid: the data is cut off or damaged (400).
+    :raises TooLarge: there is more data than is taken (413).
+    :raises Unavailable: the database is away; the import can be run again (503).
+    """
+    rows, line = iter(rows), 0
+    with _rehearsal() if dry_run else nullcontext(_save) as work:
+        try:
+            while batch := list(islice(rows, ROWS_PER_BATCH)):
+                yield work([_check(row) for row in batch])
+                line = batch[-1].line
+        except (Invalid, TooLarge) as error:
+            taken = f"{error.message} {_taken(line, dry_run)}"
+            raise type(error)(taken, error.errors) from error
+        except sqlite3.Error as error:
+            raise Unavailable(f"The disk has no room for a dry run: {error}.") from error
+        except (SQLAlchemyError, Unavailable) as error:
+            if isinstance(error, SQLAlchemyError) and not is_outage(error):
+                raise
+            # Whether the batch in hand was saved, nobody may know.
+            taken = f" {_taken(line, dry_run)}" if line else ""
+            raise Unavailable(
+                f"The database is not available.{taken} Send all of it again: what is there"
+                " already is passed over."
+            ) from error
+
+
+def _taken(line: int, dry_run: bool) -> str:
+    if not line:
+        return "No row was taken."
+    return f"The rows up to line {line:,} {'would be' if dry_run else 'were'} taken."
+
+
+def _check(row: Row | BadRow) -> _Checked | Outcome:
+    if isinstance(row, BadRow):
+        return Outcome(row.line, "failed", row.reason)
+    try:
+        user = read_row(row.values)
+    except Invalid as error:
+        reasons = [f"{problem.field}: {problem.message.rstrip('.')}" for problem in error.errors]
+        return Outcome(row.line, "failed", f"{'; '.join(reasons)}.")
+    return _Checked(row.line, fold_email(user.email), user)
+
+
+def _save(rows: _Rows) -> Batch:
+    """Save a batch.
+
+    It is begun again when others were faster: with a mailbox that is new, or with a change.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return in_transaction(_write)(rows)
+        except (IntegrityError, _Overtaken):
+            continue
+    raise Unavailable
+
+
+def _write(rows: _Rows) -> Batch:
+    found = db.session.execute(queries.BY_MAILBOXES, {"mailboxes": _mailboxes(rows)})
+    mailboxes, now = _known(found), utcnow()
+    batch = _merge(rows, mailboxes, now)
+    added = [
+        {
+            "username": mailbox.username,
+            "username_folded": fold_username(mailbox.username),
+            "email": mailbox.email,
+            "email_folded": email_folded,
+            "active": mailbox.active,
+            "created_at": mailbox.created_at,
+            "updated_at": mailbox.updated_at,
+            "version": mailbox.version + mailbox.changes,
+        }
+        for email_folded, mailbox in mailboxes.items()
+        if mailbox.user_id is None
+    ]
+    if added:
+        db.session.execute(insert(User.__table__), added)
+    changed = [one for one in mailboxes.values() if one.changes and one.user_id is not None]
+    if changed:
+        _update(changed, now)
+    return batch
+
+
+def _update(mailboxes: Sequence[_Mailbox], now: datetime) -> None:
+    states = [
+        {
+            "id": mailbox.user_id,
+            "version": mailbox.version,
+            "changes": mailbox.changes,
+            "username": mailbox.username,
+            "username_folded": fold_username(mailbox.username),
+            "email": mailbox.email,
+            "active": int(mailbox.active),
+        }
+        for mailbox in mailboxes
+    ]
+    sql = _UPDATE["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"]
+    statement = text(sql).bindparams(bindparam("now", type_=DateTime))
+    parameters = {"states": orjson.dumps(states).decode(), "now": now}
+    if db.session.connection().execute(statement, parameters).rowcount != len(mailboxes):
+        raise _Overtaken
+
+
+@contextmanager
+def _rehearsal() -> Iterator[Callable[[_Rows], Batch]]:
+    """Give a function that tells what would become of a batch.
+
+    What the rows so far would have made is kept in a file that has no name and goes by itself.
+    """
+    with closing(sqlite3.connect("", isolation_level=None)) as made:
+        made.execute("PRAGMA journal_mode = OFF")
+        made.execute(
+            "CREATE TABLE made (email_folded TEXT PRIMARY KEY, username, email, active)"
+            " WITHOUT ROWID"
+        )
+
+        def rehearse(rows: _Rows) -> Batch:
+            names = _mailboxes(rows)
+            mailboxes = _known(fetch_all(queries.BY_MAILBOXES, {"mailboxes": names}))
+            for email_folded, username, email, active in made.execute(
+                "SELECT * FROM made WHERE email_folded IN (SELECT value FROM json_each(?))",
+                [orjson.dumps(names).decode()],
+            ):
+                mailboxes[email_folded] = _Mailbox(username, email, bool(active))
+            batch = _merge(rows, mailboxes, utcnow())
+            made.execute("BEGIN")
+            made.executemany(
+                "INSERT OR REPLACE INTO made VALUES (?, ?, ?, ?)",
+                (
+                    (name, one.username, one.email, one.active)
+                    for name, one in mailboxes.items()
+                    if one.user_id is None or one.changes
+                ),
+            )
+            made.execute("COMMIT")
+            return batch
+
+        yield rehearse
+
+
+def _mailboxes(rows: _Rows) -> list[str]:
+    return [row.email_folded for row in rows if isinstance(row, _Checked)]
+
+
+def _known(found: Iterable[Any]) -> _Mailboxes:
+    return {
+        row.email_folded: _Mailbox(
+            row.username, row.email, row.active, row.id, row.version, row.role == "admin"
+        )
+        for row in found
+    }
+
+
+def _merge(rows: _Rows, mailboxes: _Mailboxes, now: datetime) -> Batch:
+    """Bring the mailboxes into the state that the rows want, one row after the other."""
+    batch = Batch(0, [])
+    for row in rows:
+        if isinstance(row, Outcome):
+            batch.outcomes.append(row)
+            continue
+        user = row.user
+        mailbox = mailboxes.get(row.email_folded)
+        if mailbox is None:
+            created_at = user.created_at or now
+            mailboxes[row.email_folded] = _Mailbox(
+                user.username,
+                user.email,
+                bool(user.active),
+                created_at=created_at,
+                updated_at=user.updated_at or created_at,
+            )
+            batch.created += 1
+        else:
+            batch.outcomes.append(_change(mailbox, row, now))
+    return batch
+
+
+def _change(mailbox: _Mailbox, row: _Checked, now: datetime) -> Outcome:
+    wanted = {"username": row.user.username, "email": row.user.email, "active": row.user.active}
+    changes = {
+        name: value
+        for name, value in wanted.items()
+        if value is not None and value != getattr(mailbox, name)
+    }
+    if not changes:
+        return Outcome(row.line, "skipped", "Nothing is to be changed.")
+    if mailbox.is_admin:
+        return Outcome(row.line, "failed", "Is an administrator, whom no import changes.")
+    for name, value in changes.items():
+        setattr(mailbox, name, value)
+    mailbox.changes += 1
+    mailbox.updated_at = now
+    return Outcome(row.line, "updated", f"Changed: {', '.join(changes)}.")

@@ -1,0 +1,103 @@
+"""The endpoints that move many users at once."""
+
+from flask import Response, current_app, request
+from pydantic import BaseModel, ConfigDict
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.wsgi import get_input_stream
+
+from project.api.users import bp, importing
+from project.api.users.row_reader import Source, read_rows
+from project.api.users.schemas import Flag
+from project.errors import FieldError, Invalid, UnsupportedInput
+from project.web import envelope
+from project.web.contract import accepts_query
+from project.web.guard import require
+
+FORMS = {
+    "text/csv": "csv",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class ImportQuery(BaseModel):
+    """How to import."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: Flag = False
+
+
+@bp.post("/users/import", provide_automatic_options=False)
+@require("users:write")
+@accepts_query(ImportQuery)
+def import_users(query: ImportQuery) -> Response:
+    """Add and change users by the rows of a CSV or NDJSON body; say what became of them.
+
+    :raises UnsupportedInput: the content is of another type, or encoded other than by gzip (415).
+    :raises TooLarge: the body, or what it unpacks to, is over ``IMPORT_MAX_BYTES`` (413).
+    :raises Invalid: a parameter or the header is wrong, or the body cut off or damaged (400).
+    :raises Unavailable: the database is away; all may be sent again (503).
+    """
+    form, gzipped = _content_type(), _is_gzipped()
+    source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
+    report = importing.Report()
+    for batch in importing.import_users(read_rows(source, form, gzipped), query.dry_run):
+        report.add(batch)
+    return envelope.success(vars(report))
+
+
+def _content_type() -> str:
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if request.mimetype in FORMS and charset in {"utf-8", "utf8", "us-ascii"}:
+        return FORMS[request.mimetype]
+    reason = "Must be text/csv or application/x-ndjson, in UTF-8."
+    raise _unsupported("Content-Type", reason)
+
+
+def _is_gzipped() -> bool:
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip", "x-gzip"}:
+        raise _unsupported("Content-Encoding", "Must be gzip or identity.")
+    return encoding != "identity"
+
+
+def _unsupported(header: str, reason: str) -> UnsupportedInput:
+    return UnsupportedInput(
+        f"The body is in no form that can be read here: {header}.", [FieldError(header, reason)]
+    )
+
+
+def _open_body(max_bytes: int) -> Source:
+    """Return the body, which is read while it comes.
+
+    Not by ``request.stream``, whose limit is that of the other endpoints.
+    """
+    stream = get_input_stream(request.environ)
+
+    def read(size: int) -> bytes:
+        try:
+            return stream.read(size)
+        except Exception as error:  # what a server raises here has no class of its own
+            raise Invalid("The body is cut off, or its chunks are broken.") from error
+
+    return Source(read, request.content_length, max_bytes)
+
+
+def _refuse_other_methods(path: str, *allowed: str) -> None:
+    """Answer 405 where ``/users/<user_id>`` would take the end of the path for an id."""
+
+    def refuse() -> Response:
+        if request.method != "OPTIONS":
+            raise MethodNotAllowed(allowed)
+        response = Response()
+        response.allow.update(allowed)
+        return response
+
+    others = [method for method in METHODS if method not in allowed or method == "OPTIONS"]
+    bp.add_url_rule(path, f"refuse {path}", refuse, methods=others, provide_automatic_options=False)
+
+
+_refuse_other_methods("/users/import", "OPTIONS", "POST")

@@ -1,0 +1,186 @@
+"""POST /users/import and GET /users/export over HTTP."""
+
+import gzip
+from io import BytesIO
+from typing import Any
+from unittest import mock
+
+from project import db
+from project.api.users import service
+from project.tests.base import BaseTestCase
+from project.tests.factories import make_user
+from project.tests.test_faults import driver_error
+
+CSV = "username,email,active\r\nAda,ada@example.com,true\r\nBo,bo@example.com,\r\n"
+NDJSON = '{"username": "Ada", "email": "ada@example.com", "active": true}\n'
+
+
+class ImportTests(BaseTestCase):
+    """POST /users/import."""
+
+    def post(self, body: str | bytes, content_type: str = "text/csv", query: str = "", **more: Any):
+        """Send a body; return the answer."""
+        return self.client.post(
+            f"/users/import{query}", data=body, content_type=content_type, **more
+        )
+
+    def assert_fails(self, response, status: int, field: str | None = None) -> None:
+        self.assertEqual(response.status_code, status, response.text)
+        self.assertEqual(response.json["status"], "fail")
+        if field:
+            self.assertEqual([error["field"] for error in response.json["errors"]], [field])
+
+    def emails(self) -> list[str]:
+        return [row.email for row in service.list_users(1000)]
+
+    def test_rows_become_users_and_the_others_are_told(self):
+        make_user(username="B", email="bo@example.com")
+        body = CSV + "Ada,ADA@example.com,true\r\nCy,nobody,\r\nBo,bo@example.com,false\r\n"
+
+        response = self.post(body)
+
+        self.assertEqual(response.status_code, 200)
+        self.assertEqual(
+            response.json,
+            {
+                "status": "success",
+                "data": {
+                    "created": 1,
+                    "updated": 2,
+                    "skipped": 1,
+                    "failed": 1,
+                    "rows": [
+                        {"line": 3, "result": "updated", "reason": "Changed: username."},
+                        {"line": 4, "result": "updated", "reason": "Changed: email."},
+                        {
+                            "line": 5,
+                            "result": "failed",
+                            "reason": "email: An email address must have an @-sign.",
+                        },
+                        {"line": 6, "result": "skipped", "reason": "Nothing is to be changed."},
+                    ],
+                    "rows_omitted": 0,
+                },
+            },
+        )
+        self.assertEqual(self.emails(), ["bo@example.com", "ADA@example.com"])
+
+    def test_every_type_of_both_forms_is_taken(self):
+        for body, content_type in [
+            (CSV, "text/csv"),
+            (CSV, "text/csv; charset=UTF-8; header=present"),
+            (NDJSON, "application/x-ndjson"),
+            (NDJSON, "application/ndjson"),
+            (NDJSON, "application/jsonl"),
+        ]:
+            with self.subTest(content_type):
+                response = self.post(body, content_type, "?dry_run=true")
+
+                self.assertEqual(response.status_code, 200)
+                self.assertGreater(response.json["data"]["created"], 0)
+
+    def test_other_types_are_refused(self):
+        for content_type in ["application/json", "text/plain", "", "text/csv; charset=latin1", "x"]:
+            with self.subTest(content_type):
+                self.assert_fails(self.post(CSV, content_type), 415, "Content-Type")
+        self.assertEqual(self.emails(), [])
+
+    def test_gzip_is_unpacked_and_other_encodings_are_refused(self):
+        for encoding, body in [
+            ("gzip", gzip.compress(CSV.encode())),
+            ("X-Gzip", gzip.compress(CSV.encode())),
+            ("identity", CSV.encode()),
+        ]:
+            with self.subTest(encoding):
+                headers = {"Content-Encoding": encoding}
+                response = self.post(body, query="?dry_run=true", headers=headers)
+                self.assertEqual(response.json["data"]["created"], 2)
+        for encoding in ["br", "deflate", "gzip, gzip", "x"]:
+            with self.subTest(encoding):
+                response = self.post(CSV, headers={"Content-Encoding": encoding})
+                self.assert_fails(response, 415, "Content-Encoding")
+
+    def test_body_in_chunks_is_taken(self):
+        environ = {"wsgi.input": BytesIO(CSV.encode()), "wsgi.input_terminated": True}
+
+        response = self.post(b"", environ_overrides={**environ, "CONTENT_LENGTH": ""})
+
+        self.assertEqual(response.json["data"]["created"], 2)
+
+    def test_nothing_is_no_rows(self):
+        for body in ["", "username,email\r\n"]:
+            response = self.post(body)
+
+            self.assertEqual(response.status_code, 200)
+            self.assertEqual(set(response.json["data"]), self.keys())
+
+    def keys(self) -> set[str]:
+        return {"created", "updated", "skipped", "failed", "rows", "rows_omitted"}
+
+    def test_limit_is_that_of_imports_alone(self):
+        body = CSV + "\n" * 2_000_000  # over the limit of the other endpoints
+        self.assertEqual(self.post(body).json["data"]["created"], 2)
+
+        self.app.config["IMPORT_MAX_BYTES"] = len(CSV)
+        self.assertEqual(self.post(CSV).status_code, 200)
+        bomb = gzip.compress(body.encode())
+        self.app.config["IMPORT_MAX_BYTES"] = len(bomb)
+        for large, encoding in [((CSV * 100).encode(), "identity"), (bomb, "gzip")]:
+            with self.subTest(encoding):
+                response = self.post(large, headers={"Content-Encoding": encoding})
+
+                self.assert_fails(response, 413)
+                self.assertRegex(
+                    response.json["message"], r"^The data is larger than [\d,]+ bytes\."
+                )
+
+    def test_broken_body_is_refused_and_the_rows_taken_are_told(self):
+        short = {"CONTENT_LENGTH": "1000"}
+        cases: list[tuple[str | bytes, dict[str, str], dict[str, Any], str]] = [
+            ("a,b", {}, {}, "The header is wrong. No row was taken."),
+            (gzip.compress(b"x" * 99)[:-9], {"Content-Encoding": "gzip"}, {}, "The gzip data is"),
+            (CSV, {}, short, "The body is cut off, or its chunks are broken. No row was taken."),
+            (CSV, {}, {**short, "wsgi.input_terminated": True}, "The data is cut off after 69 of"),
+        ]
+        for body, headers, environ, message in cases:
+            with self.subTest(message):
+                response = self.post(body, headers=headers, environ_overrides=environ)
+
+                self.assert_fails(response, 400)
+                self.assertIn(message, response.json["message"])
+
+    def test_dry_run_tells_and_saves_nothing(self):
+        for value in ["true", "false"]:
+            response = self.post(CSV, query=f"?dry_run={value}")
+
+            self.assertEqual(response.json["data"]["created"], 2)
+            self.assertEqual(len(self.emails()), 0 if value == "true" else 2)
+
+    def test_wrong_parameter_is_named(self):
+        for query, field in [
+            ("?dry_run=1", "dry_run"),
+            ("?dry_run=", "dry_run"),
+            ("?dry_run=true&dry_run=true", "dry_run"),
+            ("?force=true", "force"),
+        ]:
+            with self.subTest(query):
+                self.assert_fails(self.post(CSV, query=query), 400, field)
+
+    def test_database_away_is_503_and_tells_that_all_may_be_sent_again(self):
+        lost = driver_error(2003, "Cannot connect", lost=True)
+        with mock.patch.object(db.session, "execute", side_effect=lost):
+            response = self.post(CSV)
+
+        self.assertEqual(response.status_code, 503)
+        self.assertEqual(response.json["status"], "error")
+        self.assertIn("Send all of it again", response.json["message"])
+
+    def test_other_methods_are_not_allowed(self):
+        for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE"]:
+            with self.subTest(method):
+                response = self.client.open("/users/import", method=method)
+
+                self.assertEqual(response.status_code, 405)
+                self.assertEqual(set(response.allow), {"OPTIONS", "POST"})
+        self.assertEqual(set(self.client.options("/users/import").allow), {"OPTIONS", "POST"})
+        self.assertEqual(self.client.options("/users/import").status_code, 200)
