@@ -13,9 +13,9 @@ import threading
 import time
 import unittest
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from e2e.processes import GUNICORN, ROOT, MariaDB, manage, served_process
 
 CLIENTS = 6
 WORKERS = {"WEB_CONCURRENCY": "2"}
+CSV = {"Content-Type": "text/csv"}
 
 
 class Answer:
@@ -34,9 +35,9 @@ class Answer:
         started = time.monotonic()
         connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
         try:
-            text = None if body is None else json.dumps(body)
-            sent = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, text, {"Content-Type": "application/json", **sent})
+            sent = json.dumps(body) if isinstance(body, dict) else body
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, sent, {"Content-Type": "application/json", **named})
             response = connection.getresponse()
             self.status, self.headers = response.status, response.headers
             self.json = json.loads(response.read())
@@ -218,6 +219,48 @@ class DatabaseFaultTests(FaultTestCase):
                 user = {"username": "u", "email": email}
                 self.assertEqual(Answer(self.url, "POST", "/users", user).status, 201)
                 self.assertEqual(self.get("/users/1").status, 200)
+
+    def test_import_that_the_database_leaves_is_sent_again_as_a_whole(self):
+        rows = [b"u%d,u%d@example.com\n" % (number, number) for number in range(12_000)]
+
+        def body(kill: bool) -> Iterator[bytes]:
+            yield b"username,email\n" + b"".join(rows[:6_000])
+            if kill:
+                self.recovery_seconds(
+                    lambda: bool(self.get("/users?limit=1").json["data"]["users"])
+                )
+                self.database.kill()
+            yield b"".join(rows[6_000:])
+
+        cut_off = Answer(self.url, "POST", "/users/import", body(kill=True), **CSV)
+        self.database.start()
+        again = Answer(self.url, "POST", "/users/import", body(kill=False), **CSV)
+
+        self.assertEqual(cut_off.status, 503)
+        self.assertEqual(
+            cut_off.json["message"],
+            "The database is not available. The rows up to line 5,001 were taken. Send all of it"
+            " again: what is there already is passed over.",
+        )
+        self.assertEqual(again.json["data"]["created"], 7_000)
+        self.assertEqual(again.json["data"]["skipped"], 5_000)
+        self.assertEqual(len(self.emails()), 12_000)
+
+    def test_export_that_the_database_leaves_is_cut_off(self):
+        rows = "".join(f"{'u' * 120},u{number}@example.com\n" for number in range(100_000))
+        Answer(self.url, "POST", "/users/import", f"username,email\n{rows}", **CSV)
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=60)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/users/export")
+        response = connection.getresponse()
+
+        self.assertTrue(response.read(1_000).startswith(b"id,username,email,active,"))
+        self.database.kill()
+
+        # Far less than the 20 MB of it is in the buffers between.
+        with self.assertRaises(IncompleteRead):
+            response.read()
+        self.assertEqual(self.get("/users/export").status, 503)
 
     def kill_connections(self) -> None:
         """End all connections to the database but our own, as a restart or a time limit does."""

@@ -22,6 +22,7 @@ from e2e.processes import GUNICORN, ROOT, RUNSERVER, free_port, served, test_dat
 
 WORKERS = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--threads 4"}
 JSON = {"Content-Type": "application/json"}
+CSV = {"Content-Type": "text/csv"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -97,16 +98,15 @@ class AnyServerTests:
 
     def test_import_in_chunks_is_read_as_it_comes(self):
         rows = [b"u%d,u%d@example.com\n" % (number, number) for number in range(5000)]
-        headers = {"Content-Type": "text/csv"}
 
         status, answer = self.request(
-            "POST", "/users/import", iter([b"username,email\n", *rows]), **headers
+            "POST", "/users/import", iter([b"username,email\n", *rows]), **CSV
         )
 
         self.assertEqual((status, answer["data"]["created"]), (200, 5000))
 
     def test_import_that_is_cut_off_tells_what_was_taken(self):
-        rows = b"".join(b"u%d,u%d@example.com\n" % (number, number) for number in range(3000))
+        rows = b"".join(b"u%d,u%d@example.com\n" % (number, number) for number in range(6000))
         body = b"username,email\n" + rows
         chunk = b"%x\r\n%b\r\n" % (len(body), body)
         for framing, sent in [
@@ -120,7 +120,27 @@ class AnyServerTests:
 
                 head, _, text = answer.partition(b"\r\n\r\n")
                 self.assertIn(b" 400 ", head.splitlines()[0])
-                self.assertIn("up to line 2,001 were taken", json.loads(text)["message"])
+                self.assertIn("up to line 5,001 were taken", json.loads(text)["message"])
+
+    def test_export_is_sent_whole(self):
+        rows = "".join(f"u{number},u{number}@example.com\n" for number in range(5000))
+        self.request("POST", "/users/import", f"username,email\n{rows}", **CSV)
+
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        connection.request("GET", "/users/export")
+        response = connection.getresponse()
+        lines = response.read().splitlines()
+        connection.close()
+
+        self.assertEqual(response.headers["Transfer-Encoding"], "chunked")
+        self.assertEqual(len(lines), 5001)
+        self.assertTrue(lines[-1].startswith(b'5000,"u4999","u4999@example.com",false,'))
+
+    def test_head_of_an_export_has_no_body(self):
+        answer = self.raw(b"HEAD /users/export HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+        self.assertIn(b" 200 ", answer.splitlines()[0])
+        self.assertTrue(answer.endswith(b"\r\n\r\n"), answer[-100:])
 
 
 class GunicornTests(AnyServerTests, ServerTestCase):
@@ -130,7 +150,7 @@ class GunicornTests(AnyServerTests, ServerTestCase):
 
     def test_readme_examples_print_what_the_readme_says(self):
         examples = list(readme_examples())
-        self.assertEqual(len(examples), 6)
+        self.assertEqual(len(examples), 7)
         for command, expected in examples:
             with self.subTest(command):
                 words = command.replace("http://127.0.0.1:5000", self.url)

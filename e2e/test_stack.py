@@ -4,6 +4,7 @@ Every request goes to 127.0.0.1. The stacks run on a copy of the tracked files, 
 with their data; where data of either project is there already, nothing is run.
 """
 
+import gzip
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ WRONG_BODIES = ["", "x", "[]", "{}", '{"username": "a"}', '{"email": "a@example.
 WRONG_IDS = ["xxx", "1.5", "0x1", "1_0", "%20", "%D9%A1"]
 TEXT = {"Content_Type": "text/plain"}
 JSON = {"Content_Type": "application/json"}
+CSV = {"Content_Type": "text/csv"}
 
 
 class StackTestCase(unittest.TestCase):
@@ -400,10 +402,18 @@ class NginxTests(ProductionTestCase):
             (f"GET /users?q={long} HTTP/1.1\r\nHost: x\r\n\r\n", 414),
             (f"GET / HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n", 431),
             (f"GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n", 431),
-            ("POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n", 413),
         ]:
             with self.subTest(request[:60]):
                 self.assert_fail(self.send(request.encode()), status)
+        for path, size, limit in [
+            ("/users", 1_048_577, "1,048,576"),
+            ("/users/import", 1_073_741_825, "1,073,741,824"),
+            ("/users/import?dry_run=true", 1_073_741_825, "1,073,741,824"),
+        ]:
+            with self.subTest(path):
+                request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+                message = f"The body is larger than {limit} bytes."
+                self.assert_fail(self.send(request.encode()), 413, message)
 
     def test_largest_requests_that_nginx_lets_through_are_no_error_of_gunicorn(self):
         line = 8000 - len("GET /users/ HTTP/1.1\r\n")
@@ -525,6 +535,43 @@ class NginxTests(ProductionTestCase):
         self.assertEqual(len(set(ids)), 2)
         for request_id in ids:
             self.assertRegex(request_id, r"^[0-9a-f]{32}$")
+
+    def test_import_is_passed_on_as_it_comes_and_export_as_it_goes(self):
+        rows = [b"u%d,import%d@example.com\n" % (number, number) for number in range(60_000)]
+
+        def body() -> Iterator[bytes]:
+            yield b"username,email\n" + b"".join(rows[:30_000])
+            # The rest comes only when users of the first part are there.
+            until(lambda: self.stack.get("/users?email=import0@example.com").json["data"]["users"])
+            yield b"".join(rows[30_000:])
+
+        imported = self.stack.request("POST", "/users/import", body(), timeout=300, **CSV)
+        exported = self.stack.get("/users/export")
+        packed = self.stack.get("/users/export?format=ndjson", Accept_Encoding="gzip")
+
+        self.assertEqual(imported.status, 200)
+        self.assertEqual(imported.json["data"]["created"], 60_000)
+        self.assertEqual(exported.headers["Content-Type"], "text/csv; charset=utf-8")
+        self.assertGreaterEqual(len(exported.body.splitlines()), 60_001)
+        self.assertEqual(packed.headers["Content-Encoding"], "gzip")
+        users = gzip.decompress(packed.body).splitlines()
+        self.assertEqual(len(users), len(exported.body.splitlines()) - 1)
+
+    def test_import_that_is_refused_early_is_told_why(self):
+        body = b"no,header\n" + b"x,y\n" * 5_000_000
+
+        answer = self.stack.request("POST", "/users/import", body, **CSV)
+
+        self.assert_fail(answer, 400, "The header is wrong. No row was taken.")
+
+    def test_dry_run_has_room_on_a_disk(self):
+        words = ["exec", "-T", "users-service", "python", "-c"]
+        script = "import tempfile; tempfile.TemporaryFile(dir='/var/tmp')"
+        self.stack.compose(*words, script)
+
+        mounts = self.stack.compose("exec", "-T", "users-service", "cat", "/proc/mounts")
+        kinds = {line.split()[1]: line.split()[2] for line in mounts.splitlines()}
+        self.assertNotEqual(kinds["/var/tmp"], "tmpfs")
 
     def test_json_and_page_are_compressed_but_one_user_is_not(self):
         for number in range(10):

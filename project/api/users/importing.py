@@ -28,7 +28,7 @@ from project.extensions import db, fetch_all
 from project.faults import is_outage
 from project.transactions import ATTEMPTS, in_transaction
 
-ROWS_PER_BATCH = 2000
+ROWS_PER_BATCH = 5000
 MAX_REPORTED_ROWS = 10_000
 
 # The states are one parameter, so the statement is the same for any number of them. STRAIGHT_JOIN:

@@ -1,17 +1,26 @@
 """The endpoints that move many users at once."""
 
-from flask import Response, current_app, request
+from collections.abc import Iterator
+from itertools import chain
+from typing import Literal
+
+import structlog
+from flask import Response, current_app, request, stream_with_context
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wsgi import get_input_stream
 
-from project.api.users import bp, importing
+from project.api.users import bp, exporting, importing
 from project.api.users.row_reader import Source, read_rows
 from project.api.users.schemas import Flag
 from project.errors import FieldError, Invalid, UnsupportedInput
 from project.web import envelope
 from project.web.contract import accepts_query
 from project.web.guard import require
+from project.web.request_id import request_id
+
+log = structlog.get_logger()
 
 FORMS = {
     "text/csv": "csv",
@@ -19,6 +28,7 @@ FORMS = {
     "application/ndjson": "ndjson",
     "application/jsonl": "ndjson",
 }
+CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -28,6 +38,14 @@ class ImportQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dry_run: Flag = False
+
+
+class ExportQuery(BaseModel):
+    """What to export."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["csv", "ndjson"] = "csv"
 
 
 @bp.post("/users/import", provide_automatic_options=False)
@@ -47,6 +65,35 @@ def import_users(query: ImportQuery) -> Response:
     for batch in importing.import_users(read_rows(source, form, gzipped), query.dry_run):
         report.add(batch)
     return envelope.success(vars(report))
+
+
+@bp.get("/users/export", provide_automatic_options=False)
+@require("users:read")
+@accepts_query(ExportQuery)
+def export_users(query: ExportQuery) -> Response:
+    """Send all users as a CSV or NDJSON file, in the order of their ids.
+
+    Where the database fails in the middle, the connection is cut: what has come is no whole file.
+
+    :raises Invalid: a parameter is unknown, repeated or wrong (400).
+    """
+    chunks: Iterator[bytes] = iter(())
+    if request.method != "HEAD":
+        chunks = (chunk.data for chunk in exporting.export_users(query.format))
+        # What fails with the first chunk is answered as usual.
+        chunks = stream_with_context(_watched(chain([next(chunks)], chunks)))
+    response = Response(chunks, content_type=CONTENT_TYPES[query.format])
+    response.headers["Content-Disposition"] = f'attachment; filename="users.{query.format}"'
+    return response
+
+
+def _watched(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from chunks
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", error))
+        log.warning("export cut off", request_id=request_id(), reason=reason)
+        raise
 
 
 def _content_type() -> str:
@@ -101,3 +148,4 @@ def _refuse_other_methods(path: str, *allowed: str) -> None:
 
 
 _refuse_other_methods("/users/import", "OPTIONS", "POST")
+_refuse_other_methods("/users/export", "GET", "HEAD", "OPTIONS")

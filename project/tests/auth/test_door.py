@@ -60,6 +60,11 @@ ROWS: dict[str, tuple[str, Any]] = {
         [f"{method} /users/import" for method in ("GET", "PUT", "PATCH", "DELETE")],
         (OPEN.replace("200", "405"), None),
     ),
+    "GET /users/export": (READ, None),
+    **dict.fromkeys(
+        [f"{method} /users/export" for method in ("POST", "PUT", "PATCH", "DELETE")],
+        (OPEN.replace("200", "405"), None),
+    ),
     "POST /auth/register": (OPEN.replace("200", "201"), {**PERSON, "password": PASSWORD}),
     "POST /auth/login": (OPEN, LOGIN),
     "GET /auth/logout": (SIGNED_IN, None),

@@ -5,11 +5,17 @@ from io import BytesIO
 from typing import Any
 from unittest import mock
 
+import structlog
+from sqlalchemy.exc import DBAPIError
+from structlog.testing import LogCapture
+
 from project import db
-from project.api.users import service
+from project.api.users import exporting, service, transfer_views
+from project.extensions import fetch_all
 from project.tests.base import BaseTestCase
-from project.tests.factories import make_user
+from project.tests.factories import make_user, make_users
 from project.tests.test_faults import driver_error
+from project.tests.wire import recorded_commands
 
 CSV = "username,email,active\r\nAda,ada@example.com,true\r\nBo,bo@example.com,\r\n"
 NDJSON = '{"username": "Ada", "email": "ada@example.com", "active": true}\n'
@@ -184,3 +190,81 @@ class ImportTests(BaseTestCase):
                 self.assertEqual(set(response.allow), {"OPTIONS", "POST"})
         self.assertEqual(set(self.client.options("/users/import").allow), {"OPTIONS", "POST"})
         self.assertEqual(self.client.options("/users/import").status_code, 200)
+
+
+class ExportTests(BaseTestCase):
+    """GET /users/export."""
+
+    def test_users_are_sent_as_a_file(self):
+        make_user(username="Ada", email="ada@example.com")
+        for query, content_type, name, start in [
+            ("", "text/csv; charset=utf-8", "users.csv", "id,username,email,"),
+            ("?format=csv", "text/csv; charset=utf-8", "users.csv", "id,username,email,"),
+            ("?format=ndjson", "application/x-ndjson", "users.ndjson", '{"id":1,"username":"Ada"'),
+        ]:
+            with self.subTest(query):
+                response = self.client.get(f"/users/export{query}")
+
+                self.assertEqual(response.status_code, 200)
+                self.assertEqual(response.content_type, content_type)
+                disposition = response.headers["Content-Disposition"]
+                self.assertEqual(disposition, f'attachment; filename="{name}"')
+                self.assertNotIn("Content-Length", response.headers)
+                self.assertTrue(response.text.startswith(start), response.text)
+
+    def test_head_is_answered_without_reading_rows(self):
+        with recorded_commands() as commands:
+            response = self.client.head("/users/export")
+
+        self.assertEqual(response.status_code, 200)
+        self.assertEqual(response.content_type, "text/csv; charset=utf-8")
+        self.assertEqual(commands, [])
+
+    def test_database_that_is_away_is_503(self):
+        lost = driver_error(2003, "Cannot connect", lost=True)
+        with mock.patch.object(exporting, "fetch_all", side_effect=lost):
+            response = self.client.get("/users/export")
+
+        self.assertEqual(response.status_code, 503)
+        self.assertEqual(response.json["status"], "error")
+
+    def test_database_that_goes_away_later_cuts_the_answer_off(self):
+        make_users(2)
+        lost = driver_error(2013, "Lost connection", lost=True)
+        answers = [fetch_all(exporting._select("csv"), {"after": 0, "limit": 1}), lost]
+        capture = LogCapture()
+        every_level = structlog.make_filtering_bound_logger("DEBUG")
+        log = structlog.wrap_logger(None, processors=[capture], wrapper_class=every_level)
+        with (
+            mock.patch.object(exporting, "ROWS_PER_CHUNK", 1),
+            mock.patch.object(exporting, "fetch_all", side_effect=answers),
+            mock.patch.object(transfer_views, "log", log),
+            self.assertRaises(DBAPIError),
+        ):
+            self.client.get("/users/export").get_data()
+
+        self.assertEqual([entry["event"] for entry in capture.entries], ["export cut off"])
+        self.assertEqual(capture.entries[0]["reason"], "(2013, 'Lost connection')")
+
+    def test_wrong_parameter_is_named(self):
+        for query, field in [
+            ("?format=xml", "format"),
+            ("?format=", "format"),
+            ("?format=csv&format=csv", "format"),
+            ("?active=true", "active"),
+        ]:
+            with self.subTest(query):
+                response = self.client.get(f"/users/export{query}")
+
+                self.assertEqual(response.status_code, 400)
+                self.assertEqual([error["field"] for error in response.json["errors"]], [field])
+
+    def test_other_methods_are_not_allowed(self):
+        for method in ["POST", "PUT", "PATCH", "DELETE"]:
+            with self.subTest(method):
+                response = self.client.open("/users/export", method=method)
+
+                self.assertEqual(response.status_code, 405)
+                self.assertEqual(set(response.allow), {"GET", "HEAD", "OPTIONS"})
+        allowed = set(self.client.options("/users/export").allow)
+        self.assertEqual(allowed, {"GET", "HEAD", "OPTIONS"})

@@ -17,7 +17,7 @@ from project.web.openapi import describe
 from project.web.openapi.operations import find_operations
 
 INSIDE = {"/health/ready", "/metrics"}
-NOT_JSON = {"/users/import"}
+NOT_JSON = {"/users/import", "/users/export"}
 EVERYWHERE = {"414", "431", "500", "502", "503", "504"}
 
 
