@@ -7,7 +7,7 @@ from flask import Flask
 from flask_script_ng import Command, Manager, Option, Shell
 from sqlalchemy.exc import OperationalError
 
-from project import account_commands, commands, create_app, db
+from project import account_commands, commands, create_app, db, transfer_commands
 from project.api.models import User
 from project.config import ConfigError, positive_integer
 from project.web.guard import SCOPES
@@ -117,6 +117,21 @@ def backup(file: str, force: bool) -> None:
 def restore(file: str, yes: bool) -> None:
     """Fill the database from a backup of the same schema revision."""
     commands.restore(file, yes)
+
+
+@manager.option("--report", metavar="FILE", help="a new CSV file for each row not plainly created")
+@manager.option("--dry-run", action="store_true", help="say what would be done, and change nothing")
+@manager.option("file", help="rows in .csv, .ndjson or .jsonl, also with .gz; the README has more")
+def import_users(file: str, dry_run: bool, report: str | None) -> None:
+    """Add the users of a file, and change those whose mailbox is known."""
+    transfer_commands.import_users(file, dry_run, report)
+
+
+@manager.option("--force", action="store_true", help="replace a file of that name")
+@manager.option("file", help="the file to write: .csv, .ndjson or .jsonl, also with .gz")
+def export_users(file: str, force: bool) -> None:
+    """Write all users to a file, in the order of their ids."""
+    transfer_commands.export_users(file, force)
 
 
 @manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
