@@ -11,7 +11,7 @@ DEVELOPMENT := $(VENV)/.requirements-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-server test-faults test-openapi test-page test-newcomer stack-test check audit lock clean
+.PHONY: help run test test-app test-mariadb test-server test-faults test-transfer test-openapi test-page test-newcomer stack-test check audit lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's
 test-faults: $(DEVELOPMENT) ## what production does to a service: databases and processes that die or freeze
 	@echo "== Faults"
 	@$(BIN)/python -m unittest -v e2e.test_faults
+
+test-transfer: $(DEVELOPMENT) ## 100,000 users in, listed, searched, out, and into another database
+	@echo "== Import and export"
+	@$(BIN)/python -m unittest -v e2e.test_transfer
 
 test-openapi: $(DEVELOPMENT) ## what the API does against what its description says, by Schemathesis
 	@echo "== The API against its description"

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     needs = {
         "test-mariadb": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
         "test-faults": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
+        "test-transfer": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
         "test-page": (find_chromium(), "Chromium", "chromium"),
     }
     missing = {target: words for target, (found, *words) in needs.items() if not found}
