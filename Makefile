@@ -11,7 +11,7 @@ DEVELOPMENT := $(VENV)/.requirements-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-server test-faults test-transfer test-openapi test-page test-newcomer stack-test check audit lock clean
+.PHONY: help run test test-app test-mariadb test-server test-faults test-transfer test-openapi test-page test-newcomer stack-test bench check audit lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ test-page: $(DEVELOPMENT) ## the pages in a real Chromium
 test-newcomer: $(DEVELOPMENT) ## what the README tells a newcomer to do, on a fresh copy
 	@echo "== The newcomer's way"
 	@$(BIN)/python -m unittest -v e2e.test_newcomer
+
+bench: $(DEVELOPMENT) ## measure import and export with 1,000,000 users; takes half an hour
+	@$(BIN)/python -m bench.transfer
 
 stack-test: $(DEVELOPMENT) ## both Compose stacks, built and run for real; needs a Docker engine
 	@echo "== The stacks in containers"

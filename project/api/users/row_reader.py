@@ -179,7 +179,7 @@ class _Records:
         line = self._again.popleft() if self._again else next(self._lines)
         self._record.append(line)
         text = line.text()
-        self._bytes += len(text)
+        self._bytes += len(line.data or b"")
         if self._bytes > MAX_ROW_BYTES:
             raise ValueError(f"Has no closing quote within {MAX_ROW_BYTES:,} bytes.")
         return text

@@ -1,0 +1,1 @@
+"""Measurements, which take minutes and pass no judgement; `make bench` runs them."""
