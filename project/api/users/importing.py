@@ -117,7 +117,7 @@ class _Mailbox:
 
     :param changes: how often they have changed it.
     :param user_id: None: it is not there yet.
-    :param is_admin: an administrator, whom no import changes.
+    :param is_admin: whether it is an administrator, whom an import does not change.
     """
 
     username: str
@@ -125,10 +125,10 @@ class _Mailbox:
     active: bool
     user_id: int | None = None
     version: int = 1
+    is_admin: bool = False
     changes: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    is_admin: bool = False
 
 
 _Mailboxes = dict[str, _Mailbox]
@@ -276,7 +276,7 @@ def _rehearsal() -> Iterator[Callable[[_Rows], Batch]]:
                 (
                     (name, one.username, one.email, one.active)
                     for name, one in mailboxes.items()
-                    if not one.is_admin
+                    if one.user_id is None or one.changes
                 ),
             )
             made.execute("COMMIT")
@@ -292,12 +292,7 @@ def _mailboxes(rows: _Rows) -> list[str]:
 def _known(found: Iterable[Any]) -> _Mailboxes:
     return {
         row.email_folded: _Mailbox(
-            row.username,
-            row.email,
-            row.active,
-            row.id,
-            row.version,
-            is_admin=row.role == "admin",
+            row.username, row.email, row.active, row.id, row.version, row.role == "admin"
         )
         for row in found
     }
@@ -337,7 +332,7 @@ def _change(mailbox: _Mailbox, row: _Checked, now: datetime) -> Outcome:
     if not changes:
         return Outcome(row.line, "skipped", "Nothing is to be changed.")
     if mailbox.is_admin:
-        return Outcome(row.line, "failed", "No import changes an administrator.")
+        return Outcome(row.line, "failed", "Is an administrator, whom no import changes.")
     for name, value in changes.items():
         setattr(mailbox, name, value)
     mailbox.changes += 1

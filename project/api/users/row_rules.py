@@ -1,14 +1,14 @@
-"""The rules of a row of an import: those of ``UserCreate``, and of what a row may say beside it."""
+"""The rules of a row of an import: as for ``POST /users``, and for what it may say beside it."""
 
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple, TypeGuard
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from project.api.users.models import TEXT_LENGTH
-from project.api.users.schemas import UserCreate
+from project.api.users.schemas import Email, Text
 from project.web.contract import validate
 
 _FLAGS = {"true": True, "false": False}
@@ -53,9 +53,13 @@ class ImportedUser(NamedTuple):
     updated_at: datetime | None = None
 
 
-class UserImport(UserCreate):
-    """A row of an import. Other keys are ignored."""
+class UserImport(BaseModel):
+    """A row of an import. Other keys are ignored, a password and a role among them."""
 
+    model_config = ConfigDict(extra="ignore")
+
+    username: Text
+    email: Email
     active: Annotated[bool, BeforeValidator(_read_flag)] = False
     created_at: Annotated[datetime, BeforeValidator(_read_time)] = datetime.min
     updated_at: Annotated[datetime, BeforeValidator(_read_time)] = datetime.min
