@@ -105,6 +105,8 @@ def require(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Let only those call the view who may do this; when access is open, anybody.
 
+    Who writes is found out then too, for records, as far as their credentials are worth something.
+
     :param scope: one of ``SCOPES``.
     :param own: users may call it about themselves without the scope, by ``user_id`` in the path.
     :raises MissingCredentials: the request has no credentials (403).
@@ -115,10 +117,13 @@ def require(
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
-            if not is_open():
-                who = principal(credentials)
-                if scope not in who.scopes and not (own and who.is_user(kwargs["user_id"])):
-                    raise Forbidden
+            if is_open():
+                if scope != "users:read":
+                    find_principal(credentials)
+                return view(**kwargs)
+            who = principal(credentials)
+            if scope not in who.scopes and not (own and who.is_user(kwargs["user_id"])):
+                raise Forbidden
             return view(**kwargs)
 
         if credentials == BEARER:
@@ -128,12 +133,17 @@ def require(
     return decorate
 
 
-def who_sees_the_page() -> Principal | None:
-    """Return who has signed in with this browser; None: nobody."""
+def find_principal(credentials: str) -> Principal | None:
+    """Return who calls, where nobody has to say it; None: nobody whose credentials are good."""
     try:
-        return principal(SESSION)
+        return principal(credentials)
     except AppError:
         return None
+
+
+def who_sees_the_page() -> Principal | None:
+    """Return who has signed in with this browser; None: nobody."""
+    return find_principal(SESSION)
 
 
 def require_admin(credentials: str = BEARER) -> Principal:

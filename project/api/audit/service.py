@@ -1,0 +1,79 @@
+"""What is recorded, and who is said to have done it. All SQL on the trail. Knows no HTTP."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import orjson
+from flask import has_request_context, request
+from sqlalchemy import Connection, insert
+
+from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
+from project.extensions import db
+from project.web.guard import known_principal
+from project.web.request_id import request_id
+
+ANONYMOUS = "anonymous"
+
+_command: ContextVar[str | None] = ContextVar("command", default=None)
+
+
+@contextmanager
+def by_command(name: str) -> Iterator[None]:
+    """Let what is recorded within be done by the command of this name; a decorator too."""
+    token = _command.set(name)
+    try:
+        yield
+    finally:
+        _command.reset(token)
+
+
+def record(
+    action: Action,
+    user_id: int | None = None,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    actor: str | None = None,
+    connection: Connection | None = None,
+) -> None:
+    """Add an event to the transaction under way: it is kept if what was done is kept.
+
+    :param user_id: to whom it was done; None: to nobody, or to several.
+    :param before: the fields as they were. With ``after`` given too, only those that differ are
+        kept; when none does, there is no event. No secrets, in either.
+    :param after: the fields as they are, or the counts of something done to several users.
+    :param actor: who did it; None: the command that runs, else the caller as far as known.
+    :param connection: whose transaction it is; None: that of ``db.session``.
+    """
+    if before is not None and after is not None:
+        names = {name for name in before | after if before.get(name) != after.get(name)}
+        if not names:
+            return
+        before, after = (
+            {name: state[name] for name in state if name in names} for state in (before, after)
+        )
+    command = _command.get()
+    in_request = has_request_context() and command is None
+    address = request.remote_addr if in_request else None
+    values = {
+        "actor": actor or (f"command:{command}" if command else _caller()),
+        "action": action,
+        "user_id": user_id,
+        "before": _to_json(before),
+        "after": _to_json(after),
+        "request_id": request_id() if in_request else None,
+        # What a proxy passes on may be anything.
+        "address": address[:ADDRESS_LENGTH] if address else None,
+    }
+    (connection or db.session).execute(insert(AuditEvent.__table__), values)
+
+
+def _caller() -> str:
+    who = known_principal()
+    return who.name if who else ANONYMOUS
+
+
+def _to_json(state: dict[str, Any] | None) -> str | None:
+    return None if state is None else orjson.dumps(state).decode()
