@@ -18,6 +18,12 @@ Action = Literal[
     "user.removed",
     "users.created",
     "users.imported",
+    "session.started",
+    "session.failed",
+    "session.ended",
+    "key.created",
+    "key.used",
+    "key.removed",
 ]
 """What can be done; docs/decisions/audit.md tells when each is recorded."""
 
