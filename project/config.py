@@ -134,7 +134,7 @@ class BaseConfig:
     MAX_FORM_MEMORY_SIZE = None
     """No limit beside that on the whole body."""
 
-    API_PATHS = ("/ping", "/users", "/health", "/metrics", "/auth", "/openapi.json")
+    API_PATHS = ("/ping", "/users", "/health", "/metrics", "/auth", "/audit", "/openapi.json")
     """Where clients call: at and below these paths every answer is JSON, errors included."""
 
     PRESERVE_CONTEXT_ON_EXCEPTION = False

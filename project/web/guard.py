@@ -101,7 +101,7 @@ def principal(credentials: str = BEARER) -> Principal:
 
 
 def require(
-    scope: str, *, own: bool = False, credentials: str = BEARER
+    scope: str, *, own: bool = False, always: bool = False, credentials: str = BEARER
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Let only those call the view who may do this; when access is open, anybody.
 
@@ -109,6 +109,7 @@ def require(
 
     :param scope: one of ``SCOPES``.
     :param own: users may call it about themselves without the scope, by ``user_id`` in the path.
+    :param always: also when access is open.
     :raises MissingCredentials: the request has no credentials (403).
     :raises Unauthenticated: its credentials are worth nothing (401).
     :raises Forbidden: the caller may not do this (403).
@@ -117,7 +118,7 @@ def require(
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
-            if is_open():
+            if is_open() and not always:
                 if scope != "users:read":
                     find_principal(credentials)
                 return view(**kwargs)
@@ -127,7 +128,7 @@ def require(
             return view(**kwargs)
 
         if credentials == BEARER:
-            declare(wrapper, scope=scope)
+            declare(wrapper, scope=scope, sign_in=always)
         return wrapper
 
     return decorate

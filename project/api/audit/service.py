@@ -1,16 +1,18 @@
 """What is recorded, and who is said to have done it. All SQL on the trail. Knows no HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 
 import orjson
 from flask import has_request_context, request
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, Row, insert
 
+from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
-from project.extensions import db
+from project.extensions import db, fetch_all
 from project.web.guard import known_principal
 from project.web.request_id import request_id
 
@@ -68,6 +70,27 @@ def record(
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
     (connection or db.session).execute(insert(AuditEvent.__table__), values)
+
+
+def list_events(
+    limit: int,
+    user_id: int | None = None,
+    actor: str | None = None,
+    since: datetime | None = None,
+    after: tuple[datetime, int] | None = None,
+) -> Sequence[Row[Any]]:
+    """Return events, the newest first.
+
+    :param limit: how many at most.
+    :param user_id: only those that were done to this user, as ``actor`` by whom.
+    :param since: only those of this time or later; UTC, naive.
+    :param after: start after the event with this time and id; None: with the newest.
+    """
+    filters = {"user_id": user_id, "actor": actor, "since": since}
+    used = {name: value for name, value in filters.items() if value is not None}
+    keys = {} if after is None else {"key": after[0], "key_id": after[1]}
+    statement = queries.page(*(name in used for name in filters), after is not None)
+    return fetch_all(statement, {"limit": limit, **used, **keys})
 
 
 def _caller() -> str:

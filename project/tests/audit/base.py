@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import JSON, select, type_coerce
-
 from project import db
-from project.api.models import AuditEvent, User
-from project.extensions import fetch_all
+from project.api.audit import service
+from project.api.models import User
 from project.tests.base import BaseTestCase
 
 PASSWORD = "correct horse battery staple"
-STATES = ("before", "after")
 
 
 class AuditTestCase(BaseTestCase):
@@ -19,11 +16,7 @@ class AuditTestCase(BaseTestCase):
 
     def events(self) -> list[Any]:
         """Return all events, in the order in which they were recorded."""
-        columns: list[Any] = [
-            type_coerce(column, JSON).label(column.name) if column.name in STATES else column
-            for column in AuditEvent.__table__.c
-        ]
-        return list(fetch_all(select(*columns).order_by(AuditEvent.id), {}))
+        return sorted(service.list_events(9999), key=lambda event: event.id)
 
     def recorded(self, work: Callable[..., Any], *arguments: Any, **options: Any) -> list[Any]:
         """Return the events that some work leaves."""
