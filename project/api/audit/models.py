@@ -24,6 +24,7 @@ Action = Literal[
     "key.created",
     "key.used",
     "key.removed",
+    "audit.pruned",
 ]
 """What can be done; docs/decisions/audit.md tells when each is recorded."""
 

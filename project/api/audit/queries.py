@@ -25,6 +25,13 @@ _shown = [
     for column in _events
 ]
 
+OLDER = (
+    select(_events.id)
+    .where(_events.created_at < bindparam("before", type_=DateTime))
+    .order_by(_events.created_at, _events.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+
 
 @cache
 def page(user: bool, actor: bool, since: bool, after: bool) -> Select[Any]:

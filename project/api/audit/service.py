@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from flask import has_request_context, request
-from sqlalchemy import Connection, Row, insert
+from sqlalchemy import Connection, Row, delete, insert
 
 from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
@@ -91,6 +91,19 @@ def list_events(
     keys = {} if after is None else {"key": after[0], "key_id": after[1]}
     statement = queries.page(*(name in used for name in filters), after is not None)
     return fetch_all(statement, {"limit": limit, **used, **keys})
+
+
+def remove_older(before: datetime, limit: int) -> int:
+    """Remove the oldest events of before a time.
+
+    :param limit: how many at most.
+    :return: how many there were.
+    """
+    ids = db.session.scalars(queries.OLDER, {"before": before, "limit": limit}).all()
+    if ids:
+        table = AuditEvent.__table__
+        db.session.execute(delete(table).where(table.c.id.in_(ids)))
+    return len(ids)
 
 
 def _caller() -> str:

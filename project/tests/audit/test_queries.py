@@ -52,3 +52,8 @@ class PlanTests(BaseTestCase):
                 sqlite = db.engine.dialect.name == "sqlite"
                 [step] = explain(statement, PARAMETERS)
                 self.assertIn(f"ix_audit_events{index}", step.detail if sqlite else step.key)
+
+    def test_what_is_old_is_a_range_of_an_index(self):
+        parameters = {"before": START + timedelta(hours=1), "limit": 10}
+
+        self.assertEqual(faults(queries.OLDER, parameters), [])
