@@ -1,9 +1,16 @@
 """What each write leaves in the trail, and what those leave that are refused."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
-from project import commands
-from project.api.users import service
+from project import commands, db, transfer_commands
+from project.api.models import User
+from project.api.users import importing, service
+from project.api.users.row_reader import Row
+from project.errors import Invalid, Unavailable
 from project.tests.audit.base import PASSWORD, AuditTestCase
 from project.tests.factories import make_user
 from project.tests.test_commands import CommandTestCase
@@ -12,6 +19,7 @@ from project.transactions import in_transaction
 
 ADA = {"username": "Ada", "email": "ada@example.com"}
 ADMIN = {"username": "admin", "email": "admin@example.com"}
+CSV = {"data": "username,email\nEve,eve@example.com\n", "content_type": "text/csv"}
 OTHER = "another fine and long one"
 STATE = {**ADA, "active": False, "role": None}
 
@@ -135,6 +143,81 @@ class CommandEventTests(AuditTestCase, CommandTestCase):
         self.assertEqual((event.user_id, event.before, event.after), (None, None, {"count": 7}))
 
 
+class ImportEventTests(AuditTestCase, CommandTestCase):
+    """An import is one event with its counts, however many transactions it takes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.enterContext(mock.patch.object(importing, "ROWS_PER_BATCH", 2))
+        make_user(email="user2@example.com")
+        self.counts = {"created": 4, "updated": 1, "skipped": 0, "failed": 1}
+
+    def rows(self) -> str:
+        """Return rows for several batches; one is of a user who is there, one is wrong."""
+        lines = [f"User,user{number}@example.com" for number in range(5)]
+        return "\n".join(["username,email", *lines, "Nobody,nowhere", ""])
+
+    def send(self, data: str, status: int) -> None:
+        """Import."""
+        response = self.client.post("/users/import", data=data, content_type="text/csv")
+        self.assertEqual(response.status_code, status)
+
+    def test_import_is_one_event(self):
+        [event] = self.recorded(self.send, self.rows(), 200)
+
+        self.assertEqual((event.actor, event.action), ("anonymous", "users.imported"))
+        self.assertEqual((event.user_id, event.before, event.after), (None, None, self.counts))
+
+    def test_command_is_named(self):
+        file = Path(self.enterContext(TemporaryDirectory()), "users.csv")
+        file.write_text(self.rows())
+
+        def run() -> None:
+            with self.assertRaises(SystemExit):  # a row failed
+                self.printed(transfer_commands.import_users, str(file))
+
+        [event] = self.recorded(run)
+
+        self.assertEqual((event.actor, event.after), ("command:import_users", self.counts))
+
+    def test_import_that_is_sent_again_changes_nothing_and_leaves_none(self):
+        self.send(self.rows(), 200)
+
+        self.assertEqual(self.recorded(self.send, self.rows(), 200), [])
+
+    def test_import_that_ends_early_tells_what_it_saved(self):
+        def rows() -> Iterator[Row]:
+            for number in range(4):
+                email = f"new{number}@example.com"
+                yield Row(number, {"username": "New", "email": email})
+            raise Invalid("The body is cut off.")
+
+        def read_until_it_is_cut_off() -> None:
+            with self.assertRaises(Invalid):
+                list(importing.import_users(rows()))
+
+        def stop_after_a_batch() -> None:
+            db.session.query(User).delete()
+            db.session.commit()
+            batches: Any = importing.import_users(rows())
+            next(batches)
+            batches.close()
+
+        for work, created in [(read_until_it_is_cut_off, 4), (stop_after_a_batch, 2)]:
+            with self.subTest(work.__name__):
+                [event] = self.recorded(work)
+
+                counts = {"created": created, "updated": 0, "skipped": 0, "failed": 0}
+                self.assertEqual((event.action, event.after), ("users.imported", counts))
+
+    def test_database_that_goes_away_is_the_error_that_is_told(self):
+        def save(_rows: object) -> None:
+            raise Unavailable
+
+        with mock.patch.object(importing, "_save", save):
+            self.assertEqual(self.recorded(self.send, self.rows(), 503), [])
+
+
 class EveryWriteTests(AuditTestCase):
     """Each write leaves one event, each refused one none."""
 
@@ -151,6 +234,7 @@ class EveryWriteTests(AuditTestCase):
             {"data": {"username": "Dag", "email": "dag@example.com", "version": "1"}},
         ),
         ("POST", "/remove/3", {"data": {"version": "2"}}),
+        ("POST", "/users/import", CSV),
         ("POST", "/auth/register", {"json": {**ADA, "password": PASSWORD}}),
         ("POST", "/auth/login", {"json": {"email": ADA["email"], "password": PASSWORD}}),
         ("POST", "/auth/keys", {"json": {"name": "robot", "scopes": ["users:read"]}}),
@@ -179,6 +263,8 @@ class EveryWriteTests(AuditTestCase):
         ("PUT", "/users/99", {"json": ADA}, 404),
         ("DELETE", "/users/1", {}, 409),
         ("DELETE", "/users/99", {}, 404),
+        ("POST", "/users/import", {"data": "x,y\n1,2\n", "content_type": "text/csv"}, 400),
+        ("POST", "/users/import", {"json": ADA}, 415),
         ("POST", "/", {"data": {"username": "", "email": "cid@example.com"}}, 400),
         ("POST", "/edit/1", {"data": {"username": "x", "email": "x", "version": "1"}}, 400),
         ("POST", "/edit/1", {"data": {**ADA, "version": "99"}}, 412),
@@ -195,6 +281,8 @@ class EveryWriteTests(AuditTestCase):
         ("PATCH", "/users/1", {"json": {}}),
         ("PATCH", "/users/1", {"json": {"username": "admin", "active": True}}),
         ("PUT", "/users/1", {"json": {"username": "admin", "email": "admin@example.com"}}),
+        ("POST", "/users/import?dry_run=true", CSV),
+        ("POST", "/users/import", {**CSV, "data": "username,email\nx,x\n"}),
     ]
 
     def setUp(self) -> None:
@@ -208,6 +296,7 @@ class EveryWriteTests(AuditTestCase):
             (rule.endpoint, method)
             for rule in self.app.url_map.iter_rules()
             for method in rule.methods - {"GET", "HEAD", "OPTIONS"}
+            if "refuse " not in rule.endpoint
         }
 
         self.assertEqual(known, routes)
