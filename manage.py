@@ -7,7 +7,14 @@ from flask import Flask
 from flask_script_ng import Command, Manager, Option, Shell
 from sqlalchemy.exc import OperationalError
 
-from project import account_commands, commands, create_app, db, transfer_commands
+from project import (
+    account_commands,
+    audit_commands,
+    commands,
+    create_app,
+    db,
+    transfer_commands,
+)
 from project.api.models import User
 from project.config import ConfigError, positive_integer
 from project.web.guard import SCOPES
@@ -103,6 +110,21 @@ manager.add_command("set_password", SetPassword)
 def create_key(email: str, name: str, scopes: list[str], days: int | None) -> None:
     """Make an API key for a machine, and print it: for the only time."""
     account_commands.create_key(email, name, scopes, days)
+
+
+@manager.option("--limit", type=positive_integer, default=100, help="the newest; default: 100")
+@manager.option("--since", metavar="WHEN", help="such as 2026-11-23 or 2026-11-23T15:12:58Z")
+@manager.option("--actor", metavar="NAME", help="by user:7, key:3, command:seed_db or anonymous")
+@manager.option("--user", metavar="ID", help="to the user with this id")
+def audit(user: str | None, actor: str | None, since: str | None, limit: int) -> None:
+    """Show who did what to whom, the newest last."""
+    audit_commands.show(user, actor, since, limit)
+
+
+@manager.command
+def prune_audit() -> None:
+    """Remove what was done longer ago than AUDIT_DAYS from the audit trail."""
+    audit_commands.prune()
 
 
 @manager.option("--force", action="store_true", help="replace a file of that name")

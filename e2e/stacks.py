@@ -25,7 +25,7 @@ T = TypeVar("T")
 # Who owns the copy when root runs the tests: any user but root shows what is left as root's.
 OWNER = 1234
 COMMAND_SECONDS = 900
-PASSED_ON = ("WEB_CONCURRENCY", "LOG_LEVEL", "ACCESS", "REGISTRATION", "TOKEN_HOURS")
+PASSED_ON = ("WEB_CONCURRENCY", "LOG_LEVEL", "ACCESS", "REGISTRATION", "TOKEN_HOURS", "AUDIT_DAYS")
 
 
 def until(condition: Callable[[], T], seconds: float = 30, pause: float = 0.1) -> T:

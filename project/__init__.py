@@ -8,7 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from project import config as settings
 from project import extensions, logs
-from project.api import auth, docs, ops, users
+from project.api import audit, auth, docs, ops, users
 from project.extensions import db
 from project.web import error_handlers, static_files
 from project.web.json_provider import OrjsonProvider
@@ -34,6 +34,7 @@ def create_app(config: type | str | None = None) -> Flask:
     static_files.init_app(app)
     ops.init_app(app)
     app.register_blueprint(users.bp)
+    app.register_blueprint(audit.bp)
     auth.init_app(app)
     app.register_blueprint(docs.bp)
     if proxies := app.config["PROXIES"]:

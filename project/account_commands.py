@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy import select
 
+from project.api.audit import service as audit
 from project.api.auth import service as auth
 from project.api.users import service as users
 from project.api.users.errors import EmailTaken
@@ -23,6 +24,7 @@ from project.web.guard import SCOPES_OF_ROLE, Principal
 T = TypeVar("T")
 
 
+@audit.by_command("create_admin")
 def create_admin(username: str, email: str, stdin: bool, file: str | None) -> None:
     """Add an active user who is an administrator.
 
@@ -39,6 +41,7 @@ def create_admin(username: str, email: str, stdin: bool, file: str | None) -> No
     print(f"{email} was added, as an administrator.")
 
 
+@audit.by_command("set_password")
 def set_password(email: str, stdin: bool, file: str | None) -> None:
     """Give a user another password, and end their sign-ins.
 
@@ -50,6 +53,7 @@ def set_password(email: str, stdin: bool, file: str | None) -> None:
     print(f"The password of {email} was changed.")
 
 
+@audit.by_command("create_key")
 def create_key(email: str, name: str, scopes: list[str], days: int | None) -> None:
     """Make an API key for a user, and print it: for the only time.
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from project import backup
+from project.api.audit import service as audit
 from project.api.users import service
 from project.api.users.errors import EmailTaken
 from project.api.users.models import User
@@ -79,6 +80,7 @@ def _ask_first(held: str, loss: str) -> None:
         raise SystemExit("Nothing was changed.")
 
 
+@audit.by_command("seed_db")
 def seed_db(count: int | None = None) -> None:
     """Add the first two users where they are missing, or made-up users in bulk.
 

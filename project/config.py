@@ -52,6 +52,17 @@ def positive_integer(text: str) -> int:
     return number
 
 
+def days(text: str) -> int:
+    """Read a whole number of days, from 1 to 36,500, a century.
+
+    :raises ValueError: it is not one.
+    """
+    number = positive_integer(text)
+    if number > 36_500:
+        raise ValueError(text)
+    return number
+
+
 def access(text: str) -> str:
     """Read ``open`` or ``protected``.
 
@@ -134,7 +145,7 @@ class BaseConfig:
     MAX_FORM_MEMORY_SIZE = None
     """No limit beside that on the whole body."""
 
-    API_PATHS = ("/ping", "/users", "/health", "/metrics", "/auth", "/openapi.json")
+    API_PATHS = ("/ping", "/users", "/health", "/metrics", "/auth", "/audit", "/openapi.json")
     """Where clients call: at and below these paths every answer is JSON, errors included."""
 
     PRESERVE_CONTEXT_ON_EXCEPTION = False
@@ -159,6 +170,10 @@ class BaseConfig:
 
     TOKEN_HOURS = FromEnvironment("TOKEN_HOURS", 24, positive_integer)
     """How long a sign-in lasts, in hours, at least 1."""
+
+    AUDIT_DAYS = FromEnvironment("AUDIT_DAYS", 365, days)
+    """How old an event of the audit trail may get, in days, 1 to 36,500; ``manage.py prune_audit``
+    removes those that are older."""
 
     PASSWORD_MIN_CHARACTERS = FromEnvironment("PASSWORD_MIN_CHARACTERS", 15, positive_integer)
     """The shortest password, in characters, at least 1; NIST SP 800-63B-4 says 15."""

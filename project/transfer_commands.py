@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from project.api.audit import service as audit
 from project.api.users import service
 from project.api.users.exporting import export_users as export_chunks
 from project.api.users.importing import Outcome, Report
@@ -29,6 +30,7 @@ SHOWN_FAILURES = 10
 GZIP_LEVEL = 6
 
 
+@audit.by_command("import_users")
 def import_users(file: str, dry_run: bool = False, report_file: str | None = None) -> None:
     """Add and change users by the rows of a file, and say what became of them.
 
@@ -126,7 +128,7 @@ def _progress(doing: str, total: int | None, unit: str) -> "tqdm[Any]":
 
 
 def _print_summary(report: Report, seconds: float) -> None:
-    counts = {name: getattr(report, name) for name in ("created", "updated", "skipped", "failed")}
+    counts = report.counts()
     rows = sum(counts.values())
     for name, count in [*counts.items(), ("rows", rows)]:
         print(f"{name:8}{count:>15,}")

@@ -1,7 +1,8 @@
 """Every table, imported once: for Alembic, for tests and for the shell."""
 
+from project.api.audit.models import AuditEvent
 from project.api.auth.models import APIKey, Session, SignInAttempts
 from project.api.users.models import User
 from project.web.idempotency import IdempotencyKey
 
-__all__ = ["APIKey", "IdempotencyKey", "Session", "SignInAttempts", "User"]
+__all__ = ["APIKey", "AuditEvent", "IdempotencyKey", "Session", "SignInAttempts", "User"]

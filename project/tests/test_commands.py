@@ -30,15 +30,19 @@ class CommandTestCase(BaseTestCase):
             command(*arguments)
         return output.getvalue()
 
-    def manage(self, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
-        """Run manage.py in an environment where the test database is the served one."""
-        environment = {
+    def environment(self, **settings: str) -> dict[str, str]:
+        """Return an environment where the test database is the served one."""
+        return {
             **os.environ,
             "APP_SETTINGS": "project.config.DevelopmentConfig",
             "DATABASE_URL": self.app.config["SQLALCHEMY_DATABASE_URI"],
             "DATABASE_URL_FILE": "",  # an empty one counts as unset
-            **options.pop("environment", {}),
+            **settings,
         }
+
+    def manage(self, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
+        """Run manage.py on the test database."""
+        environment = self.environment(**options.pop("environment", {}))
         options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],

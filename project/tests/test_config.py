@@ -151,6 +151,7 @@ class EnvironmentTests(unittest.TestCase):
             "SECRET_KEY_FILE: /nowhere": {"SECRET_KEY_FILE": "/nowhere"},
             "MAX_BODY_BYTES": {**SECRET, "MAX_BODY_BYTES": "0"},
             "MAX_BODY_BYTES has": {**SECRET, "MAX_BODY_BYTES": "1 MB"},
+            "AUDIT_DAYS has a wrong value: '36501'": {**SECRET, "AUDIT_DAYS": "36501"},
             "LOG_LEVEL has a wrong value: 'LOUD'": {**SECRET, "LOG_LEVEL": "LOUD"},
             "DATABASE_URL is no": {**SECRET, "DATABASE_URL": "users.db"},
             "DATABASE_URL is not": {**SECRET, "DATABASE_URL": "mysql://h:port/d"},

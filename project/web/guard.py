@@ -101,12 +101,15 @@ def principal(credentials: str = BEARER) -> Principal:
 
 
 def require(
-    scope: str, *, own: bool = False, credentials: str = BEARER
+    scope: str, *, own: bool = False, always: bool = False, credentials: str = BEARER
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Let only those call the view who may do this; when access is open, anybody.
 
+    Who writes is found out then too, for records, as far as their credentials are worth something.
+
     :param scope: one of ``SCOPES``.
     :param own: users may call it about themselves without the scope, by ``user_id`` in the path.
+    :param always: also when access is open.
     :raises MissingCredentials: the request has no credentials (403).
     :raises Unauthenticated: its credentials are worth nothing (401).
     :raises Forbidden: the caller may not do this (403).
@@ -115,25 +118,33 @@ def require(
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
-            if not is_open():
-                who = principal(credentials)
-                if scope not in who.scopes and not (own and who.is_user(kwargs["user_id"])):
-                    raise Forbidden
+            if is_open() and not always:
+                if scope != "users:read":
+                    find_principal(credentials)
+                return view(**kwargs)
+            who = principal(credentials)
+            if scope not in who.scopes and not (own and who.is_user(kwargs["user_id"])):
+                raise Forbidden
             return view(**kwargs)
 
         if credentials == BEARER:
-            declare(wrapper, scope=scope)
+            declare(wrapper, scope=scope, sign_in=always)
         return wrapper
 
     return decorate
 
 
-def who_sees_the_page() -> Principal | None:
-    """Return who has signed in with this browser; None: nobody."""
+def find_principal(credentials: str) -> Principal | None:
+    """Return who calls, where nobody has to say it; None: nobody whose credentials are good."""
     try:
-        return principal(SESSION)
+        return principal(credentials)
     except AppError:
         return None
+
+
+def who_sees_the_page() -> Principal | None:
+    """Return who has signed in with this browser; None: nobody."""
+    return find_principal(SESSION)
 
 
 def require_admin(credentials: str = BEARER) -> Principal:

@@ -7,6 +7,7 @@ from typing import Any
 from flask import request
 from sqlalchemy import DateTime, String, and_, bindparam, or_, select, update
 
+from project.api.audit import service as audit
 from project.api.auth.models import APIKey, Session
 from project.api.auth.tokens import KEY_PREFIX, hash_key, read_token
 from project.api.users.models import User
@@ -98,8 +99,12 @@ def by_key(key: str) -> Principal:
     row = found[0]
     scopes = SCOPES_OF_ROLE[row.role] & frozenset(row.scopes)
     if row.last_used_at is None or row.last_used_at <= now - timedelta(seconds=KEY_USE_SECONDS):
-        used = update(APIKey).where(APIKey.id == row.key_id).values(last_used_at=now)
+        # Of several that find it unused, one writes.
+        unused = APIKey.last_used_at.is_not_distinct_from(row.last_used_at)
+        used = update(APIKey).where(APIKey.id == row.key_id, unused).values(last_used_at=now)
         with db.engine.begin() as connection:
-            connection.execute(used)
+            if connection.execute(used).rowcount:
+                actor = f"key:{row.key_id}"
+                audit.record("key.used", row.user_id, actor=actor, connection=connection)
     user = {column.key: getattr(row, column.key) for column in _columns}
     return Principal(**user, scopes=scopes, key_id=row.key_id)

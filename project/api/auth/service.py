@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from sqlalchemy import Row, delete, select, update
 
+from project.api.audit import service as audit
 from project.api.auth import throttle, tokens
 from project.api.auth.errors import (
     KeyNotFound,
@@ -69,11 +70,16 @@ def log_in(email: str, password: str, address: str = "") -> SignIn:
     :raises WrongCredentials: whatever it is that is wrong (401).
     """
     throttle.admit(email, address)
-    return in_transaction(_log_in)(email, password, address)
-
-
-def _log_in(email: str, password: str, address: str) -> SignIn:
     found = _find(email)
+    try:
+        return in_transaction(_log_in)(found, email, password, address)
+    except WrongCredentials:
+        # What was typed is not kept: it may be a password in the wrong field.
+        in_transaction(audit.record)("session.failed", found.id if found else None)
+        raise
+
+
+def _log_in(found: Row[Any] | None, email: str, password: str, address: str) -> SignIn:
     kept = found.password_hash if found else None
     if not verify_password(kept, password) or found is None or kept is None:
         raise WrongCredentials
@@ -91,13 +97,16 @@ def _log_in(email: str, password: str, address: str) -> SignIn:
         )
         db.session.execute(change, execution_options=_PLAIN)
     throttle.forgive(email, address)
+    audit.record("session.started", user.id, actor=f"user:{user.id}")
     return _sign_in(user)
 
 
 def log_out(session: str) -> None:
     """End a sign-in, on every worker and host."""
-    ended = delete(Session).where(Session.token_id == session)
-    db.session.execute(ended, execution_options=_PLAIN)
+    ended = db.session.scalar(select(Session).where(Session.token_id == session).with_for_update())
+    if ended is not None:
+        db.session.delete(ended)
+        audit.record("session.ended", ended.user_id, actor=f"user:{ended.user_id}")
 
 
 def change_password(user_id: int, session: str, current_password: str, password: str) -> None:
@@ -155,6 +164,7 @@ def create_key(
     )
     db.session.add(made)
     db.session.flush()
+    audit.record("key.created", who.user_id, after=_recorded(made))
     shown = {field: getattr(made, field) for field in APIKEY_FIELDS}
     return MadeKey(**shown, key=key)
 
@@ -175,7 +185,12 @@ def delete_key(user_id: int, key_id: int) -> APIKey:
         raise KeyNotFound
     db.session.delete(key)
     db.session.flush()
+    audit.record("key.removed", user_id, before=_recorded(key))
     return key
+
+
+def _recorded(key: APIKey) -> dict[str, Any]:
+    return {"id": key.id, "name": key.name, "scopes": key.scopes}
 
 
 def _find(email: str) -> Row[Any] | None:

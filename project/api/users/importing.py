@@ -7,7 +7,7 @@ docs/decisions/import-export.md. Knows no HTTP.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -17,6 +17,7 @@ import orjson
 from sqlalchemy import DateTime, bindparam, insert, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from project.api.audit import service as audit
 from project.api.users import queries
 from project.api.users.folding import fold_email, fold_username
 from project.api.users.models import User
@@ -30,6 +31,7 @@ from project.transactions import ATTEMPTS, in_transaction
 
 ROWS_PER_BATCH = 5000
 MAX_REPORTED_ROWS = 10_000
+RESULTS = ("created", "updated", "skipped", "failed")
 
 # The states are one parameter, so the statement is the same for any number of them. STRAIGHT_JOIN:
 # from the states to the users, so that no other row is read or locked.
@@ -104,6 +106,10 @@ class Report:
         self.rows += batch.outcomes[:room]
         self.rows_omitted += len(batch.outcomes[room:])
 
+    def counts(self) -> dict[str, int]:
+        """Return how many rows had each result."""
+        return {name: getattr(self, name) for name in RESULTS}
+
 
 class _Checked(NamedTuple):
     line: int
@@ -143,13 +149,34 @@ def import_users(rows: Iterable[Row | BadRow], dry_run: bool = False) -> Iterato
     """Add and change users, and tell what became of each batch when it is saved.
 
     A row whose mailbox is known changes that user, also when it is known from a row before. A row
-    that fails keeps no other from being saved.
+    that fails keeps no other from being saved. At the end, also an early one, what was saved is
+    recorded as one event.
 
     :param dry_run: tell the same and save nothing; what rows would have made is kept on disk.
     :raises Invalid: the data is cut off or damaged (400).
     :raises TooLarge: there is more data than is taken (413).
     :raises Unavailable: the database is away; the import can be run again (503).
     """
+    saved = Report()
+    try:
+        for batch in _import(rows, dry_run):
+            saved.add(batch)
+            yield batch
+    except BaseException:  # interrupted by a person, too
+        if not dry_run:
+            with suppress(SQLAlchemyError, Unavailable):  # the database may be what is away
+                _record(saved)
+        raise
+    if not dry_run:
+        _record(saved)
+
+
+def _record(saved: Report) -> None:
+    if saved.created or saved.updated:
+        in_transaction(audit.record)("users.imported", after=saved.counts())
+
+
+def _import(rows: Iterable[Row | BadRow], dry_run: bool) -> Iterator[Batch]:
     rows, line = iter(rows), 0
     with _rehearsal() if dry_run else nullcontext(_save) as work:
         try:

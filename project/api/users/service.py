@@ -1,8 +1,8 @@
 """What can be done with users: all SQL on their table. Knows no HTTP.
 
 Reads are SELECTs of just the columns that are shown, built once, on the ``read`` engine: one round
-trip each, no ORM objects. Writes go through ``db.session`` and are flushed here; the caller
-commits.
+trip each, no ORM objects. Writes go through ``db.session`` and are flushed and recorded here; the
+caller commits.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from project.api.audit import service as audit
 from project.api.users import queries
 from project.api.users.errors import (
     EmailTaken,
@@ -28,6 +29,7 @@ from project.extensions import db, fetch_all
 LARGEST_ID = 2**31 - 1
 EVERYBODY = Filters()
 SEARCH_PARTS = ("username", "email")
+RECORDED = ("username", "email", "active", "role")
 
 
 def _any_version(_version: int) -> bool:
@@ -133,6 +135,7 @@ def create_user(
         _set_password(user, password)
     db.session.add(user)
     _flush()
+    audit.record("user.created", user.id, after=_state(user, password is not None))
     return user
 
 
@@ -160,12 +163,14 @@ def update_user(
     user = _lock_user(user_id, is_expected, by_admin)
     if changes.get("role", user.role) != "admin" or not changes.get("active", user.active):
         _check_not_last_administrator(user)
+    before = _state(user)
     for name, value in changes.items():
         if name == "password":
             _set_password(user, value)
         else:
             setattr(user, name, value)
     _flush()
+    audit.record("user.updated", user.id, before=before, after=_state(user, "password" in changes))
     return user
 
 
@@ -185,7 +190,14 @@ def delete_user(
     _check_not_last_administrator(user)
     db.session.delete(user)
     _flush()
+    audit.record("user.removed", user.id, before=_state(user))
     return user
+
+
+def _state(user: User, new_password: bool = False) -> dict[str, Any]:
+    """Return what is recorded of a user; of a new password, only that there is one."""
+    state = {name: getattr(user, name) for name in RECORDED}
+    return {**state, "password": "changed"} if new_password else state
 
 
 def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool) -> User:
@@ -247,6 +259,7 @@ def create_users(users: Iterable[tuple[str, str]]) -> None:
         for username, email in users
     ]
     db.session.execute(insert(User), rows)
+    audit.record("users.created", after={"count": len(rows)})
 
 
 def has_users() -> bool:

@@ -46,6 +46,7 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /health/live": (OPEN, None),
     "GET /health/ready": (OPEN.replace("200", "503"), None),  # the tests' schema has no revision
     "GET /metrics": (OPEN, None),
+    "GET /audit": (ADMIN, None),
     "GET /users": (READ, None),
     "POST /users": (WRITE.replace("200", "201"), PERSON),
     "GET /users/export": (READ, None),

@@ -38,7 +38,7 @@ class DescribeTests(BaseTestCase):
             for rule in current_app.url_map.iter_rules()
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
             if "refuse " not in rule.endpoint
-            if rule.rule.startswith(("/ping", "/users", "/health", "/metrics", "/auth"))
+            if rule.rule.startswith(("/ping", "/users", "/health", "/metrics", "/auth", "/audit"))
         } - {("/auth/logout", "get")}
 
         described = {
@@ -79,6 +79,7 @@ class DescribeTests(BaseTestCase):
             "change_password": guarded | writes | {"200", "400", "408", "413", "415"},
             "list_keys": guarded | {"200"},
             "create_key": guarded | writes | {"201", "400", "408", "413", "415"},
+            "list_events": guarded | {"200", "400"},
             "delete_key": guarded | writes | {"200", "400", "404"},
         }.items():
             with self.subTest(name):

@@ -1,0 +1,63 @@
+"""The SELECTs of the trail: each reads a range of an index, in the order of that index."""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    DateTime,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    or_,
+    select,
+    type_coerce,
+)
+
+from project.api.audit.models import AuditEvent
+
+_events = AuditEvent.__table__.c
+_STATES = ("before", "after")
+_shown = [
+    type_coerce(column, JSON).label(column.name) if column.name in _STATES else column
+    for column in _events
+]
+
+OLDER = (
+    select(_events.id)
+    .where(_events.created_at < bindparam("before", type_=DateTime))
+    .order_by(_events.created_at, _events.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+
+
+@cache
+def page(user: bool, actor: bool, since: bool, after: bool) -> Select[Any]:
+    """Return the SELECT of a page, the newest event first.
+
+    Not by id alone: ``since`` would then have to pass over all that is older. Of events of the same
+    second, the one with the higher id counts as newer.
+
+    :param user: whether it filters by ``user_id``.
+    :param actor: whether it filters by ``actor``.
+    :param since: whether it ends with the events of that time.
+    :param after: whether it starts after an event with the parameters ``key`` and ``key_id``.
+    """
+    created_at, event_id = _events.created_at, _events.id
+    equal = [name for name, used in (("user_id", user), ("actor", actor)) if used]
+    conditions: list[ColumnElement[bool]] = [_events[name] == bindparam(name) for name in equal]
+    if since:
+        conditions.append(created_at >= bindparam("since", type_=DateTime))
+    if after:
+        key, key_id = bindparam("key", type_=DateTime), bindparam("key_id", type_=Integer)
+        # The first follows from the second; it is what SQLite takes for a range of the index.
+        conditions.append(created_at <= key)
+        conditions.append(or_(created_at < key, and_(created_at == key, event_id < key_id)))
+    statement = select(*_shown).where(*conditions).order_by(created_at.desc(), event_id.desc())
+    # The index of just these filters is the best one, whatever the statistics make of rare values.
+    index = "_".join(["ix_audit_events", *equal, "created_at", "id"])
+    for dialect in ("mysql", "mariadb"):
+        statement = statement.with_hint(AuditEvent.__table__, f"FORCE INDEX ({index})", dialect)
+    return statement.limit(bindparam("limit", type_=Integer))

@@ -1,0 +1,86 @@
+"""The JSON form of an event, and which events one may ask for."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from project.web.pagination import Limit
+
+EVENTS_PER_PAGE = 100
+ACTOR = r"anonymous|(user|key):[0-9]{1,10}|command:[a-z_]+"
+
+
+def _read_user(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,10}", text):
+        raise PydanticCustomError("user", "Must be a user's id.")
+    return int(text)
+
+
+def _check_actor(text: str) -> str:
+    if not re.fullmatch(ACTOR, text):
+        raise PydanticCustomError(
+            "actor", "Must be anonymous, or such as user:7, key:3 or command:seed_db."
+        )
+    return text
+
+
+def _read_time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
+        raise PydanticCustomError(
+            "since", "Must be a date, or a time such as 2026-11-23T15:12:58Z."
+        ) from error
+    return moment.replace(microsecond=0)
+
+
+class EventListQuery(BaseModel):
+    """Which events to show, the newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: Annotated[
+        int | None,
+        BeforeValidator(_read_user),
+        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 9_999_999_999}),
+    ] = Field(None, description="What was done to the user with this id.")
+    actor: Annotated[
+        str | None,
+        BeforeValidator(_check_actor),
+        WithJsonSchema({"type": "string", "pattern": f"^({ACTOR})$"}),
+    ] = Field(
+        None, description="What was done by `user:7`, `key:3`, `command:seed_db` or `anonymous`."
+    )
+    since: Annotated[
+        datetime | None,
+        BeforeValidator(_read_time),
+        WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
+    ] = Field(None, description="What was done since a time, or a date; UTC when it names no zone.")
+    limit: Limit = Field(EVENTS_PER_PAGE, description="Events a page; 100 by default.")
+    cursor: str | None = Field(
+        None, description="`data.next` of the page before, which had the same filters."
+    )
+
+
+class EventRead(BaseModel):
+    """Something that was done. Times are UTC."""
+
+    id: int = Field(examples=[12])
+    created_at: datetime = Field(examples=["2026-11-23T15:12:58Z"])
+    actor: str = Field(examples=["user:1"], description="Who did it.")
+    action: str = Field(examples=["user.updated"])
+    user_id: int | None = Field(examples=[7], description="The user to whom it was done.")
+    before: dict[str, Any] | None = Field(
+        examples=[{"active": False}], description="The fields that changed, as they were."
+    )
+    after: dict[str, Any] | None = Field(
+        examples=[{"active": True}],
+        description="The same as they became; of many users at once, counts.",
+    )
+    request_id: str | None = Field(examples=["8f3c1e7a90b24d5c8e6f1a2b3c4d5e6f"])
+    address: str | None = Field(examples=["203.0.113.7"], description="The client's.")

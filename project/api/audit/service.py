@@ -1,0 +1,115 @@
+"""What is recorded, and who is said to have done it. All SQL on the trail. Knows no HTTP."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any
+
+import orjson
+from flask import has_request_context, request
+from sqlalchemy import Connection, Row, delete, insert
+
+from project.api.audit import queries
+from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
+from project.extensions import db, fetch_all
+from project.web.guard import known_principal
+from project.web.request_id import request_id
+
+ANONYMOUS = "anonymous"
+
+_command: ContextVar[str | None] = ContextVar("command", default=None)
+
+
+@contextmanager
+def by_command(name: str) -> Iterator[None]:
+    """Let what is recorded within be done by the command of this name; a decorator too."""
+    token = _command.set(name)
+    try:
+        yield
+    finally:
+        _command.reset(token)
+
+
+def record(
+    action: Action,
+    user_id: int | None = None,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    actor: str | None = None,
+    connection: Connection | None = None,
+) -> None:
+    """Add an event to the transaction under way: it is kept if what was done is kept.
+
+    :param user_id: to whom it was done; None: to nobody, or to several.
+    :param before: the fields as they were. With ``after`` given too, only those that differ are
+        kept; when none does, there is no event. No secrets, in either.
+    :param after: the fields as they are, or the counts of something done to several users.
+    :param actor: who did it; None: the command that runs, else the caller as far as known.
+    :param connection: whose transaction it is; None: that of ``db.session``.
+    """
+    if before is not None and after is not None:
+        names = {name for name in before | after if before.get(name) != after.get(name)}
+        if not names:
+            return
+        before, after = (
+            {name: state[name] for name in state if name in names} for state in (before, after)
+        )
+    command = _command.get()
+    in_request = has_request_context() and command is None
+    address = request.remote_addr if in_request else None
+    values = {
+        "actor": actor or (f"command:{command}" if command else _caller()),
+        "action": action,
+        "user_id": user_id,
+        "before": _to_json(before),
+        "after": _to_json(after),
+        "request_id": request_id() if in_request else None,
+        # What a proxy passes on may be anything.
+        "address": address[:ADDRESS_LENGTH] if address else None,
+    }
+    (connection or db.session).execute(insert(AuditEvent.__table__), values)
+
+
+def list_events(
+    limit: int,
+    user_id: int | None = None,
+    actor: str | None = None,
+    since: datetime | None = None,
+    after: tuple[datetime, int] | None = None,
+) -> Sequence[Row[Any]]:
+    """Return events, the newest first.
+
+    :param limit: how many at most.
+    :param user_id: only those that were done to this user, as ``actor`` by whom.
+    :param since: only those of this time or later; UTC, naive.
+    :param after: start after the event with this time and id; None: with the newest.
+    """
+    filters = {"user_id": user_id, "actor": actor, "since": since}
+    used = {name: value for name, value in filters.items() if value is not None}
+    keys = {} if after is None else {"key": after[0], "key_id": after[1]}
+    statement = queries.page(*(name in used for name in filters), after is not None)
+    return fetch_all(statement, {"limit": limit, **used, **keys})
+
+
+def remove_older(before: datetime, limit: int) -> int:
+    """Remove the oldest events of before a time.
+
+    :param limit: how many at most.
+    :return: how many there were.
+    """
+    ids = db.session.scalars(queries.OLDER, {"before": before, "limit": limit}).all()
+    if ids:
+        table = AuditEvent.__table__
+        db.session.execute(delete(table).where(table.c.id.in_(ids)))
+    return len(ids)
+
+
+def _caller() -> str:
+    who = known_principal()
+    return who.name if who else ANONYMOUS
+
+
+def _to_json(state: dict[str, Any] | None) -> str | None:
+    return None if state is None else orjson.dumps(state).decode()
