@@ -47,7 +47,7 @@ graceful_timeout = 30
 timeout = 60
 
 # The heartbeat is a file; on a disk that is busy it would be late and the worker would be killed.
-worker_tmp_dir = "/dev/shm"  # nosec B108: gunicorn makes a file of its own there
+worker_tmp_dir = "/dev/shm"  # nosec
 
 # It would be a socket in the home folder, which containers mount read-only; signals do the same.
 control_socket_disable = True

@@ -49,5 +49,6 @@ def _finish(response: Response) -> Response:
 
 
 def _leave(_error: BaseException | None) -> None:
-    if _STARTED in request.environ:
+    # An answer that is streamed and not read to its end is torn down twice.
+    if request.environ.pop(_STARTED, None) is not None:
         IN_FLIGHT.dec()

@@ -121,6 +121,14 @@ class MetricsTests(BaseTestCase):
         self.assertEqual(self.measured("http_requests_in_flight"), 1)
         self.assertEqual(self.measured("http_requests_in_flight"), 1)
 
+    def test_answer_that_is_not_read_to_its_end_is_no_longer_in_flight(self):
+        make_user()
+        with self.client.get("/users/export") as response:
+            self.assertEqual(response.status_code, 200)
+        del response
+
+        self.assertEqual(self.measured("http_requests_in_flight"), 1)
+
     def test_connections_of_each_pool_are_counted(self):
         make_user()
         self.client.get("/users")
