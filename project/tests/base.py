@@ -7,11 +7,14 @@ from typing import Any
 from alembic.script import ScriptDirectory
 from flask import Flask, Response, request
 from flask_testing import TestCase
+from sqlalchemy import inspect, text
 from sqlalchemy.engine import URL, make_url
 
 from project import create_app, db
 from project.config import DevelopmentConfig, ProductionConfig, read_environment
 from project.web.openapi import describe
+
+_made: set[str] = set()  # the databases in which this process has made the tables
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -65,6 +68,31 @@ def documented_answers() -> set[tuple[str, str, int]]:
     }
 
 
+def empty_tables() -> None:
+    """Bring the test database to empty tables, whose ids begin at 1.
+
+    The first test makes the tables anew, for an older version may have left others. Then rows are
+    deleted, which on MySQL takes a tenth of the time, unless a test has changed the schema.
+    """
+    uri = str(db.engine.url)
+    if uri not in _made or set(inspect(db.engine).get_table_names()) != set(db.metadata.tables):
+        db.drop_all(None)
+        with db.engine.begin() as connection:
+            connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+        db.create_all(None)
+        _made.add(uri)
+        return
+    with db.engine.begin() as connection:
+        for table in reversed(db.metadata.sorted_tables):
+            connection.execute(table.delete())
+        if db.engine.dialect.name == "sqlite":
+            connection.execute(text("DELETE FROM sqlite_sequence"))
+            return
+        for table in db.metadata.sorted_tables:
+            if table.autoincrement_column is not None:
+                connection.execute(text(f"ALTER TABLE {table.name} AUTO_INCREMENT = 1"))
+
+
 class BaseTestCase(TestCase):
     """A fresh app, and empty tables, for each test; every answer of the API must be documented."""
 
@@ -78,9 +106,8 @@ class BaseTestCase(TestCase):
         self.answers: set[tuple[str, str, int]] = set()
         self.app.after_request(self._note_answer)
         self.addCleanup(self._refuse_undocumented_answers)
-        self.addCleanup(self._remove_database)
-        db.drop_all(None)  # what a run that was killed has left
-        db.create_all(None)
+        self.addCleanup(self._close_database)
+        empty_tables()
 
     def _note_answer(self, response: Response) -> Response:
         name = (request.endpoint or "").rpartition(".")[2]
@@ -93,8 +120,7 @@ class BaseTestCase(TestCase):
         answers = {answer for answer in self.answers if answer[:2] in described}
         self.assertEqual(answers - documented_answers(), set())
 
-    def _remove_database(self) -> None:
+    def _close_database(self) -> None:
         db.session.remove()
-        db.drop_all(None)
         for engine in db.engines.values():
             engine.dispose()

@@ -225,7 +225,8 @@ class ImportTests(ImportTestCase):
             report = self.report(*rows)
 
         self.assertEqual((report.created, report.updated), (50, 50))
-        verbs = [command.split()[0] for command in commands]
+        # The one INSERT of the audit trail is the import's, not the batch's.
+        verbs = [command.split()[0] for command in commands if "audit_events" not in command]
         if db.engine.dialect.name == "sqlite":  # which runs its own INSERT a row, in one call
             verbs = list(dict.fromkeys(verbs))
         self.assertEqual(
