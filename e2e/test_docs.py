@@ -44,7 +44,10 @@ class DocsTests(unittest.TestCase):
 
     def test_every_operation_is_shown_and_one_is_tried_out(self) -> None:
         expect(self.page.get_by_role("heading", name="users-service")).to_be_visible()
-        expect(self.page.locator(".opblock")).to_have_count(8)
+        paths = self.page.request.get(f"{self.url}/openapi.json").json()["paths"]
+        operations = sum(map(len, paths.values()))
+        self.assertGreater(operations, 15)
+        expect(self.page.locator(".opblock")).to_have_count(operations)
 
         operation = self.page.locator("#operations-users-create_user")
         operation.click()

@@ -210,6 +210,15 @@ class GunicornTests(AnyServerTests, ServerTestCase):
 
         self.assertEqual(status, 201)
 
+    def test_large_body_that_is_refused_unread_gets_its_answer(self):
+        body = b"no,header\n" + b"x,y\n" * 5_000_000
+
+        for content_type, expected in [("text/csv", 400), ("text/plain", 415)]:
+            with self.subTest(content_type):
+                headers = {"Content-Type": content_type}
+                status, answer = self.request("POST", "/users/import", body, **headers)
+                self.assertEqual((status, answer["status"]), (expected, "fail"))
+
     def test_body_over_the_limit_is_refused_when_sent_in_chunks(self):
         chunks = (b"x" * 100_000 for _ in range(20))
 

@@ -797,7 +797,7 @@ class TLSTests(unittest.TestCase):
 
     def test_https_is_served_and_asked_for(self):
         with self.connected() as connection:
-            connection.request("GET", "/users")
+            connection.request("GET", "/ping")
             response = connection.getresponse()
 
         self.assertEqual(response.status, 200)
