@@ -1,13 +1,15 @@
-"""Makes the rows that tests need."""
+"""Makes the rows that tests need, and shows those that there are."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Row, insert, select
 
 from project import db
 from project.api.models import User
+from project.extensions import fetch_all
 
 _numbers = count(1)
 
@@ -40,3 +42,8 @@ def make_users(count: int, created_at: datetime = datetime(2026, 1, 1)) -> None:
         ],
     )
     db.session.commit()
+
+
+def all_users() -> Sequence[Row[Any]]:
+    """Return the committed users, in the order of their ids."""
+    return fetch_all(select(*User.__table__.c).order_by(User.id), {})

@@ -18,7 +18,7 @@ from project import commands, db
 from project.api.users import service
 from project.commands import ROOT
 from project.tests.base import BaseTestCase, head_revision
-from project.tests.factories import make_user
+from project.tests.factories import all_users, make_user
 
 
 class CommandTestCase(BaseTestCase):
@@ -62,7 +62,7 @@ class SeedDbTests(CommandTestCase):
         first = self.printed(commands.seed_db)
         second = self.printed(commands.seed_db)
 
-        users = [(row.username, row.email) for row in service.list_users(9)]
+        users = [(row.username, row.email) for row in all_users()]
         self.assertEqual(users, [("cnych", "qikqiak@gmail.com"), ("chyang", "icnych@gmail.com")])
         self.assertEqual(first, "qikqiak@gmail.com was added!\nicnych@gmail.com was added!\n")
         self.assertEqual(

@@ -9,7 +9,7 @@ from project.api.users import service
 from project.api.users.errors import EmailTaken
 from project.errors import OutcomeUnknown
 from project.tests.base import BaseTestCase
-from project.tests.factories import make_user
+from project.tests.factories import all_users, make_user
 from project.tests.test_faults import driver_error
 from project.transactions import ATTEMPTS, in_transaction
 
@@ -34,7 +34,7 @@ class InTransactionTests(BaseTestCase):
     def names(self) -> list[str]:
         """Return the names of the users that were committed."""
         db.session.remove()
-        return [row.username for row in service.list_users(9)]
+        return [row.username for row in all_users()]
 
     def test_work_is_committed(self):
         in_transaction(self.work)([])

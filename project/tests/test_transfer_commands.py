@@ -12,8 +12,8 @@ from threading import Thread
 from unittest import mock
 
 from project import transfer_commands
-from project.api.users import exporting, importing, service
-from project.tests.factories import make_user, make_users
+from project.api.users import exporting, importing
+from project.tests.factories import all_users, make_user, make_users
 from project.tests.test_commands import CommandTestCase
 from project.tests.test_faults import driver_error
 from project.tests.wire import recorded_commands
@@ -40,7 +40,7 @@ class TransferCommandTestCase(CommandTestCase):
         return str(self.folder / name)
 
     def emails(self) -> list[str]:
-        return [row.email for row in service.list_users(1000)]
+        return [row.email for row in all_users()]
 
     def refused(self, command, *arguments) -> str:
         """Return the reason that a command gives for its failure."""

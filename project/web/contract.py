@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from flask import Response, current_app, request
+from orjson import Fragment
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from sqlalchemy import Row
 
 from project.errors import AppError, FieldError, Invalid, UnsupportedInput
 from project.web import envelope, preconditions
@@ -200,14 +202,18 @@ def returns_token(message: str, status: int = 200) -> Callable[[View], Callable[
     return decorate
 
 
-def returns_page(schema: type[BaseModel], name: str) -> Callable[[View], Callable[..., Response]]:
+def returns_page(
+    schema: type[BaseModel], name: str, *, written: bool = False
+) -> Callable[[View], Callable[..., Response]]:
     """Answer with the page of objects that the view returns.
 
     ``data`` holds them under ``name``, and ``next``: the cursor of the page that follows, or null;
     and ``total``, where it was counted.
     The ``Link`` header leads there as well (RFC 8288, relation ``next``).
+
+    :param written: whether the rows hold their JSON as ``json``, as the database has written it.
     """
-    serialise = _serialiser(schema)
+    serialise = _as_written if written else _serialiser(schema)
 
     def decorate(view: View) -> Callable[..., Response]:
         @wraps(view)
@@ -278,7 +284,11 @@ def _read_query(schema: type[Schema]) -> Schema:
     return validate_query(schema, request.args.to_dict())
 
 
-def _serialiser(schema: type[BaseModel]) -> Callable[[object], dict[str, Any]]:
+def _as_written(row: Row[Any]) -> Fragment:
+    return Fragment(row.json)
+
+
+def _serialiser(schema: type[BaseModel]) -> Callable[[Any], Any]:
     """Return a function that makes a dict of the schema's fields from an object.
 
     No validation: what comes from our own database was checked on its way in.

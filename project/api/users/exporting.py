@@ -4,30 +4,15 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    ColumnElement,
-    DateTime,
-    Integer,
-    Select,
-    String,
-    bindparam,
-    case,
-    cast,
-    func,
-    literal,
-    select,
-)
+from sqlalchemy import Integer, Select, bindparam, select
 
 from project.api.users.models import User
 from project.api.users.schemas import UserRead
+from project.api.users.written import csv_line, json_object
 from project.extensions import fetch_all
 
 ROWS_PER_CHUNK = 2000
-END_OF_LINE = {"csv": "\r\n", "ndjson": "}\n"}
-_users = User.__table__.c
-_shown = [_users[name] for name in UserRead.model_fields]
+_id = User.__table__.c.id
 
 
 class Chunk(NamedTuple):
@@ -63,37 +48,10 @@ def export_users(form: str) -> Iterator[Chunk]:
 
 @cache
 def _select(form: str) -> Select[Any]:
+    line = csv_line() if form == "csv" else json_object() + "\n"
     return (
-        select(_users.id, _line(form).label("line"))
-        .where(_users.id > bindparam("after", type_=Integer))
-        .order_by(_users.id)
+        select(_id, line.label("line"))
+        .where(_id > bindparam("after", type_=Integer))
+        .order_by(_id)
         .limit(bindparam("limit", type_=Integer))
     )
-
-
-def _line(form: str) -> ColumnElement[str]:
-    """Return the SQL that makes a user's line, its end included."""
-    csv = form == "csv"
-    line: ColumnElement[str] = literal("" if csv else "{")
-    before = ""
-    for column in _shown:
-        value, quote = _value(column, csv)
-        name = "" if csv else f'"{column.name}":'
-        line = line + f"{before}{name}{quote}" + value
-        before = f"{quote},"
-    return line + f"{before.removesuffix(',')}{END_OF_LINE[form]}"
-
-
-def _value(column: Column[Any], csv: bool) -> tuple[ColumnElement[str], str]:
-    """Return the SQL that writes a column's value, and the quote that belongs around it."""
-    if isinstance(column.type, String):
-        if csv:
-            return func.replace(column, '"', '""', type_=String), '"'
-        return func.json_quote(column, type_=String), ""
-    if isinstance(column.type, DateTime):
-        # SQLite keeps a fraction of the second, always of zero.
-        text = func.substr(cast(column, String(19)), 1, 19)
-        return func.replace(text, " ", "T", type_=String) + "Z", "" if csv else '"'
-    if isinstance(column.type, Boolean):
-        return case((column, "true"), else_="false"), ""
-    return cast(column, String(11)), ""

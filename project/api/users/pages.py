@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response, flash, redirect, render_template, request, url_for
+from flask import Response, current_app, flash, redirect, render_template, request, url_for
 from sqlalchemy import Row
 from werkzeug.wrappers import Response as Redirect
 
@@ -146,7 +146,8 @@ def _render_list(form: UserForm) -> str:
     else:
         query["sort"] = "-created_at"
         page = paging.latest(validate_query(UserListQuery, query), values.get("before"))
-    return render_template("index.html", form=form, page=page, values=values)
+    users = [current_app.json.loads(row.json) for row in page.rows]
+    return render_template("index.html", form=form, users=users, page=page, values=values)
 
 
 def _render_user(

@@ -1,7 +1,7 @@
 """The SELECTs of users: each reads a range of an index, in the order of that index.
 
-They are built once for each combination of order and filters, and filled in by parameters. Beside
-what clients see, a row holds the keys that it is sorted by, for the cursor.
+They are built once for each combination of order and filters, and filled in by parameters. A list's
+rows hold what clients see as ``json``, and the keys that they are sorted by, for the cursor.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,16 @@ from sqlalchemy import (
 
 from project.api.users.models import User
 from project.api.users.schemas import UserRead
+from project.api.users.written import json_object
 
 _users = User.__table__.c
-_shown = [*(_users[name] for name in UserRead.model_fields), _users.version]
-_keys = [_users.username_folded, _users.email_folded]
+_json = json_object().label("json")
 _LIMIT = bindparam("limit", type_=Integer)
 
-BY_ID = select(*_shown).where(_users.id == bindparam("user_id"))
-BY_IDS = select(*_shown).where(_users.id.in_(bindparam("ids", expanding=True))).order_by(_users.id)
+BY_ID = select(*(_users[name] for name in UserRead.model_fields), _users.version).where(
+    _users.id == bindparam("user_id")
+)
+BY_IDS = select(_json).where(_users.id.in_(bindparam("ids", expanding=True))).order_by(_users.id)
 
 BY_MAILBOXES = select(
     *(
@@ -95,7 +97,8 @@ def page(sort: str, active: bool, email: bool, after: bool, part: str | None = N
     order = [column] if _is_unique(column) else [column, _users.id]
     if sort.startswith("-"):
         order = [each.desc() for each in order]
-    statement = select(*_shown, *_keys).where(*conditions).order_by(*order).limit(_LIMIT)
+    keys = [_users.id] if column is _users.id else [_users.id, column]
+    statement = select(_json, *keys).where(*conditions).order_by(*order).limit(_LIMIT)
     if active and not email:
         # MySQL would rather walk an index without `active` and leave rows out on the way: cheap
         # when half of the users are active, a scan when hardly any is.

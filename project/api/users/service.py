@@ -54,7 +54,7 @@ def list_users(
     after: tuple[Any, int] | None = None,
     filters: Filters = EVERYBODY,
 ) -> Sequence[Row[Any]]:
-    """Return users in an order, ties by id.
+    """Return users in an order, ties by id; each as ``json``, beside its keys.
 
     :param limit: how many at most.
     :param sort: ``id``, ``created_at``, ``username`` or ``email``; with ``-``, descending.
@@ -73,7 +73,7 @@ def search_users(
     """Return users whose name or email starts with a prefix, in any letter case.
 
     First come those whose name does, in the order of the names, then those whose email alone does,
-    in the order of the emails.
+    in the order of the emails. Each row is as those of list_users.
 
     :param limit: how many at most.
     :param after: start after the user with this part, sort key and id; None: with the first.
@@ -94,7 +94,7 @@ def search_users(
 
 
 def list_users_by_id(ids: Sequence[int]) -> Sequence[Row[Any]]:
-    """Return the users with these ids, those that there are, in the order of the ids."""
+    """Return the users with these ids, those that there are, in their order, as ``json``."""
     known = [user_id for user_id in ids if 0 < user_id <= LARGEST_ID]
     return fetch_all(queries.BY_IDS, {"ids": known}) if known else ()
 

@@ -48,7 +48,7 @@ def parse_id(text: str) -> int:
 @bp.get("/users")
 @require("users:read")
 @accepts_query(UserListQuery)
-@returns_page(UserRead, "users")
+@returns_page(UserRead, "users", written=True)
 def list_users(query: UserListQuery) -> Page:
     """List users, page by page: in an order, by filters, or those that a search finds."""
     if query.ids is not None:

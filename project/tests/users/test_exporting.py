@@ -47,15 +47,19 @@ class ExportTests(BaseTestCase):
             '"created_at":"1999-12-31T23:59:59Z","updated_at":"1999-12-31T23:59:59Z"}\n',
         )
 
-    def test_text_of_any_kind_comes_back_from_both_forms(self):
-        for number, text in enumerate(ODD):
-            make_user(username=text, email=f"u{number}@example.com")
-        expected = self.client.get("/users").json["data"]["users"]
+    def test_text_of_any_kind_comes_back_from_both_forms_and_from_lists(self):
+        ids = [
+            make_user(username=text, email=f"u{number}@example.com").id
+            for number, text in enumerate(ODD)
+        ]
+        expected = [self.client.get(f"/users/{user_id}").json["data"] for user_id in ids]
+        self.assertEqual([user["username"] for user in expected], ODD)
 
         table = list(csv.DictReader(StringIO(content("csv").decode(), newline=""), strict=True))
         objects = [orjson.loads(line) for line in content("ndjson").splitlines()]
 
         self.assertEqual(objects, expected)
+        self.assertEqual(self.client.get("/users").json["data"]["users"], expected)
         self.assertEqual(
             table,
             [

@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import LogCapture
 
 from project import db
-from project.api.users import exporting, service, transfer_views
+from project.api.users import exporting, transfer_views
 from project.extensions import fetch_all
 from project.tests.base import BaseTestCase
-from project.tests.factories import make_user, make_users
+from project.tests.factories import all_users, make_user, make_users
 from project.tests.test_faults import driver_error
 from project.tests.wire import recorded_commands
 
@@ -37,7 +37,7 @@ class ImportTests(BaseTestCase):
             self.assertEqual([error["field"] for error in response.json["errors"]], [field])
 
     def emails(self) -> list[str]:
-        return [row.email for row in service.list_users(1000)]
+        return [row.email for row in all_users()]
 
     def test_rows_become_users_and_the_others_are_told(self):
         make_user(username="B", email="bo@example.com")
