@@ -227,7 +227,7 @@ class ProductionTests(AnyStackTests, ProductionTestCase):
             self.assertEqual(len(development.volumes()), 1)
 
         self.assertEqual(self.stack.volumes(), volumes)
-        self.assertEqual(len(volumes), 2)
+        self.assertEqual(len(volumes), 3)
         self.assertEqual(self.stack.get("/users").status, 200)
 
     def test_only_nginx_publishes_a_port(self):
