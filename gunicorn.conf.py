@@ -28,8 +28,9 @@ def available_cpus(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 bind = os.environ.get("BIND", "127.0.0.1:5000")
 
 # A process a CPU, since Python runs one thread at a time in each; two at least, so that one may
-# die.
-workers = int(os.environ.get("WEB_CONCURRENCY") or max(2, available_cpus()))
+# die. No more than six unless asked for: three such hosts, with two connections to the database for
+# each thread, stay below the 151 that MySQL takes by default.
+workers = int(os.environ.get("WEB_CONCURRENCY") or min(6, max(2, available_cpus())))
 
 # Threads wait for the database side by side, and keep clients' connections open between requests.
 worker_class = "gthread"
@@ -110,6 +111,11 @@ def when_ready(server: Any) -> None:
         server.log.warning(
             "ACCESS=open: anybody who reaches this service may read, change and remove every user"
         )
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """Let each pool of connections be as large as there are threads, before the app is loaded."""
+    os.environ.setdefault("DATABASE_POOL_SIZE", str(worker.cfg.threads))
 
 
 def post_worker_init(worker: Any) -> None:

@@ -291,12 +291,31 @@ class ProductionTests(ProductionTestCase):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: self.request("GET", "/users/1"), range(100)))
 
+        labels = '{method="GET",route="/users/<user_id>",status="404"}'
+        self.assertIn(f"http_request_duration_seconds_count{labels} 100.0", self.metrics())
+
+    def test_no_thread_holds_more_than_two_connections(self):
+        def write_and_read(number: int) -> tuple[int, int]:
+            user = {"username": "u", "email": f"u{number}@example.com"}
+            written, _ = self.request("POST", "/users", user)
+            return written, self.request("GET", "/users?limit=1")[0]
+
+        with ThreadPoolExecutor(32) as pool:
+            answers = set(pool.map(write_and_read, range(200)))
+
+        self.assertEqual(answers, {(201, 200)})
+        for engine in ["read", "write"]:
+            name = f'database_connections_open{{engine="{engine}"}}'
+            (count,) = re.findall(rf"^{re.escape(name)} (\d+)", self.metrics(), re.MULTILINE)
+            self.assertLessEqual(int(count), 2 * 4, engine)  # workers, threads
+
+    def metrics(self) -> str:
+        """Return the text that Prometheus reads."""
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=30)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
         connection.close()
-        labels = '{method="GET",route="/users/<user_id>",status="404"}'
-        self.assertIn(f"http_request_duration_seconds_count{labels} 100.0", text)
+        return text
 
 
 class ProtectedTests(ProductionTestCase):

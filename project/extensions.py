@@ -18,6 +18,7 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from pymysql.constants import SERVER_STATUS
 from sqlalchemy import Connection, Engine, MetaData, NullPool, Row, Select, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
@@ -69,12 +70,20 @@ def init_app(app: Flask) -> None:
     The engines are made here: settings that change later are not seen by them.
     """
     uri = app.config["SQLALCHEMY_DATABASE_URI"]
-    pooled = {"pool_timeout": POOL_SECONDS, "pool_recycle": RECYCLE_SECONDS}
-    served = engine_options(make_url(uri), CONNECT_SECONDS, ANSWER_SECONDS) | pooled
-    probe = engine_options(make_url(uri), PROBE_SECONDS, PROBE_SECONDS)
-    maintenance = engine_options(make_url(uri), CONNECT_SECONDS, None)
+    pooled = {
+        "pool_size": app.config["DATABASE_POOL_SIZE"],
+        "max_overflow": 0,
+        "pool_timeout": POOL_SECONDS,
+        "pool_recycle": RECYCLE_SECONDS,
+    }
+    url = make_url(uri)
+    served = engine_options(url, CONNECT_SECONDS, ANSWER_SECONDS) | pooled
+    probe = engine_options(url, PROBE_SECONDS, PROBE_SECONDS)
+    maintenance = engine_options(url, CONNECT_SECONDS, None)
     autocommit = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = served
+    # With PyMySQL, _roll_back_what_is_open takes its place.
+    resets = {"pool_reset_on_return": None} if url.get_driver_name() == "pymysql" else {}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = served | resets
     app.config["SQLALCHEMY_BINDS"] = {
         "read": {"url": uri, **served, **autocommit},
         "probe": {"url": uri, **probe, **autocommit, "poolclass": NullPool},
@@ -88,6 +97,7 @@ def init_app(app: Flask) -> None:
             limits = {"probe": PROBE_SECONDS, "maintenance": None}
             for name, engine in db.engines.items():
                 limit_answers(engine, limits.get(name or "", ANSWER_SECONDS))
+            event.listen(db.engine, "reset", _roll_back_what_is_open)
     migrate.init_app(app, db, directory=str(Path(app.root_path).parent / "migrations"))
     bootstrap.init_app(app)
 
@@ -127,6 +137,16 @@ def limit_answers(engine: Engine, seconds: int | None) -> None:
     @event.listens_for(engine, "connect")
     def set_limit(connection: Any, _record: object) -> None:
         connection._read_timeout = connection._write_timeout = seconds
+
+
+def _roll_back_what_is_open(connection: Any, _record: object, _state: object) -> None:
+    """Leave no transaction open on a connection that goes back to the pool.
+
+    The pool itself would send a ROLLBACK after each COMMIT, too; the server has said already
+    whether there is anything to roll back.
+    """
+    if connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+        connection.rollback()
 
 
 def fetch_all(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Row[Any]]:

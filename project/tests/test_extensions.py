@@ -1,9 +1,12 @@
 """The two engines: what they send, and how SQLite and MySQL are set up."""
 
+from typing import Any
+
 from sqlalchemy import text
 
-from project import db
+from project import create_app, db
 from project.api.users import service
+from project.config import TestingConfig
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user, make_users
 from project.tests.wire import recorded_commands
@@ -45,10 +48,10 @@ class WireTests(BaseTestCase):
         with recorded_commands() as commands:
             self.client.post("/users", json={"username": "b", "email": "b@example.com"})
 
-        # MySQL begins by itself; SQLAlchemy's pool rolls back, whatever went before.
+        # MySQL begins by itself.
         expected = {
             "sqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"],
-            "mysql": ["INSERT", "INSERT", "COMMIT", "ROLLBACK"],
+            "mysql": ["INSERT", "INSERT", "COMMIT"],
         }
         verbs = [command.split()[0] for command in commands]
         self.assertEqual(verbs, expected[db.engine.dialect.name])
@@ -79,6 +82,31 @@ class EngineTests(BaseTestCase):
         db.session.remove()
 
         self.assertEqual(service.list_users(limit=1), [])
+
+    def test_connection_that_comes_back_in_a_transaction_is_rolled_back(self):
+        statement = (
+            "INSERT INTO audit_events (action, actor, created_at)"
+            " VALUES ('user.created', 'nobody', '2026-01-01 00:00:00')"
+        )
+        connection = db.engine.raw_connection()
+        if db.engine.dialect.name == "sqlite":
+            connection.cursor().execute("BEGIN")
+        connection.cursor().execute(statement)
+        connection.close()
+
+        with recorded_commands() as commands, db.engine.begin() as again:
+            count = again.execute(text("SELECT count(*) FROM audit_events")).scalar_one()
+        self.assertEqual(count, 0)
+        self.assertNotIn("ROLLBACK", commands)
+
+    def test_pools_are_as_large_as_the_setting_says(self):
+        class Settings(TestingConfig):
+            DATABASE_POOL_SIZE = 3
+
+        with create_app(Settings).app_context():
+            for name in (None, "read"):
+                pool: Any = db.engines[name].pool
+                self.assertEqual((pool.size(), pool._max_overflow), (3, 0))
 
     def test_error_does_not_tell_parameters(self):
         with self.assertRaises(Exception) as caught, db.engine.begin() as connection:

@@ -17,6 +17,7 @@ from project.web.guard import known_principal
 from project.web.request_id import request_id
 
 ANONYMOUS = "anonymous"
+_INSERT = insert(AuditEvent.__table__)
 
 _command: ContextVar[str | None] = ContextVar("command", default=None)
 
@@ -69,7 +70,7 @@ def record(
         # What a proxy passes on may be anything.
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
-    (connection or db.session).execute(insert(AuditEvent.__table__), values)
+    (connection or db.session).execute(_INSERT, values)
 
 
 def list_events(

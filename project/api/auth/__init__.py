@@ -2,8 +2,8 @@
 
 import warnings
 
-from flask import Blueprint, Flask, request
-from flask.sessions import SecureCookieSessionInterface
+from flask import Blueprint, Flask, Request, Response, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_wtf.csrf import generate_csrf
 from jwt import InsecureKeyLengthWarning
 
@@ -16,8 +16,22 @@ from project.api.auth import pages, principals, views  # noqa: E402, F401  (they
 from project.web import guard  # noqa: E402
 
 
-class SecureUnderTLS(SecureCookieSessionInterface):
-    """Cookies that browsers send over TLS only, once they have come over TLS."""
+class BrowserSessions(SecureCookieSessionInterface):
+    """Flask's sessions in signed cookies, for those who have one; clients of the API do not.
+
+    A cookie that has come over TLS is sent over TLS only.
+    """
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return what the request's cookie holds; an empty session when it has none."""
+        if "HTTP_COOKIE" not in request.environ:
+            return self.session_class()
+        return super().open_session(app, request)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Send the session, unless nobody has looked at it."""
+        if session.accessed or session.modified:
+            super().save_session(app, session, response)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Say whether the request came over TLS."""
@@ -32,7 +46,7 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         guard.register(guard.BEARER, principals.by_bearer)
         guard.register(guard.SESSION, pages.by_cookie)
-    app.session_interface = SecureUnderTLS()
+    app.session_interface = BrowserSessions()
     app.config["PERMANENT_SESSION_LIFETIME"] = app.config["TOKEN_HOURS"] * 3600
     for error in (guard.MissingCredentials, Unauthenticated):
         app.register_error_handler(error, pages.lead_to_sign_in)

@@ -29,7 +29,7 @@ def _start() -> None:
 
 def _finish(response: Response) -> Response:
     seconds = perf_counter() - request.environ[_STARTED]
-    response.headers["X-Request-ID"] = request_id()
+    number = response.headers["X-Request-ID"] = request_id()
     # What clients make up must not become a label, nor an email in a path a line of the log.
     route = request.url_rule.rule if request.url_rule else "unknown"
     method = request.method if request.method in METHODS else "other"
@@ -38,7 +38,7 @@ def _finish(response: Response) -> Response:
         who = known_principal()
         log.info(
             "request",
-            request_id=request_id(),
+            request_id=number,
             method=method,
             route=route,
             status=response.status_code,
