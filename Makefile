@@ -30,6 +30,8 @@ test-app: $(DEVELOPMENT) ## the application's tests, on SQLite or on DATABASE_TE
 test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a MariaDB of their own
 	@echo "== The application's tests on MariaDB, with coverage"
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python manage.py cov
+	@echo "== What each kind of request costs on MariaDB"
+	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m bench.costs
 	@echo "== The server on MariaDB"
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server
 	@echo "== Backups between SQLite and MariaDB"
@@ -66,7 +68,7 @@ stack-test: $(DEVELOPMENT) ## both Compose stacks, built and run for real; needs
 	@echo "== The stacks in containers"
 	@$(BIN)/python -m unittest -v e2e.test_stack
 
-check: $(DEVELOPMENT) ## lint, format, types, import rule, dangers, spelling, and tests with coverage
+check: $(DEVELOPMENT) ## lint, format, types, import rule, dangers, spelling, costs, and tests with coverage
 	@echo "== Lint and format"
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -78,6 +80,8 @@ check: $(DEVELOPMENT) ## lint, format, types, import rule, dangers, spelling, an
 	@$(BIN)/bandit -q -ll -c pyproject.toml -r project manage.py gunicorn.conf.py
 	@echo "== Spelling"
 	@$(BIN)/codespell
+	@echo "== What each kind of request costs"
+	@$(BIN)/python -m bench.costs
 	@echo "== The application's tests, with coverage"
 	@$(BIN)/python manage.py cov
 

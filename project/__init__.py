@@ -29,6 +29,8 @@ def create_app(config: type | str | None = None) -> Flask:
     logs.configure(app.config["LOG_JSON"], app.config["LOG_LEVEL"])
     app.json = OrjsonProvider(app)
     app.url_map.merge_slashes = False  # a redirect would answer an API path in HTML
+    # No function is async; Flask would look at each of them before each call.
+    app.ensure_sync = lambda func: func  # type: ignore[method-assign]
     extensions.init_app(app)
     error_handlers.init_app(app)
     static_files.init_app(app)

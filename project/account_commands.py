@@ -61,7 +61,7 @@ def create_key(email: str, name: str, scopes: list[str], days: int | None) -> No
     """
     user = users.get_user(_find(email))
     role = db.session.get(User, user.id).role  # type: ignore[union-attr]
-    who = Principal(user.id, user.username, email, role, user.created_at, SCOPES_OF_ROLE[role])
+    who = Principal(user.id, user.username, role, SCOPES_OF_ROLE[role])
     made = _refuse_wrong(in_transaction(lambda: auth.create_key(who, name, scopes, days)))
     print(made.key)
 

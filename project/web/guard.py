@@ -7,7 +7,6 @@ found out is registered by ``project.api.auth``; nothing here knows tokens.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import wraps
 from typing import Any
 
@@ -46,9 +45,7 @@ class Principal:
 
     user_id: int
     username: str
-    email: str
     role: str | None
-    created_at: datetime
     scopes: frozenset[str]
     session: str | None = None
     key_id: int | None = None

@@ -18,13 +18,7 @@ from project.web.guard import SCOPES_OF_ROLE, Principal
 
 KEY_USE_SECONDS = 60
 
-_columns: list[Any] = [
-    User.id.label("user_id"),
-    User.username,
-    User.email,
-    User.role,
-    User.created_at,
-]
+_columns: list[Any] = [User.id.label("user_id"), User.username, User.role]
 _NOW = bindparam("now", type_=DateTime)
 
 # Whether the session has been ended, the user deactivated, or the password changed is part of the

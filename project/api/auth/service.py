@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, bindparam, delete, select, update
 
 from project.api.audit import service as audit
 from project.api.auth import throttle, tokens
@@ -18,13 +18,14 @@ from project.api.auth.errors import (
     WrongPassword,
 )
 from project.api.auth.models import APIKey, Session
-from project.api.auth.schemas import APIKeyRead
+from project.api.auth.schemas import AccountRead, APIKeyRead
 from project.api.users import service as users
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import fold_email
 from project.api.users.models import User
 from project.api.users.passwords import hash_password, needs_rehash, verify_password
 from project.clock import utcnow
+from project.errors import Unauthenticated
 from project.extensions import db, fetch_all
 from project.transactions import in_transaction
 from project.web.guard import Principal
@@ -32,6 +33,10 @@ from project.web.guard import Principal
 APIKEY_FIELDS = tuple(APIKeyRead.model_fields)
 EXPIRED_PER_SIGN_IN = 100
 _PLAIN = {"synchronize_session": False}
+_users = User.__table__.c
+_ACCOUNT = select(*(_users[name] for name in AccountRead.model_fields)).where(
+    _users.id == bindparam("user_id"), _users.active
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,17 @@ def _log_in(found: Row[Any] | None, email: str, password: str, address: str) -> 
     throttle.forgive(email, address)
     audit.record("session.started", user.id, actor=f"user:{user.id}")
     return _sign_in(user)
+
+
+def get_account(user_id: int) -> Row[Any]:
+    """Return what an active user may know of their own account.
+
+    :raises Unauthenticated: it has been removed or deactivated this very moment (401).
+    """
+    found = fetch_all(_ACCOUNT, {"user_id": user_id})
+    if not found:
+        raise Unauthenticated
+    return found[0]
 
 
 def log_out(session: str) -> None:

@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any
 
 from flask import Response, current_app, request
+from sqlalchemy import Row
 
 from project.api.auth import bp, service
 from project.api.auth.errors import RegistrationClosed
@@ -105,17 +106,9 @@ def log_out_by_get() -> Response:
 @bp.get("/auth/status")
 @known
 @returns(AccountRead, etag=False)
-def get_status() -> AccountRead:
+def get_status() -> Row[Any]:
     """Return who is signed in."""
-    who = guard.principal()
-    return AccountRead(
-        id=who.user_id,
-        username=who.username,
-        email=who.email,
-        active=True,  # or it would not be signed in
-        role=who.role,
-        created_at=who.created_at,
-    )
+    return service.get_account(guard.principal().user_id)
 
 
 @bp.post("/auth/password")

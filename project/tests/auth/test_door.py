@@ -169,7 +169,7 @@ class DoorTests(BaseTestCase):
         if caller.endswith("_key"):
             scopes = ["users:write"] if caller == "write_key" else ["users:read"]
             session = None
-            who = Principal(user.id, "", "", "admin", user.created_at, SCOPES_OF_ROLE["admin"])
+            who = Principal(user.id, "", "admin", SCOPES_OF_ROLE["admin"])
             key = auth.create_key(who, "robot", scopes, None)
             token = key.key
             if caller == "expired_key":
