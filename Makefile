@@ -8,10 +8,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
+MEASURING := $(VENV)/.requirements-bench
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-server test-faults test-transfer test-openapi test-page test-newcomer stack-test bench check audit lock clean
+.PHONY: help run test test-app test-mariadb test-server test-faults test-transfer test-openapi test-page test-newcomer stack-test bench bench-check check audit lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,8 +62,15 @@ test-newcomer: $(DEVELOPMENT) ## what the README tells a newcomer to do, on a fr
 	@echo "== The newcomer's way"
 	@$(BIN)/python -m unittest -v e2e.test_newcomer
 
-bench: $(DEVELOPMENT) ## measure import and export with 1,000,000 users; takes half an hour
+bench: $(MEASURING) ## measure all that docs/performance.md tells, and write it there; takes two hours
+	@$(BIN)/python -m bench.contest
+	@$(BIN)/python -m bench.hot_path
+	@$(BIN)/python -m bench.growth
 	@$(BIN)/python -m bench.transfer
+
+bench-check: $(MEASURING) ## whether the servers that `make bench` compares answer alike
+	@echo "== The contenders of the benchmark"
+	@$(BIN)/python -m bench.contest --check --users 2000
 
 stack-test: $(DEVELOPMENT) ## both Compose stacks, built and run for real; needs a Docker engine
 	@echo "== The stacks in containers"
@@ -93,6 +101,8 @@ lock: $(DEVELOPMENT) ## choose the versions in requirements*.txt anew
 		--no-header --no-emit-index-url -o requirements.txt requirements.in
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url -c requirements.txt -o requirements-dev.txt requirements-dev.in
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url -c requirements-dev.txt -o requirements-bench.txt requirements-bench.in
 
 clean: ## remove .venv and what the tools have left; the databases in instance/ stay
 	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .import_linter_cache
@@ -112,4 +122,9 @@ $(RUNTIME): requirements.txt | $(BIN)/python
 $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
 	@echo "Installing requirements-dev.txt into $(VENV); the first time this takes a minute"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(MEASURING): requirements-bench.txt $(DEVELOPMENT)
+	@echo "Installing requirements-bench.txt into $(VENV); the first time this takes a minute"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements-bench.txt
 	@touch $@

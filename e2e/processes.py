@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -97,8 +97,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 class MariaDB:
     """A MariaDB server on a data folder and a port of its own; a context manager.
 
+    :param options: for the server's command line.
     :raises RuntimeError: MariaDB is not installed, or does not start.
     """
+
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        self._options = options
 
     def __enter__(self) -> "MariaDB":
         self._stack = ExitStack()
@@ -115,7 +119,7 @@ class MariaDB:
         )
         self._command = [server, "--no-defaults", *places, f"--socket={self._folder / 'socket'}"]
         self._command += [f"--port={self._port}", "--bind-address=127.0.0.1"]
-        self._command += [f"--tmpdir={self._folder}"]
+        self._command += [f"--tmpdir={self._folder}", *self._options]
         self.start()
         return self
 
@@ -127,6 +131,11 @@ class MariaDB:
         log = self._folder / "log"
         self._process = self._stack.enter_context(running(self._command, log))
         wait_until(self._create_database, self._process, log)
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
 
     def kill(self) -> None:
         """End the server at once, as a power cut would."""
@@ -214,17 +223,20 @@ def served(command: list[str], log: Path | None = None, **environment: str) -> I
 
 @contextmanager
 def served_process(
-    command: list[str], log: Path | None = None, **environment: str
+    command: list[str], log: Path | None = None, cwd: Path = ROOT, **environment: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Serve the application; give its URL and the server's process.
 
     :param command: the server's, in which ``{port}`` becomes a free port.
     :param log: where its output goes; None: to a file that is removed afterwards.
+    :param cwd: the folder in which it is started.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="users-server-") as name:
         log = log or Path(name, "log")
-        with running([word.format(port=port) for word in command], log, environment) as process:
+        with running(
+            [word.format(port=port) for word in command], log, environment, cwd
+        ) as process:
             url = f"http://127.0.0.1:{port}"
             wait_until(lambda: answers(f"{url}/ping"), process, log)
             yield url, process

@@ -1,0 +1,118 @@
+"""Drives a server with wrk, and counts what that costs it and its database."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parent
+CLIENTS = 16
+WRK_THREADS = 2
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of one round.
+
+    :param rate: requests a second.
+    :param p50: half of the answers came within so many milliseconds; ``p99``: 99 of 100.
+    :param errors: answers that were no success, and connections that broke.
+    :param server: CPU time of all processes of the server, in microseconds a request.
+    :param database: that of the database.
+    :param memory: of all processes of the server, in MiB; what they share counts once.
+    """
+
+    rate: float
+    p50: float
+    p99: float
+    errors: float
+    server: float
+    database: float
+    memory: float
+
+
+def drive(
+    url: str,
+    requests: Iterable[str],
+    file: Path,
+    pids: tuple[int, int],
+    seconds: float,
+    headers: Mapping[str, str],
+) -> Round:
+    """Send requests from 16 clients that keep their connections.
+
+    :param requests: lines of ``METHOD PATH [BODY]``, sent over and over.
+    :param file: where they are written for wrk.
+    :param pids: the server's first process, and the database's.
+    :param seconds: for how long, at least 1.
+    """
+    file.write_text("".join(f"{request}\n" for request in requests), encoding="utf-8")
+    command = ["wrk", f"-c{CLIENTS}", f"-t{WRK_THREADS}", f"-d{max(1, round(seconds))}s"]
+    for name, value in headers.items():
+        command += ["-H", f"{name}: {value}"]
+    command += ["-s", str(ROOT / "requests.lua"), url, "--", str(file), str(WRK_THREADS)]
+    before = [cpu_seconds(pid) for pid in pids]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    spent = [cpu_seconds(pid) - start for pid, start in zip(pids, before, strict=True)]
+    told = json.loads(result.stdout.splitlines()[-1])
+    server, database = (1e6 * each / max(1, told["requests"]) for each in spent)
+    return Round(
+        rate=told["requests"] / told["seconds"],
+        p50=told["p50"],
+        p99=told["p99"],
+        errors=told["refused"] + told["broken"],
+        server=server,
+        database=database,
+        memory=sum(map(memory, family(pids[0]))),
+    )
+
+
+def medians(rounds: list[Round]) -> Round:
+    """Return the median of each figure; of errors, all."""
+    values = {
+        each.name: median(getattr(one, each.name) for one in rounds) for each in fields(Round)
+    }
+    return Round(**values | {"errors": sum(one.errors for one in rounds)})
+
+
+def alternate(
+    rounds: int, turns: Mapping[str, Callable[[int], Round]], tell: Callable[[], object]
+) -> dict[str, Round]:
+    """Let each take its turn in each round, A B C A B C; return the medians of each.
+
+    One more round goes before them, to fill caches and pools, and does not count.
+
+    :param turns: by name, what runs the round with this number.
+    :param tell: called after each turn, such as for a progress bar.
+    """
+    results: dict[str, list[Round]] = {name: [] for name in turns}
+    for number in range(rounds + 1):
+        for name, turn in turns.items():
+            results[name].append(turn(number))
+            tell()
+    return {name: medians(each[1:]) for name, each in results.items()}
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all its children's children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in family(int(child)))]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process and all below it have taken, user and system."""
+    ticks = 0
+    for each in family(pid):
+        fields_after_name = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields_after_name[11]) + int(fields_after_name[12])
+    return ticks / TICKS_PER_SECOND
+
+
+def memory(pid: int) -> float:
+    """Return the memory of a process in MiB, its share of what it shares (PSS)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))

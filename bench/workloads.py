@@ -1,0 +1,186 @@
+"""What is asked of every contender, and the check that they all answer alike."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.message import Message
+from itertools import count
+from random import Random
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+from bench.load import WRK_THREADS
+
+USERS_PER_PAGE = 20
+DIFFERENT_READS = 5_000
+DIFFERENT_WRITES = 60_000  # more than any contender adds in a round: no email comes twice
+KNOWN_USER = 7
+
+_rounds = count(1)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a server holds, as far as requests depend on it.
+
+    :param users: as ``GET /users`` shows them, in order of their ids.
+    :param cursor: in this server's own form, of the page after the middle one.
+    :param etag: of user 7.
+    """
+
+    users: list[dict[str, Any]]
+    cursor: str
+    etag: str
+
+
+Requests = Callable[[Facts, Random], Iterator[str]]
+
+
+def _repeated(request: str) -> Iterator[str]:
+    yield from [request] * WRK_THREADS  # one for each thread
+
+
+def _one_user(facts: Facts, chance: Random) -> Iterator[str]:
+    for user in chance.choices(facts.users, k=DIFFERENT_READS):
+        yield f"GET /users/{user['id']}"
+
+
+def _exact_email(facts: Facts, chance: Random) -> Iterator[str]:
+    for user in chance.choices(facts.users, k=DIFFERENT_READS):
+        yield f"GET /users?email={quote(user['email'])}"
+
+
+def _prefix_search(_facts: Facts, chance: Random) -> Iterator[str]:
+    for _ in range(DIFFERENT_READS):
+        yield f"GET /users?limit={USERS_PER_PAGE}&q={chance.randrange(256):02x}"
+
+
+def _first_page(_facts: Facts, _chance: Random) -> Iterator[str]:
+    return _repeated(f"GET /users?limit={USERS_PER_PAGE}")
+
+
+def _deep_page(facts: Facts, _chance: Random) -> Iterator[str]:
+    query = urlencode({"limit": USERS_PER_PAGE, "cursor": facts.cursor})
+    return _repeated(f"GET /users?{query}")
+
+
+def _create(_facts: Facts, _chance: Random) -> Iterator[str]:
+    label = next(_rounds)
+    for number in range(DIFFERENT_WRITES):
+        body = {"username": f"New {number}", "email": f"new-{label}-{number}@example.com"}
+        yield f"POST /users {json.dumps(body)}"
+
+
+def _update(facts: Facts, chance: Random) -> Iterator[str]:
+    label = next(_rounds)
+    for number, user in enumerate(chance.choices(facts.users, k=DIFFERENT_WRITES)):
+        yield f"PATCH /users/{user['id']} {json.dumps({'username': f'U {label} {number}'})}"
+
+
+def _mix(facts: Facts, chance: Random) -> Iterator[str]:
+    """Of twenty requests, ten read a user, eight a list, one adds and one changes a user."""
+    creates, updates = _create(facts, chance), _update(facts, chance)
+    lists = [_first_page, _deep_page, _exact_email, _prefix_search]
+    for user in chance.choices(facts.users, k=DIFFERENT_WRITES // 10):
+        requests = [f"GET /users/{user['id']}"] * 10
+        requests += [next(kind(facts, chance)) for kind in lists * 2]
+        requests += [next(creates), next(updates)]
+        chance.shuffle(requests)
+        yield from requests
+
+
+READS: dict[str, Requests] = {
+    "one user": _one_user,
+    "first page of 20": _first_page,
+    "deep page of 20": _deep_page,
+    "exact email": _exact_email,
+    "prefix search": _prefix_search,
+    "the page /": lambda *_: _repeated("GET /"),
+    "304 by ETag": lambda *_: _repeated(f"GET /users/{KNOWN_USER}"),
+}
+WORKLOADS: dict[str, Requests] = {
+    "ping": lambda *_: _repeated("GET /ping"),
+    **READS,
+    "create": _create,
+    "update": _update,
+    "mix, 90 % reads": _mix,
+}
+
+
+def headers_of(workload: str, facts: Facts) -> dict[str, str]:
+    """Return the headers with which the requests of a workload are sent."""
+    if workload == "the page /":
+        return {"Accept": "text/html"}
+    json_type = {"Content-Type": "application/json"}
+    return {**json_type, "If-None-Match": facts.etag} if workload == "304 by ETag" else json_type
+
+
+def ask(
+    url: str, request: str, headers: dict[str, str]
+) -> tuple[int, Message, dict[str, Any] | str]:
+    """Send a request; return status, headers, and the body: of JSON, the object."""
+    method, path, *body = request.split(" ", 2)
+    data = body[0].encode() if body else None
+    try:
+        answer = urlopen(Request(url + path, data, headers, method=method), timeout=30)
+    except HTTPError as error:  # also 304
+        answer = error
+    with answer:
+        text = answer.read().decode()
+    is_json = answer.headers.get("Content-Type", "").startswith("application/json")
+    return answer.status, answer.headers, json.loads(text) if is_json and text else text
+
+
+def learn(url: str, headers: dict[str, str]) -> Facts:
+    """Ask a server for what it holds."""
+    users: list[dict[str, Any]] = []
+    cursors: list[str] = []
+    path = "/users?limit=1000"
+    while path:
+        data: Any = ask(url, f"GET {path}", headers)[2]
+        users += data["data"]["users"]
+        following = data["data"]["next"]
+        path = f"/users?{urlencode({'limit': 1000, 'cursor': following})}" if following else ""
+        cursors.append(following)
+    etag = ask(url, f"GET /users/{KNOWN_USER}", headers)[1]["ETag"]
+    return Facts(users, cursors[(len(cursors) - 1) // 2] or "", etag)
+
+
+def answers(
+    url: str, headers: dict[str, str], facts: Facts, workloads: list[str]
+) -> dict[str, object]:
+    """Return what a server answers to one request of each workload, and to some mistakes.
+
+    Left out is what may differ: cursors, the ids and times of new users, and how a page looks.
+    """
+    mistakes = {
+        "no such user": "GET /users/999999999",
+        "a taken email": f'POST /users {{"username": "x", "email": "{facts.users[0]["email"]}"}}',
+        "no email": 'POST /users {"username": "x", "email": "x"}',
+    }
+    requests = {name: next(WORKLOADS[name](facts, Random(name))) for name in workloads}
+    told = {}
+    for name, request in {**requests, **mistakes}.items():
+        if name in mistakes and "create" not in workloads:
+            continue
+        if name in {"create", "update"}:  # the same for all, and gone or given back afterwards
+            request = re.sub(r"(new-|U )\d+", r"\1check", request)
+        status, _, body = ask(url, request, headers | headers_of(name, facts))
+        told[name] = (status, _comparable(name, body))
+    return told
+
+
+def _comparable(name: str, body: dict[str, Any] | str) -> object:
+    if isinstance(body, str):
+        return re.findall(r"<strong>(.*?)</strong> - <em>(.*?)</em>", body)
+    if body["status"] == "fail":
+        return body["message"]
+    data = body.get("data", {})
+    if name == "create":
+        return body["message"], data["username"], data["email"], data["active"]
+    if name == "update":
+        return data["username"]
+    return data.get("users", data)
