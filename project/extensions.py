@@ -10,7 +10,9 @@ There are four engines on one database, see docs/decisions/engines.md:
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from pymysql import Error
 from pymysql.constants import SERVER_STATUS
 from sqlalchemy import Connection, Engine, MetaData, NullPool, Row, Select, event
 from sqlalchemy.engine import URL, make_url
@@ -164,6 +167,39 @@ def fetch_all(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Ro
             raise
     with engine.connect() as connection:
         return connection.execute(statement, parameters).all()
+
+
+def fetch_plain(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Any]:
+    """Return all rows of a SELECT, as fetch_all does, in half of its time.
+
+    With PyMySQL the statement goes to the driver as it is, on a connection of the read engine's
+    pool. What goes wrong there is asked again by fetch_all, which knows what to do about it.
+
+    :param statement: built once; its values need no conversion: no booleans, no JSON, no lists.
+    """
+    engine = db.engines["read"]
+    if engine.dialect.driver != "pymysql":
+        return fetch_all(statement, parameters)
+    sql, as_row = _compiled(statement, engine)
+    with engine.connect() as connection:
+        pymysql: Any = connection.connection.driver_connection
+        try:
+            with pymysql.cursor() as cursor:
+                cursor.execute(sql, parameters)
+                return list(map(as_row, cursor.fetchall()))
+        except Error as error:
+            if engine.dialect.is_disconnect(error, pymysql, None):
+                connection.invalidate(error)
+    return fetch_all(statement, parameters)
+
+
+@cache
+def _compiled(
+    statement: Select[Any], engine: Engine
+) -> tuple[str, Callable[[Iterable[Any]], tuple[Any, ...]]]:
+    """Return the SQL of a statement, and what makes a row with names of its values."""
+    row: Any = namedtuple("Row", statement.selected_columns.keys())  # type: ignore[misc]
+    return str(statement.compile(dialect=engine.dialect)), row._make
 
 
 def _prepare_sqlite() -> None:

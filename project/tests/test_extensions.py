@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import literal_column, select, text
+from sqlalchemy.exc import DBAPIError
 
 from project import create_app, db
 from project.api.users import service
 from project.config import TestingConfig
+from project.extensions import fetch_all, fetch_plain
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user, make_users
 from project.tests.wire import recorded_commands
@@ -98,6 +100,21 @@ class EngineTests(BaseTestCase):
             count = again.execute(text("SELECT count(*) FROM audit_events")).scalar_one()
         self.assertEqual(count, 0)
         self.assertNotIn("ROLLBACK", commands)
+
+    def test_read_on_a_connection_that_died_in_the_pool_is_asked_again(self):
+        user = make_user()
+        for read in (service.get_user, service.get_written_user):
+            with self.subTest(read.__name__):
+                with db.engines["read"].connect() as connection:
+                    dead: Any = connection.connection.driver_connection
+                dead.close()
+
+                self.assertEqual(read(user.id).version, 1)
+
+    def test_read_that_the_database_refuses_is_an_error_of_sqlalchemy(self):
+        for fetch in (fetch_all, fetch_plain):
+            with self.subTest(fetch.__name__), self.assertRaises(DBAPIError):
+                fetch(select(literal_column("nowhere").label("x")), {})
 
     def test_pools_are_as_large_as_the_setting_says(self):
         class Settings(TestingConfig):

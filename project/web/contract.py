@@ -138,6 +138,7 @@ def returns(
     message: str | None = None,
     location: str | None = None,
     etag: bool = True,
+    written: bool = False,
 ) -> Callable[[View], Callable[..., Response]]:
     """Answer with the object that the view returns.
 
@@ -146,8 +147,9 @@ def returns(
     :param location: likewise, the path of the returned object for the ``Location`` header.
     :param etag: whether the object's version becomes the answer's ``ETag``; a GET that names it in
         ``If-None-Match`` is answered 304, without the object.
+    :param written: whether the object holds its JSON as ``json``, as the database has written it.
     """
-    serialise = _serialiser(schema)
+    serialise: Callable[[Any], Any] = _as_written if written else _serialiser(schema)
 
     def decorate(view: View) -> Callable[..., Response]:
         @wraps(view)
@@ -213,7 +215,7 @@ def returns_page(
 
     :param written: whether the rows hold their JSON as ``json``, as the database has written it.
     """
-    serialise = _as_written if written else _serialiser(schema)
+    serialise: Callable[[Any], Any] = _as_written if written else _serialiser(schema)
 
     def decorate(view: View) -> Callable[..., Response]:
         @wraps(view)

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -34,6 +35,7 @@ _LIMIT = bindparam("limit", type_=Integer)
 BY_ID = select(*(_users[name] for name in UserRead.model_fields), _users.version).where(
     _users.id == bindparam("user_id")
 )
+WRITTEN_BY_ID = select(_json, _users.version).where(_users.id == bindparam("user_id"))
 BY_IDS = select(_json).where(_users.id.in_(bindparam("ids", expanding=True))).order_by(_users.id)
 
 BY_MAILBOXES = select(
@@ -97,7 +99,7 @@ def page(sort: str, active: bool, email: bool, after: bool, part: str | None = N
     order = [column] if _is_unique(column) else [column, _users.id]
     if sort.startswith("-"):
         order = [each.desc() for each in order]
-    keys = [_users.id] if column is _users.id else [_users.id, column]
+    keys = [] if column is _users.id else [column]  # the id stands in the JSON
     statement = select(_json, *keys).where(*conditions).order_by(*order).limit(_LIMIT)
     if active and not email:
         # MySQL would rather walk an index without `active` and leave rows out on the way: cheap
@@ -148,10 +150,13 @@ def _is_unique(column: ColumnElement[Any]) -> bool:
 
 def key_of(sort: str) -> Callable[[Any], tuple[Any, int]]:
     """Return a function that gives the key and the id that a row is sorted by."""
-    name = {"username": "username_folded", "email": "email_folded"}.get(
-        sort.removeprefix("-"), sort.removeprefix("-")
-    )
-    return lambda row: (getattr(row, name), row.id)
+    name = _SORTED_BY[sort.removeprefix("-")].name
+
+    def key(row: Any) -> tuple[Any, int]:
+        user_id = orjson.loads(row.json)["id"]
+        return user_id if name == "id" else getattr(row, name), user_id
+
+    return key
 
 
 def as_json(key: Any) -> Any:

@@ -8,7 +8,7 @@ caller commits.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, Select, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
@@ -24,10 +24,11 @@ from project.api.users.folding import fold_email, fold_username, prefix_range
 from project.api.users.models import User
 from project.api.users.passwords import check_password, hash_password
 from project.api.users.queries import Filters
-from project.extensions import db, fetch_all
+from project.extensions import db, fetch_all, fetch_plain
 
 LARGEST_ID = 2**31 - 1
 EVERYBODY = Filters()
+Fetch = Callable[[Select[Any], dict[str, Any]], Sequence[Any]]
 SEARCH_PARTS = ("username", "email")
 RECORDED = ("username", "email", "active", "role")
 
@@ -36,13 +37,22 @@ def _any_version(_version: int) -> bool:
     return True
 
 
-def get_user(user_id: int) -> Row[Any]:
+def get_user(user_id: int) -> Any:
     """Return one user.
 
     :param user_id: any integer; outside 1 to 2,147,483,647 there is no user, nor a question asked.
     :raises UserNotFound: no user has this id (404).
     """
-    found = fetch_all(queries.BY_ID, {"user_id": user_id}) if 0 < user_id <= LARGEST_ID else ()
+    return _get(fetch_all, queries.BY_ID, user_id)
+
+
+def get_written_user(user_id: int) -> Any:
+    """Return one user as ``json``, and the ``version``; otherwise as get_user."""
+    return _get(fetch_plain, queries.WRITTEN_BY_ID, user_id)
+
+
+def _get(fetch: Fetch, statement: Select[Any], user_id: int) -> Any:
+    found = fetch(statement, {"user_id": user_id}) if 0 < user_id <= LARGEST_ID else ()
     if not found:
         raise UserNotFound
     return found[0]
@@ -61,7 +71,7 @@ def list_users(
     :param after: start after the user with this sort key and id; None: with the first.
     """
     statement = queries.page(sort, *filters.used(), after is not None)
-    return fetch_all(statement, {"limit": limit, **_keys(after), **filters.parameters()})
+    return fetch_plain(statement, {"limit": limit, **_keys(after), **filters.parameters()})
 
 
 def search_users(
@@ -86,7 +96,7 @@ def search_users(
             continue
         key = after[1:] if after is not None and part == after[0] else None
         statement = queries.page(part, *filters.used(), key is not None, part)
-        rows = fetch_all(statement, {**values, "limit": limit - len(found), **_keys(key)})
+        rows = fetch_plain(statement, {**values, "limit": limit - len(found), **_keys(key)})
         found += [(part, row) for row in rows]
         if len(found) == limit:
             break

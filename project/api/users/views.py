@@ -4,8 +4,6 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row
-
 from project.api.users import bp, paging, service
 from project.api.users.errors import WrongId
 from project.api.users.models import User
@@ -76,14 +74,14 @@ def create_user(body: UserCreate) -> User:
 
 @bp.get("/users/<user_id>")
 @require("users:read", own=True)
-@returns(UserRead)
-def get_user(user_id: UserId) -> Row[Any]:
+@returns(UserRead, written=True)
+def get_user(user_id: UserId) -> Any:
     """Return one user.
 
     :raises WrongId: the id is no decimal integer (400).
     :raises UserNotFound: no user has this id (404).
     """
-    return service.get_user(parse_id(user_id))
+    return service.get_written_user(parse_id(user_id))
 
 
 @bp.patch("/users/<user_id>")
