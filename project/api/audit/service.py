@@ -70,7 +70,7 @@ def record(
         # What a proxy passes on may be anything.
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
-    (connection or db.session).execute(_INSERT, values)
+    (connection or db.session.connection()).execute(_INSERT, values)
 
 
 def list_events(

@@ -5,7 +5,8 @@ trip each, no ORM objects. Writes go through ``db.session`` and are flushed and 
 caller commits.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Row, Select, insert, select
@@ -24,6 +25,7 @@ from project.api.users.folding import fold_email, fold_username, prefix_range
 from project.api.users.models import User
 from project.api.users.passwords import check_password, hash_password
 from project.api.users.queries import Filters
+from project.clock import utcnow
 from project.extensions import db, fetch_all, fetch_plain
 
 LARGEST_ID = 2**31 - 1
@@ -31,6 +33,8 @@ EVERYBODY = Filters()
 Fetch = Callable[[Select[Any], dict[str, Any]], Sequence[Any]]
 SEARCH_PARTS = ("username", "email")
 RECORDED = ("username", "email", "active", "role")
+_INSERT = insert(User.__table__)
+_INSERTED = [name for name in User.__table__.c.keys() if name != "id"]
 
 
 def _any_version(_version: int) -> bool:
@@ -137,14 +141,20 @@ def create_user(
     """Add a user.
 
     :param password: None: nobody can sign in as this user.
+    :return: the user, who is no object of the session's.
     :raises Invalid: the password is easily guessed (400).
     :raises EmailTaken: another user has this mailbox (400).
     """
     user = User(username=username, email=email, active=active, role=role)
+    user.created_at = user.updated_at = utcnow()
+    user.version, user.password_version = 1, 0
     if password is not None:
         _set_password(user, password)
-    db.session.add(user)
-    _flush()
+    # By Core: the session's unit of work takes as long as the rest of the request.
+    values = {name: getattr(user, name) for name in _INSERTED}
+    with _taken_emails_refused():
+        added: Any = db.session.connection().execute(_INSERT, values)
+    (user.id,) = added.inserted_primary_key
     audit.record("user.created", user.id, after=_state(user, password is not None))
     return user
 
@@ -179,7 +189,8 @@ def update_user(
             _set_password(user, value)
         else:
             setattr(user, name, value)
-    _flush()
+    with _taken_emails_refused():
+        db.session.flush()
     audit.record("user.updated", user.id, before=before, after=_state(user, "password" in changes))
     return user
 
@@ -199,7 +210,7 @@ def delete_user(
     user = _lock_user(user_id, is_expected, by_admin)
     _check_not_last_administrator(user)
     db.session.delete(user)
-    _flush()
+    db.session.flush()
     audit.record("user.removed", user.id, before=_state(user))
     return user
 
@@ -240,13 +251,11 @@ def _set_password(user: User, password: str) -> None:
     user.password_version = (user.password_version or 0) + 1
 
 
-def _flush() -> None:
-    """Send what the session holds.
-
-    :raises EmailTaken: another user has this mailbox (400).
-    """
+@contextmanager
+def _taken_emails_refused() -> Iterator[None]:
+    """Make the database's refusal of a second user with one mailbox ours."""
     try:
-        db.session.flush()
+        yield
     except IntegrityError as error:
         if "email_folded" in str(error.orig):
             raise EmailTaken from error

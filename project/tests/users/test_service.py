@@ -1,12 +1,12 @@
 """What can be done with users, without HTTP."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 from sqlalchemy.exc import IntegrityError
 
 from project import db
-from project.api.models import User
 from project.api.users import queries, service
 from project.api.users.errors import EmailTaken, UserNotFound
 from project.tests.base import BaseTestCase
@@ -91,9 +91,10 @@ class CreateUserTests(BaseTestCase):
         self.assertEqual(len(service.list_users(9)), 1)
 
     def test_create_user_passes_on_what_is_not_about_the_email(self):
+        nothing: Any = None
+
         with self.assertRaises(IntegrityError):
-            db.session.add(User(email="email_folded@example.com"))  # no username
-            service.create_user("b", "b@example.com")
+            service.create_user("b", "email_folded@example.com", active=nothing)
 
     def test_create_users_makes_complete_rows(self):
         service.create_users([("a", "A@example.com"), ("b", "b@bücher.example")])
