@@ -117,7 +117,9 @@ def _check_sort(text: str) -> str:
 
 def read_id(digits: str) -> int:
     """Read a decimal integer; one of more digits than any id has becomes 0, which is no user's."""
-    return int(digits) if len(digits.lstrip("-0")) <= 10 else 0
+    significant = digits.lstrip("-0")  # int() refuses more than 4,300 digits, zeros too
+    number = int(significant or 0) if len(significant) <= 10 else 0
+    return -number if digits.startswith("-") else number
 
 
 SORTS = ("id", "created_at", "username", "email")

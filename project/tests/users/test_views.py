@@ -305,7 +305,10 @@ class GetUserTests(BaseTestCase):
 
     def test_get_user_that_does_not_exist_is_not_found(self):
         make_user()
-        for text in ["-1", "0", "-0", "999", "9" * 40, "-" + "9" * 40, "9" * 5000, "2147483648"]:
+        for text in [
+            *["-1", "0", "-0", "999", "9" * 40, "-" + "9" * 40, "9" * 5000, "2147483648"],
+            *["0" * 5000, "-" + "0" * 5000, "0" * 5000 + "9", "-" + "0" * 5000 + "1"],
+        ]:
             with self.subTest(text[:40]):
                 response = self.client.get(f"/users/{text}")
 
@@ -317,9 +320,11 @@ class GetUserTests(BaseTestCase):
     def test_get_user_reads_leading_zeros(self):
         user = make_user()
 
-        response = self.client.get(f"/users/{'0' * 50}{user.id}")
+        for zeros in ["0" * 50, "0" * 5000]:
+            with self.subTest(len(zeros)):
+                response = self.client.get(f"/users/{zeros}{user.id}")
 
-        self.assertEqual(response.json["data"]["id"], user.id)
+                self.assertEqual(response.json["data"]["id"], user.id)
 
     def test_parse_id_reads_ascii_decimal_integers_only(self):
         for text, number in [("7", 7), ("-7", -7), ("007", 7), ("9999999999", 9999999999)]:
@@ -426,7 +431,13 @@ class UpdateUserTests(BaseTestCase):
                 self.assertEqual(response.status_code, 400)
 
     def test_changes_of_a_user_that_does_not_exist_are_not_found(self):
-        for text, status in [("999", 404), ("-1", 404), ("9" * 40, 404), ("x", 400)]:
+        for text, status in [
+            ("999", 404),
+            ("-1", 404),
+            ("9" * 40, 404),
+            ("0" * 5000 + "999", 404),
+            ("x", 400),
+        ]:
             for method, body in [
                 ("PATCH", {"username": "n"}),
                 ("PUT", {"username": "n", "email": "n@example.com"}),
@@ -770,6 +781,8 @@ class FindUsersTests(BaseTestCase):
         self.assertIsNone(response.json["data"]["next"])
         self.assertEqual(len(commands), 1)
         self.assertEqual(self.client.get("/users?ids=-1").json["data"]["users"], [])
+        zeros = self.client.get(f"/users?ids={'0' * 5000}{users[1].id}")
+        self.assertEqual([user["id"] for user in zeros.json["data"]["users"]], [users[1].id])
         many = ",".join(map(str, range(1, 501)))
         self.assertEqual(len(self.client.get(f"/users?ids={many}").json["data"]["users"]), 3)
 
