@@ -1,12 +1,12 @@
 """The forms with which people sign in and change their password."""
 
-from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField, StringField
 
 from project.api.users.forms import ShowsErrors, strip
+from project.web.forms import PageForm
 
 
-class SignInForm(ShowsErrors, FlaskForm):  # type: ignore[misc]
+class SignInForm(ShowsErrors, PageForm):
     """Signs in, and leads to where the person wanted to go."""
 
     email = StringField("Email address", filters=[strip])
@@ -14,7 +14,7 @@ class SignInForm(ShowsErrors, FlaskForm):  # type: ignore[misc]
     next = HiddenField()
 
 
-class PasswordForm(ShowsErrors, FlaskForm):  # type: ignore[misc]
+class PasswordForm(ShowsErrors, PageForm):
     """Changes one's own password."""
 
     current_password = PasswordField("Current password")

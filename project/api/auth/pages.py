@@ -7,7 +7,6 @@ deactivated, a copy of the cookie is worth nothing.
 from typing import Any
 
 from flask import Response, abort, flash, redirect, render_template, request, session, url_for
-from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as Redirect
 
 from project.api.auth import bp, principals, service
@@ -23,6 +22,7 @@ from project.errors import AppError, FieldError, Invalid
 from project.transactions import in_transaction
 from project.web import error_handlers, guard
 from project.web.contract import validate
+from project.web.forms import PageForm
 
 SIGN_IN = "sign_in"
 
@@ -74,7 +74,7 @@ def sign_in() -> Answer:
 @bp.post("/sign-out")
 def sign_out() -> Redirect:
     """End the sign-in of this browser."""
-    if not FlaskForm().validate_on_submit():
+    if not PageForm().validate_on_submit():
         abort(400, "The form had expired. Please go back and send it again.")
     who = by_cookie()
     if who is not None and who.session:

@@ -3,11 +3,11 @@
 from typing import Any
 from uuid import uuid4
 
-from flask_wtf import FlaskForm
 from wtforms import BooleanField, HiddenField, StringField
 
 from project.api.users.schemas import UserReplace
 from project.errors import AppError
+from project.web.forms import PageForm
 
 
 def _or_new_key(key: str | None) -> str:
@@ -29,7 +29,7 @@ class ShowsErrors:
             field.errors = (*field.errors, problem.message)
 
 
-class UserForm(ShowsErrors, FlaskForm):  # type: ignore[misc]
+class UserForm(ShowsErrors, PageForm):
     """What a person may say of a user. Space around what is typed is dropped.
 
     The email is a plain text field: a browser's own email field refuses addresses beyond ASCII and
@@ -46,7 +46,7 @@ class UserAddForm(UserForm):
     idempotency_key = HiddenField(filters=[_or_new_key])
 
 
-class OfVersionForm(FlaskForm):  # type: ignore[misc]
+class OfVersionForm(PageForm):
     """A form about a user as it was when the form was shown."""
 
     version = HiddenField()

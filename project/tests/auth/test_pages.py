@@ -1,5 +1,7 @@
 """Signing in and out, and one's own account, over the wire; e2e/test_page.py uses a browser."""
 
+from functools import partial
+from io import BytesIO
 from typing import Any
 
 from flask import Flask, g
@@ -18,6 +20,24 @@ class Protected(TestingConfig):
     """Settings of the tests, with the door shut."""
 
     ACCESS = "protected"
+
+
+def as_json(text: str) -> dict[str, Any]:
+    """Return a JSON body."""
+    return {"data": text, "content_type": "application/json"}
+
+
+def as_file(field: str) -> dict[str, Any]:
+    """Return a body in which a field is a file."""
+    return {"data": {field: (BytesIO(b"Eve"), "eve.txt")}}
+
+
+FIELDS = ["username", "email", "password", "version", "next", "csrf_token"]
+STRANGE_BODIES = {
+    **{text: partial(as_json, text) for text in ["5", "[1]", '"x"', "null", "{}", "{"]},
+    **{f"{name}: 5": partial(as_json, f'{{"{name}": 5}}') for name in FIELDS},
+    **{f"{name} is a file": partial(as_file, name) for name in FIELDS},
+}
 
 
 class PageTestCase(AuthTestCase):
@@ -164,6 +184,35 @@ class RightsTests(PageTestCase):
         self.assertEqual(service.get_user(2).username, "Boss")
 
 
+class BodyTests(PageTestCase):
+    """Bodies that no browser's form sends."""
+
+    paths = ["/", "/edit/1", "/remove/1", "/sign-in", "/account", "/account/password"]
+
+    def refused(self, path: str) -> None:
+        """Send each body; nothing but a refusal may come back."""
+        for name, body in STRANGE_BODIES.items():
+            with self.subTest(path, body=name):
+                status = self.client.post(path, **body()).status_code
+
+                self.assertIn(status, range(400, 500))
+
+    def test_strange_bodies_are_refused_before_the_sign_in(self):
+        for path in self.paths:
+            self.refused(path)
+
+    def test_strange_bodies_are_refused_and_change_nothing(self):
+        self.set_role("admin")
+        self.sign_in()
+        for path in self.paths:
+            self.refused(path)
+
+        users = service.list_users(9)
+        self.assertEqual(len(users), 1)
+        self.assertEqual(service.get_user(1).version, 2)
+        self.assertEqual(self.log_in().status_code, 200)
+
+
 class AccountTests(PageTestCase):
     """/account."""
 
@@ -244,6 +293,14 @@ class CSRFTests(PageTestCase):
         self.assertEqual(self.client.get("/account").status_code, 200)
         self.assertEqual(service.get_user(1).username, "Ada")
         self.assertEqual(self.log_in().status_code, 200)
+
+    def test_strange_bodies_sign_nobody_out(self):
+        self.sign_in(csrf_token=self.token_of("/sign-in"))
+        for name, body in STRANGE_BODIES.items():
+            for path in ["/sign-out", "/sign-in", "/account"]:
+                with self.subTest(path, body=name):
+                    self.assertEqual(self.client.post(path, **body()).status_code, 400)
+        self.assertEqual(self.client.get("/account").status_code, 200)
 
     def test_sign_out_with_its_token(self):
         self.sign_in(csrf_token=self.token_of("/sign-in"))
