@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as Redirect
 from project.api.auth import bp, principals, service
 from project.api.auth.errors import WrongCredentials
 from project.api.auth.forms import PasswordForm, SignInForm
-from project.api.auth.schemas import PasswordChange
+from project.api.auth.schemas import Login, PasswordChange
 from project.api.auth.throttle import TooManyAttempts
 from project.api.users import service as users
 from project.api.users.errors import UserChanged
@@ -56,8 +56,10 @@ def sign_in() -> Answer:
     form = SignInForm()
     if form.validate_on_submit():
         try:
-            email, password = form.email.data or "", form.password.data or ""
-            made = service.log_in(email, password, request.remote_addr or "")
+            body = validate(Login, {name: form[name].data for name in Login.model_fields})
+            made = service.log_in(body.email, body.password, request.remote_addr or "")
+        except Invalid as error:
+            form.show(error)
         except (WrongCredentials, TooManyAttempts) as error:
             form.show(Invalid(errors=[FieldError("password", error.message)]))
             if isinstance(error, TooManyAttempts):

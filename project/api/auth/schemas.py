@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from project.api.users.models import TEXT_LENGTH
+from project.api.users.passwords import MAX_CHARACTERS
 from project.api.users.schemas import Email, Moment, Password, Text
 from project.web.guard import SCOPES
 
@@ -31,9 +33,18 @@ class Login(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    email: Annotated[str, Field(strict=True, min_length=1, examples=["ada@example.com"])]
+    email: Annotated[
+        str,
+        Field(strict=True, min_length=1, max_length=TEXT_LENGTH, examples=["ada@example.com"]),
+    ]
     password: Annotated[
-        str, Field(strict=True, min_length=1, examples=["correct horse battery staple"])
+        str,
+        Field(
+            strict=True,
+            min_length=1,
+            max_length=MAX_CHARACTERS,
+            examples=["correct horse battery staple"],
+        ),
     ]
 
 

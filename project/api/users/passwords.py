@@ -28,6 +28,8 @@ def check_password(password: str, *personal: str) -> None:
     :param personal: the username and the email; a password must not contain them.
     :raises Invalid: it is too short, too long, common or made of personal data (400).
     """
+    if len(password) > MAX_CHARACTERS:  # normalising a long one would take seconds
+        raise _refusal(f"Must have at most {MAX_CHARACTERS} characters; this has {len(password)}.")
     text = _normal(password)
     folded = text.casefold()
     names = [_normal(name).casefold() for name in personal]
@@ -35,15 +37,13 @@ def check_password(password: str, *personal: str) -> None:
     minimum = current_app.config["PASSWORD_MIN_CHARACTERS"]
     if len(text) < minimum:
         problem = f"Must have at least {minimum} characters; this has {len(text)}."
-    elif len(text) > MAX_CHARACTERS:
-        problem = f"Must have at most {MAX_CHARACTERS} characters; this has {len(text)}."
     elif any(len(name) >= SHORTEST_NAME and name in folded for name in names):
         problem = "Must not contain the username or the email address."
     elif reason := _why_common(text[:LOOKED_AT_CHARACTERS], names):
         problem = f"Is too easily guessed. {reason}"
     else:
         return
-    raise Invalid(errors=[FieldError("password", problem)])
+    raise _refusal(problem)
 
 
 def hash_password(password: str) -> str:
@@ -93,6 +93,10 @@ def _hash_of_nobody() -> str:
 @cache
 def _make_hash_of_nobody(hasher: PasswordHasher) -> str:
     return hasher.hash("")
+
+
+def _refusal(problem: str) -> Invalid:
+    return Invalid(errors=[FieldError("password", problem)])
 
 
 def _why_common(text: str, names: list[str]) -> str | None:

@@ -10,7 +10,7 @@ from project import create_app, db
 from project.api.models import User
 from project.api.users import service
 from project.config import TestingConfig
-from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
+from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase, normalised_lengths
 from project.tests.users.test_pages import find
 
 AS_PERSON = {"Accept": "text/html"}
@@ -97,6 +97,17 @@ class SignInTests(PageTestCase):
         self.assertIn(f'value="{ADA["email"]}"', response.text)
         self.assertNotIn("a wrong password", response.text)
         self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 303)
+
+    def test_overlong_text_is_said_beside_its_field(self):
+        long = "a" + "\u0315" * 150_000
+        for field, most in [("email", 128), ("password", 256)]:
+            with self.subTest(field), normalised_lengths() as lengths:
+                response = self.sign_in(**{field: long})
+
+                self.assertEqual(response.status_code, 400)
+                error = find(f'id="{field}-error">(.*?)</div>', response.text)
+                self.assertEqual(error, f"String should have at most {most} characters")
+                self.assertLessEqual(max(lengths, default=0), most)
 
     def test_session_from_before_is_not_used(self):
         self.sign_in()

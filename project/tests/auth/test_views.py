@@ -2,7 +2,10 @@
 
 import hmac
 import time
+import unicodedata
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -21,6 +24,20 @@ from project.tests.factories import make_user
 
 PASSWORD = "correct horse battery staple"
 ADA = {"username": "Ada", "email": "ada@example.com", "password": PASSWORD}
+
+
+@contextmanager
+def normalised_lengths() -> Iterator[list[int]]:
+    """Give a list that fills with the lengths of the texts that are normalised."""
+    lengths: list[int] = []
+    normalize = unicodedata.normalize
+
+    def record(form: Any, text: str) -> str:
+        lengths.append(len(text))
+        return normalize(form, text[:1000])
+
+    with mock.patch("unicodedata.normalize", record):
+        yield lengths
 
 
 class AuthTestCase(BaseTestCase):
@@ -140,7 +157,7 @@ class LoginTests(AuthTestCase):
                 self.log_in("no address"),
                 self.log_in("nopassword@example.com"),
                 self.log_in("inactive@example.com"),
-                self.log_in(password="x" * 100_000),
+                self.log_in(password="x" * 256),
             ]
         }
 
@@ -166,6 +183,24 @@ class LoginTests(AuthTestCase):
             self.assertEqual(response.status_code, 400)
             fields = [each["field"] for each in response.json["errors"]]
             self.assertEqual(fields, ["email", "password"])
+
+    def test_overlong_text_is_refused_before_it_is_normalised(self):
+        self.register()
+        long = "a" + "\u0315" * 500_000
+        for path, body, field in [
+            ("/auth/login", {"email": long, "password": PASSWORD}, "email"),
+            ("/auth/login", {"email": ADA["email"], "password": long}, "password"),
+            ("/auth/register", {**ADA, "username": long}, "username"),
+            ("/auth/register", {**ADA, "email": f"{long}@example.com"}, "email"),
+            ("/auth/register", {**ADA, "password": long}, "password"),
+        ]:
+            with self.subTest(path, field=field), normalised_lengths() as lengths:
+                response = self.client.post(path, json=body)
+
+                self.assertEqual(response.status_code, 400)
+                self.assertEqual(response.json["message"], "Invalid payload.")
+                self.assertEqual([each["field"] for each in response.json["errors"]], [field])
+                self.assertLessEqual(max(lengths, default=0), 256)
 
     def test_hash_of_another_service_is_replaced_at_sign_in(self):
         kept = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -349,12 +384,15 @@ class PasswordTests(AuthTestCase):
             ({"password": "Ada@example.com is me"}, "password"),
             ({"password": None}, "password"),
             ({"more": 1}, "more"),
+            ({"current_password": "a" + "\u0315" * 500_000}, "current_password"),
+            ({"password": "a" + "\u0315" * 500_000}, "password"),
         ]
         for changes, field in cases:
-            with self.subTest(changes):
+            with self.subTest(str(changes)[:40]), normalised_lengths() as lengths:
                 response = self.change(mine, **changes)
 
                 self.assertEqual(response.status_code, 400)
+                self.assertLessEqual(max(lengths, default=0), 256)
                 self.assertEqual([each["field"] for each in response.json["errors"]], [field])
         self.assertEqual((self.status(mine), self.status(other)), (200, 200))
         self.assertEqual(self.log_in().status_code, 200)
@@ -484,6 +522,8 @@ class APIKeyTests(AuthTestCase):
             ({"expires_in_days": 1.5}, "expires_in_days"),
             ({"expires_in_days": 10**9}, "expires_in_days"),
             ({"more": 1}, "more"),
+            ({"current_password": "a" + "\u0315" * 500_000}, "current_password"),
+            ({"password": "a" + "\u0315" * 500_000}, "password"),
         ]
         for changes, field in cases:
             with self.subTest(changes):

@@ -1,5 +1,7 @@
 """What a password must be, and how it is kept."""
 
+from unittest import mock
+
 import bcrypt
 
 from project.api.users.passwords import (
@@ -54,6 +56,12 @@ class CheckPasswordTests(BaseTestCase):
 
     def test_length_counts_characters_in_normal_form(self):
         self.assertIn("this has 14.", self.reason("e\u0301" * 14))
+
+    def test_overlong_password_is_not_normalised(self):
+        with mock.patch("unicodedata.normalize") as normalize:
+            self.assertIn("this has 500001.", self.reason("a" + "\u0315" * 500_000))
+
+        normalize.assert_not_called()
 
     def test_short_names_are_in_many_words(self):
         self.assertEqual(self.reason(GOOD, "Al", "o@x.example"), "")
