@@ -11,6 +11,7 @@ from project.api.auth.throttle import ACCOUNT, ADDRESS, PAIR
 from project.api.models import SignInAttempts
 from project.clock import utcnow
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
+from project.tests.wire import recorded_commands
 
 HOME, AWAY = "192.0.2.1", "198.51.100.7"
 
@@ -121,6 +122,12 @@ class ThrottleTests(AuthTestCase):
 
         for email in emails:
             self.assertEqual(self.attempt(email=email).status_code, 429)
+        for spaces in [" ", "  "]:
+            with self.subTest(spaces), recorded_commands() as commands:
+                response = self.attempt(PASSWORD, email=ADA["email"] + spaces)
+
+                self.assertEqual(response.status_code, 401)
+                self.assertEqual([each for each in commands if "FROM users" in each], [])
 
     def test_none_slips_past_beside_the_others(self):
         barrier = Barrier(20)
