@@ -1,18 +1,20 @@
 """Slows down those who guess passwords, on every worker and host.
 
 Failures are counted in the database for three subjects: the account from this address, the account
-from anywhere, and the address for any account. Each has some failures free; then each further one
-doubles the time until the next attempt is looked at. Attempts before that time are refused without
-a look, and do not count.
+from anywhere, and the address for any account. The account from this address, and the address, have
+some failures free; then each further one doubles the time until the next attempt is looked at.
+Attempts before that time are refused without a look, and do not count.
 
-Who signs in from where they have signed in before is not held up by what others do to the account;
-and for the others the wait is short. So nobody can keep the true owner out.
+An account that is guessed at from many addresses makes nobody wait by itself: it only leaves fewer
+failures free to each address from which it has not been signed in to. The first attempt from an
+address is always looked at, so that nobody elsewhere can keep the true owner out.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, insert, select
@@ -50,8 +52,12 @@ class Limit:
 
 
 PAIR = Limit(free=5, longest=900)
-ACCOUNT = Limit(free=50, longest=30)
+STRANGER = Limit(free=1, longest=900)
+"""Of the account from an address that it does not know, while it is guessed at."""
+
 ADDRESS = Limit(free=50, longest=900)
+ACCOUNT_FAILURES = 50
+"""With so many, from anywhere, an account is guessed at."""
 
 
 def admit(email: str, address: str) -> None:
@@ -76,12 +82,12 @@ def _count(subjects: list[str]) -> None:
         _add_missing(subjects)
         rows = {row.subject_hash: row for row in _lock(subjects)}
     pair, account, of_address = (rows[subject] for subject in subjects)
-    limits = [(pair, PAIR), (of_address, ADDRESS)]
-    if pair.known_at is None or pair.known_at <= now - ADDRESS_IS_KNOWN:
-        limits.append((account, ACCOUNT))
-    for row, _limit in limits:
+    for row in rows.values():
         if row.attempted_at <= now - FAILURES_COUNT:
             row.failures = 0
+    known = pair.known_at is not None and pair.known_at > now - ADDRESS_IS_KNOWN
+    guessed_at = account.failures >= ACCOUNT_FAILURES
+    limits = [(pair, STRANGER if guessed_at and not known else PAIR), (of_address, ADDRESS)]
     wait = max(row.attempted_at + limit.wait_after(row.failures) for row, limit in limits) - now
     if wait > timedelta():
         raise TooManyAttempts(retry_after=int(wait.total_seconds()) or 1)
@@ -106,8 +112,20 @@ def _subjects(email: str, address: str) -> list[str]:
         account = fold_email(email)
     except ValueError:
         account = email
-    names = [f"pair {account} {address}", f"account {account}", f"address {address}"]
+    place = _place(address)
+    names = [f"pair {account} {place}", f"account {account}", f"address {place}"]
     return [sha256(name.encode()).hexdigest() for name in names]
+
+
+def _place(address: str) -> str:
+    """Return what counts as one address: of IPv6 a /64, all of which one host may have."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, IPv4Address):
+        return address
+    return str(ip.ipv4_mapped or IPv6Network((int(ip), 64), strict=False))
 
 
 def _is_one_of(subjects: list[str]) -> ColumnElement[bool]:
