@@ -13,8 +13,9 @@ from project.errors import FieldError, Invalid
 MAX_CHARACTERS = 256
 # What zxcvbn calls somewhat guessable and below: up to 10^8 guesses.
 COMMON_SCORES = {0, 1, 2}
-# zxcvbn's time grows with the square of the length; this is what it looks at by itself.
-LOOKED_AT_CHARACTERS = 72
+LOOKED_AT_CHARACTERS = 40
+LOOKED_AT_SUBSTITUTES = 7
+FEWEST_LOOKED_AT = 16
 BCRYPT_BYTES = 72
 # Shorter ones are in many words.
 SHORTEST_NAME = 4
@@ -39,7 +40,7 @@ def check_password(password: str, *personal: str) -> None:
         problem = f"Must have at least {minimum} characters; this has {len(text)}."
     elif any(len(name) >= SHORTEST_NAME and name in folded for name in names):
         problem = "Must not contain the username or the email address."
-    elif reason := _why_common(text[:LOOKED_AT_CHARACTERS], names):
+    elif reason := _why_common(text, names):
         problem = f"Is too easily guessed. {reason}"
     else:
         return
@@ -103,8 +104,23 @@ def _why_common(text: str, names: list[str]) -> str | None:
     """Return why a password is easily guessed; None: it is not."""
     from zxcvbn import zxcvbn  # its word lists take 50 ms to load, and most processes never ask
 
-    found = zxcvbn(text, names)
+    found = zxcvbn(_part_to_look_at(text), names)
     if found["score"] not in COMMON_SCORES:
         return None
     feedback = found["feedback"]
     return str(feedback["warning"] or (feedback["suggestions"] or ["Add uncommon words."])[0])
+
+
+def _part_to_look_at(text: str) -> str:
+    """Return so much of a password's start that zxcvbn takes less than 0.1 s.
+
+    Its time grows with the square of the length, times the number of ways to read the symbols that
+    may stand for letters: ``1`` is i or l, ``7`` is l or t, and so on, up to hundreds of ways. So
+    of a text with many different ones less is looked at. What is no common password with its start
+    alone is none as a whole.
+    """
+    from zxcvbn.matching import L33T_TABLE
+
+    part = text[:LOOKED_AT_CHARACTERS]
+    substitutes = {symbol for symbols in L33T_TABLE.values() for symbol in symbols} & set(part)
+    return part if len(substitutes) <= LOOKED_AT_SUBSTITUTES else part[:FEWEST_LOOKED_AT]

@@ -149,7 +149,8 @@ def create_user(
     user.created_at = user.updated_at = utcnow()
     user.version, user.password_version = 1, 0
     if password is not None:
-        _set_password(user, password)
+        check_password(password, username, email)
+        _set_password_hash(user, hash_password(password))
     # By Core: the session's unit of work takes as long as the rest of the request.
     values = {name: getattr(user, name) for name in _INSERTED}
     with _taken_emails_refused():
@@ -180,13 +181,14 @@ def update_user(
     :raises UserChanged: the version is not the expected one (412).
     :raises EmailTaken: another user has this mailbox (400).
     """
+    password_hash = _hash_new_password(user_id, changes) if "password" in changes else ""
     user = _lock_user(user_id, is_expected, by_admin)
     if changes.get("role", user.role) != "admin" or not changes.get("active", user.active):
         _check_not_last_administrator(user)
     before = _state(user)
     for name, value in changes.items():
         if name == "password":
-            _set_password(user, value)
+            _set_password_hash(user, password_hash)
         else:
             setattr(user, name, value)
     with _taken_emails_refused():
@@ -245,9 +247,15 @@ def _check_not_last_administrator(user: User) -> None:
         raise LastAdministrator
 
 
-def _set_password(user: User, password: str) -> None:
-    check_password(password, user.username, user.email)
-    user.password_hash = hash_password(password)
+def _hash_new_password(user_id: int, changes: dict[str, Any]) -> str:
+    """Check and hash a new password, which takes a while, before the user's row is locked."""
+    names = {**get_user(user_id)._mapping, **changes}
+    check_password(changes["password"], names["username"], names["email"])
+    return hash_password(changes["password"])
+
+
+def _set_password_hash(user: User, password_hash: str) -> None:
+    user.password_hash = password_hash
     user.password_version = (user.password_version or 0) + 1
 
 

@@ -3,6 +3,7 @@
 from unittest import mock
 
 import bcrypt
+from zxcvbn import matching
 
 from project.api.users.passwords import (
     check_password,
@@ -62,6 +63,42 @@ class CheckPasswordTests(BaseTestCase):
             self.assertIn("this has 500001.", self.reason("a" + "\u0315" * 500_000))
 
         normalize.assert_not_called()
+
+    def test_looking_for_common_passwords_is_little_work_whatever_is_sent(self):
+        symbols = "4@8({[<369!1|0$5+7%2"
+        match = matching.dictionary_match
+        for password in [
+            symbols * 12,
+            symbols[::-1] * 12,
+            "1|7+!<(" * 36,
+            "1|7+!<(" + "a" * 200,
+            "a" * 33 + symbols * 11,
+            "p@$$w0rd1!" * 25,
+            "a" * 256,
+            "abcdefghijklmnopqrstuvwxyz" * 9,
+        ]:
+            with (
+                self.subTest(password[:40]),
+                mock.patch.object(matching, "dictionary_match", side_effect=match) as lookups,
+            ):
+                self.reason(password, "Ada", "ada@example.com")
+
+                pieces = sum(len(call.args[0]) ** 2 for call in lookups.call_args_list)
+                self.assertLess(pieces, 100_000)
+
+    def test_common_password_is_found_among_symbols(self):
+        for password in ["p@$$w0rdp@$$w0rd", "12345678901234567890123", "!@#$%^&*()_+!@#$%^"]:
+            with self.subTest(password):
+                self.assertIn("Is too easily guessed.", self.reason(password))
+
+    def test_password_of_many_symbols_is_taken(self):
+        for password in [
+            "4@8({[<369!1|0$5+7%2",
+            "71903|$8264}[x5+@!q{93%_(1<7",
+            "83691927035164827903",
+        ]:
+            with self.subTest(password):
+                self.assertEqual(self.reason(password), "")
 
     def test_short_names_are_in_many_words(self):
         self.assertEqual(self.reason(GOOD, "Al", "o@x.example"), "")

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import orjson
 from sqlalchemy.exc import IntegrityError
@@ -9,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from project import db
 from project.api.users import queries, service
 from project.api.users.errors import EmailTaken, UserNotFound
+from project.errors import Invalid
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user, make_users
 
@@ -38,6 +40,26 @@ class GetUserTests(BaseTestCase):
         for user_id in [-1, 0, 1, 2**31 - 1, 2**31, 2**63, 10**40]:
             with self.subTest(user_id), self.assertRaises(UserNotFound):
                 service.get_user(user_id)
+
+
+class PasswordTests(BaseTestCase):
+    """A new password of a user."""
+
+    def test_new_password_is_looked_at_before_the_row_is_locked(self):
+        user = make_user(username="Ada Lovelace")
+        for changes in [
+            {"password": "too short"},
+            {"password": "who is ada lovelace?"},
+            {"username": "Countess", "password": "who is the countess?"},
+        ]:
+            with (
+                self.subTest(changes),
+                mock.patch.object(service, "_lock_user") as lock,
+                self.assertRaises(Invalid),
+            ):
+                service.update_user(user.id, changes)
+
+            lock.assert_not_called()
 
 
 class ListUsersTests(BaseTestCase):
