@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from statistics import median
 from typing import Any
 from unittest import mock
 
@@ -19,6 +20,7 @@ from project.api.auth import service as auth
 from project.api.models import APIKey, Session, User
 from project.api.users import service
 from project.clock import utcnow
+from project.config import ProductionConfig
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user
 
@@ -175,6 +177,27 @@ class LoginTests(AuthTestCase):
 
                 with self.subTest(email):
                     self.assertEqual(verify.call_count, 1)
+
+    def test_whatever_is_wrong_takes_the_same_time(self):
+        for name in ["ARGON2_PASSES", "ARGON2_MEMORY_KIB"]:
+            self.app.config[name] = getattr(ProductionConfig, name)
+        self.enterContext(mock.patch("project.api.auth.throttle.admit"))
+        self.register()
+        make_user(email="nopassword@example.com", active=True)
+        emails = [ADA["email"], "nobody@example.com", "nopassword@example.com", "no address"]
+        seconds: dict[str, list[float]] = {email: [] for email in emails}
+
+        for number in range(12):
+            for email in emails:
+                start = time.thread_time()  # others on the machine do not count
+                self.log_in(email, "a wrong password")
+                if number > 1:  # by then all is loaded
+                    seconds[email].append(time.thread_time() - start)
+
+        for email in emails[1:]:
+            with self.subTest(email):
+                ratio = median(seconds[email]) / median(seconds[ADA["email"]])
+                self.assertTrue(0.5 < ratio < 2, ratio)
 
     def test_bad_payload_is_refused_by_name(self):
         for body in [{}, {"email": 1, "password": ""}, {"email": None, "password": ["x"]}]:
