@@ -6,6 +6,7 @@ or neither, and the unique constraint makes a second request wait until the firs
 whichever worker or host it runs.
 """
 
+import hmac
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -58,8 +59,9 @@ class IdempotencyKey(db.Model):  # type: ignore[name-defined,misc]
     """A key that was used, by whom, for what, and what was answered.
 
     Keys and requests are kept as hashes (SHA-256, hexadecimal): all that is asked of them is
-    whether they are the same. ``answer`` is JSON; NULL only within the transaction that does the
-    work.
+    whether they are the same. Since a request may hold a password, its hash takes our secret key
+    as well (HMAC): nobody else can try passwords on it. ``answer`` is JSON; NULL only within
+    the transaction that does the work.
     """
 
     __tablename__ = "idempotency_keys"
@@ -123,15 +125,29 @@ def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Respo
         if claim.id % KEYS_PER_REMOVAL == 0:
             _remove_expired()
         return response
-    if kept.request_hash != claim.request_hash:
+    if not _is_hash_of(asked, kept.request_hash):
         raise KeyReused(errors=[FieldError(HEADER, "Was sent with another request before.")])
     return _from_json(kept.answer)
 
 
 def claim_of(key: str, asked: bytes) -> IdempotencyKey:
     """Return the row by which a request claims a key."""
-    hashes = sha256(key.encode()).hexdigest(), sha256(asked).hexdigest()
-    return IdempotencyKey(key_hash=hashes[0], request_hash=hashes[1], created_at=utcnow())
+    return IdempotencyKey(
+        key_hash=sha256(key.encode()).hexdigest(),
+        request_hash=_hash_request(asked, current_app.config["SECRET_KEY"]),
+        created_at=utcnow(),
+    )
+
+
+def _hash_request(asked: bytes, secret_key: str) -> str:
+    return hmac.digest(secret_key.encode(), asked, "sha256").hex()
+
+
+def _is_hash_of(asked: bytes, kept: str) -> bool:
+    """Say whether a kept hash is that of this request, by the key of now or an earlier one."""
+    config = current_app.config
+    keys = [config["SECRET_KEY"], *(config["SECRET_KEY_FALLBACKS"] or [])]
+    return any(hmac.compare_digest(_hash_request(asked, key), kept) for key in keys)
 
 
 def _store(claim: IdempotencyKey) -> Row[Any] | None:

@@ -1,5 +1,6 @@
 """One answer for each key, over the wire; e2e/test_faults.py kills the workers meanwhile."""
 
+import hmac
 from datetime import datetime, timedelta
 from threading import Thread
 from typing import Any
@@ -88,6 +89,25 @@ class IdempotencyKeyTests(BaseTestCase):
                 self.assertEqual(response.json["errors"][0]["field"], "Idempotency-Key")
         self.assertEqual(self.emails(), ["ada@example.com"])
         self.assertEqual(self.post("k").status_code, 201)
+
+    def test_kept_hash_of_a_request_takes_the_secret_key(self):
+        body = b'{"username": "Ada", "email": "ada@example.com"}'
+        self.post("k", body)
+
+        with db.engine.connect() as connection:
+            kept = connection.scalar(select(IdempotencyKey.request_hash))
+        asked = b"POST /users\n" + body
+        self.assertEqual(kept, hmac.digest(b"secret", asked, "sha256").hex())
+
+    def test_secret_key_can_be_rotated(self):
+        first = self.post("k")
+
+        self.app.config.update(SECRET_KEY="n" * 32, SECRET_KEY_FALLBACKS=["other", "secret"])
+        self.assertEqual(self.post("k").data, first.data)
+        self.assertEqual(self.post("k", {**ADA, "x": 1}).status_code, 422)
+
+        self.app.config["SECRET_KEY_FALLBACKS"] = None
+        self.assertEqual(self.post("k").status_code, 422)
 
     def test_other_key_is_another_request(self):
         self.post("k")
