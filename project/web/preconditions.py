@@ -8,7 +8,9 @@ from werkzeug.datastructures import ETags
 from project.errors import FieldError, Invalid
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-TAGS = re.compile(rf"(?:\*|{_TAG}(?:\s*,\s*{_TAG})*)")
+# Elements may be empty (RFC 9110 section 5.6.1.2). No text can be read in two ways, so none takes
+# long to refuse.
+TAGS = re.compile(rf"(?:\*|[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*)")
 
 
 def etag(version: int) -> str:
