@@ -40,6 +40,18 @@ def fold_username(username: str) -> str:
     return _fold(username).rstrip(" ")
 
 
+def fold_email_prefix(prefix: str) -> str:
+    """Return the form in which the start of an address is searched, in any letter case.
+
+    Of a domain beyond ASCII there is no start, for its A-label is made of the whole: it is found by
+    a whole address only. Space at the end is dropped.
+    """
+    try:
+        return fold_email(prefix.rstrip(" "))
+    except ValueError:
+        return fold_username(prefix)
+
+
 def prefix_range(prefix: str) -> tuple[str, str]:
     """Return the first text that starts with a prefix, and the first after all that do.
 

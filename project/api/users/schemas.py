@@ -201,7 +201,8 @@ class UserListQuery(BaseModel):
     q: Prefix | None = Field(
         None,
         description="Those whose username starts with this, then those whose email alone does, in"
-        " any letter case.",
+        " any letter case. An email's domain beyond ASCII is found by a whole address only. Space"
+        " at the end does not count.",
     )
     email: Email | None = Field(None, description="The one with this mailbox.")
     active: Flag | None = Field(None, description="Those that are active, or that are not.")

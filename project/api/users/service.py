@@ -21,7 +21,12 @@ from project.api.users.errors import (
     UserChanged,
     UserNotFound,
 )
-from project.api.users.folding import fold_email, fold_username, prefix_range
+from project.api.users.folding import (
+    fold_email,
+    fold_email_prefix,
+    fold_username,
+    prefix_range,
+)
 from project.api.users.models import User
 from project.api.users.passwords import check_password, hash_password
 from project.api.users.queries import Filters
@@ -125,9 +130,13 @@ def _keys(after: tuple[Any, int] | None) -> dict[str, Any]:
 
 
 def _prefix(prefix: str) -> dict[str, str]:
-    folded = fold_username(prefix)
-    start, end = prefix_range(folded)
-    return {"username_from": start, "username_to": end, "email_from": start, "email_to": end}
+    username, email = prefix_range(fold_username(prefix)), prefix_range(fold_email_prefix(prefix))
+    return {
+        "username_from": username[0],
+        "username_to": username[1],
+        "email_from": email[0],
+        "email_to": email[1],
+    }
 
 
 def create_user(

@@ -758,6 +758,24 @@ class FindUsersTests(BaseTestCase):
         self.assertEqual(self.found(q="anna"), ["anna", "Annæ"])
         self.assertEqual(self.found(q="nobody"), [])
 
+    def test_search_finds_addresses_of_any_script(self):
+        make_user(username="whole", email="Bü.x@BÜCHER.example")
+        make_user(username="ASCII", email="x@books.example")
+        for q, expected in [
+            ("bü.x@bücher.example", ["whole"]),
+            ("BÜ.X@Bücher.EXAMPLE", ["whole"]),
+            ("bü.x@xn--bcher-kva.example ", ["whole"]),
+            ("bü.x@xn--bch", ["whole"]),
+            ("BÜ.", ["whole"]),
+            ("bü.x@bücher.example.com", []),
+            ("x@books.exa", ["ASCII"]),
+            ("x@books.example  ", ["ASCII"]),
+        ]:
+            with self.subTest(q):
+                self.assertEqual(self.found(q=q), expected)
+                limited = self.client.get("/users", query_string={"q": q, "total": "true"})
+                self.assertEqual(limited.json["data"]["total"], len(expected))
+
     def test_search_takes_wildcards_as_they_are(self):
         for name in ["100%", "1000", "a_b", "axb", "a\\b", "\U0010ffff"]:
             make_user(username=name)
