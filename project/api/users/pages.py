@@ -7,7 +7,7 @@ from sqlalchemy import Row
 from werkzeug.wrappers import Response as Redirect
 
 from project.api.users import bp, paging, service
-from project.api.users.errors import UserChanged
+from project.api.users.errors import OnlyByAdministrators, UserChanged
 from project.api.users.forms import UserAddForm, UserEditForm, UserForm, UserRemoveForm
 from project.api.users.schemas import UserCreate, UserListQuery, UserReplace
 from project.api.users.views import parse_id
@@ -57,9 +57,10 @@ def add_user() -> Answer:
 def edit_user_form(user_id: str) -> str:
     """Show a form with what there is of a user.
 
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
     """
-    user = service.get_user(parse_id(user_id))
+    user = _get_changeable(user_id)
     return _render_user("edit.html", UserEditForm(obj=user), user)
 
 
@@ -68,6 +69,7 @@ def edit_user_form(user_id: str) -> str:
 def edit_user(user_id: str) -> Answer:
     """Change the user as the form says, unless somebody else has done so since it was shown.
 
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
     """
     form = UserEditForm()
@@ -78,7 +80,7 @@ def edit_user(user_id: str) -> Answer:
                 parse_id(user_id), changes, form.is_of, by_admin=may("admin")
             )
         except UserChanged:
-            user = service.get_user(parse_id(user_id))
+            user = _get_changeable(user_id)
             current = UserEditForm(formdata=None, obj=user)
             return _render_user("edit.html", current, user, lost=form), 412
         except Invalid as error:
@@ -86,7 +88,7 @@ def edit_user(user_id: str) -> Answer:
         else:
             flash(f"{changed.email} was changed!")
             return _back_to_list()
-    return _render_user("edit.html", form, service.get_user(parse_id(user_id))), 400
+    return _render_user("edit.html", form, _get_changeable(user_id)), 400
 
 
 @bp.get("/remove/<user_id>")
@@ -94,9 +96,10 @@ def edit_user(user_id: str) -> Answer:
 def remove_user_form(user_id: str) -> str:
     """Ask whether to remove a user.
 
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
     """
-    user = service.get_user(parse_id(user_id))
+    user = _get_changeable(user_id)
     return _render_user("remove.html", UserRemoveForm(obj=user), user)
 
 
@@ -105,6 +108,7 @@ def remove_user_form(user_id: str) -> str:
 def remove_user(user_id: str) -> Answer:
     """Remove the user, unless somebody has changed it since the question was asked.
 
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
     """
     form = UserRemoveForm()
@@ -119,7 +123,7 @@ def remove_user(user_id: str) -> Answer:
         else:
             flash(f"{removed.email} was removed!")
             return _back_to_list()
-    user = service.get_user(parse_id(user_id))
+    user = _get_changeable(user_id)
     current = UserRemoveForm(formdata=None, obj=user) if status == 412 else form
     return _render_user("remove.html", current, user, lost=status == 412), status
 
@@ -147,7 +151,33 @@ def _render_list(form: UserForm) -> str:
         query["sort"] = "-created_at"
         page = paging.latest(validate_query(UserListQuery, query), values.get("before"))
     users = [current_app.json.loads(row.json) for row in page.rows]
-    return render_template("index.html", form=form, users=users, page=page, values=values)
+    return render_template(
+        "index.html",
+        form=form,
+        users=users,
+        page=page,
+        values=values,
+        unchangeable=_unchangeable([user["id"] for user in users]),
+    )
+
+
+def _unchangeable(ids: list[int]) -> set[int]:
+    """Return the ids of those whom the caller may not change, though they may change others."""
+    if not ids or may("admin") or not may("users:write"):
+        return set()
+    return service.administrators_among(ids)
+
+
+def _get_changeable(user_id: str) -> Row[Any]:
+    """Return a user whom the caller may change.
+
+    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises UserNotFound: no user has this id (404).
+    """
+    user = service.get_user(parse_id(user_id))
+    if _unchangeable([user.id]):
+        raise OnlyByAdministrators
+    return user
 
 
 def _render_user(

@@ -38,6 +38,10 @@ BY_ID = select(*(_users[name] for name in UserRead.model_fields), _users.version
 WRITTEN_BY_ID = select(_json, _users.version).where(_users.id == bindparam("user_id"))
 BY_IDS = select(_json).where(_users.id.in_(bindparam("ids", expanding=True))).order_by(_users.id)
 
+ADMINISTRATORS = select(_users.id).where(
+    _users.id.in_(bindparam("ids", expanding=True)), _users.role == "admin"
+)
+
 BY_MAILBOXES = select(
     *(
         _users[name]

@@ -118,6 +118,11 @@ def list_users_by_id(ids: Sequence[int]) -> Sequence[Row[Any]]:
     return fetch_all(queries.BY_IDS, {"ids": known}) if known else ()
 
 
+def administrators_among(ids: Sequence[int]) -> set[int]:
+    """Return which of these ids are administrators'."""
+    return {row.id for row in fetch_all(queries.ADMINISTRATORS, {"ids": list(ids)})}
+
+
 def count_users(filters: Filters = EVERYBODY, prefix: str | None = None) -> int:
     """Return how many users there are; of a million, this takes a while."""
     values = {**filters.parameters(), **(_prefix(prefix) if prefix else {})}

@@ -12,6 +12,7 @@ from project.api.users import service
 from project.config import TestingConfig
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase, normalised_lengths
 from project.tests.users.test_pages import find
+from project.tests.wire import recorded_commands
 
 AS_PERSON = {"Accept": "text/html"}
 
@@ -187,12 +188,33 @@ class RightsTests(PageTestCase):
         service.create_user("Boss", "boss@example.com", active=True, role="admin")
         db.session.commit()
 
-        self.assertIn("/edit/2", self.client.get("/").text)
+        for path in ["/", "/?q=a", "/?q=b"]:
+            page = self.client.get(path).text
+            self.assertEqual("/edit/1" in page, "<strong>Ada" in page)
+            self.assertIn("<strong>", page)
+            self.assertNotIn("/edit/2", page)
+        for path in ["/edit/2", "/remove/2"]:
+            response = self.client.get(path, headers=AS_PERSON)
+            self.assertEqual(response.status_code, 403)
+            self.assertNotIn("boss@example.com", response.text)
+            response = self.client.post(path, data={}, headers=AS_PERSON)
+            self.assertEqual(response.status_code, 403)
         form = {"username": "x", "email": "x@example.com", "version": "1"}
         for path in ["/edit/2", "/remove/2"]:
             response = self.client.post(path, data=form, headers=AS_PERSON)
             self.assertEqual(response.status_code, 403)
         self.assertEqual(service.get_user(2).username, "Boss")
+
+    def test_administrator_changes_everybody(self):
+        self.set_role("admin")
+        self.sign_in()
+
+        with recorded_commands() as commands:
+            self.assertIn("/edit/1", self.client.get("/").text)
+
+        self.assertEqual([each for each in commands if "role =" in each], [])
+        for path in ["/edit/1", "/remove/1"]:
+            self.assertEqual(self.client.get(path).status_code, 200)
 
 
 class BodyTests(PageTestCase):
