@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from project.api.users.models import TEXT_LENGTH
-from project.api.users.schemas import Email, Text
+from project.api.users.schemas import UNREADABLE, Email, Text
 from project.web.contract import validate
 
 _FLAGS = {"true": True, "false": False}
@@ -98,6 +98,7 @@ def _is_plain_username(text: object) -> TypeGuard[str]:
         isinstance(text, str)
         and 0 < len(text) <= TEXT_LENGTH
         and text.isprintable()
+        and UNREADABLE not in text
         and not text.isspace()
     )
 

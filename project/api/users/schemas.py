@@ -20,6 +20,9 @@ from project.api.users.folding import check_email
 from project.api.users.models import ROLES, TEXT_LENGTH
 from project.web.pagination import MAX_LIMIT, Limit
 
+# What bytes that are not UTF-8 become in a form of parts, before anything here sees them.
+UNREADABLE = "\ufffd"
+
 
 def _check_text(text: str) -> str:
     if len(text) > TEXT_LENGTH:
@@ -31,6 +34,10 @@ def _check_text(text: str) -> str:
     categories = {unicodedata.category(character) for character in text}
     if categories & {"Cc", "Cs"}:
         raise PydanticCustomError("control", "Must not contain control characters.")
+    if UNREADABLE in text:
+        raise PydanticCustomError(
+            "unreadable", "Must not contain U+FFFD, which stands for what was not valid UTF-8."
+        )
     if all(category[0] in "ZC" for category in categories):
         raise PydanticCustomError("blank", "Must not be blank.")
     return text
@@ -54,9 +61,10 @@ def _check_role(value: Any) -> Any:
 
 # The rules above for the API's description, as far as JSON Schema can say them.
 _TEXT = {"type": "string", "minLength": 1, "maxLength": TEXT_LENGTH}
+_NOT_IN_TEXT = r"\x00-\x1f\x7f-\x9f\ufffd"
 _TEXT_SCHEMA = _TEXT | {
-    "pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
-    "description": "Any text without control characters that is not blank.",
+    "pattern": rf"^[^{_NOT_IN_TEXT}]*[^\s{_NOT_IN_TEXT}][^{_NOT_IN_TEXT}]*$",
+    "description": "Any text that is not blank, without control characters and U+FFFD.",
     "examples": ["Ada Lovelace"],
 }
 _EMAIL_SCHEMA = _TEXT | {

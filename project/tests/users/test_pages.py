@@ -274,6 +274,21 @@ class AddUserTests(BaseTestCase):
         self.assertIn('value="&#34;&gt;&lt;script&gt;"', response.text)
         self.assertNotIn("<script", response.text)
 
+    def test_add_user_with_bytes_that_are_not_utf8_is_refused(self):
+        for field, text in [("username", b"\xff\xfe"), ("email", b"a\xff\xfe@example.com")]:
+            with self.subTest(field):
+                part = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+                parts = {b"username": b"Ada", b"email": b"a@example.com", field.encode(): text}
+                body = b"".join(part % each for each in parts.items()) + b"--x--\r\n"
+                response = self.client.post(
+                    "/", data=body, content_type="multipart/form-data; boundary=x"
+                )
+
+                self.assertEqual(response.status_code, 400)
+                error = find(f'id="{field}-error">(.*?)</div>', response.text)
+                self.assertIn("Must not contain U+FFFD", error)
+        self.assertEqual(service.list_users(9), [])
+
     def test_add_user_with_wrong_body_is_refused(self):
         for body, content_type, status in [
             (b"", "application/x-www-form-urlencoded", 400),

@@ -123,7 +123,7 @@ class PlainTests(unittest.TestCase):
         usual = [chr(code) for code in range(0x250)]
         any_character = [chr(self.random.randrange(0x110000)) for _ in range(2_000)]
         texts = [self.text(usual + any_character, 3) for _ in range(20_000)]
-        texts += ["x" * length for length in (0, 127, 128, 129)]
+        texts += ["\ufffd", *("x" * length for length in (0, 127, 128, 129))]
 
         self.assert_no_laxer(row_rules._is_plain_username, "username", texts)
 

@@ -42,6 +42,7 @@ class UserCreateTests(unittest.TestCase):
             ("a\x00", "Must not contain control characters."),
             ("a\nb", "Must not contain control characters."),
             ("a\x9f", "Must not contain control characters."),
+            ("a\ufffdb", "Must not contain U+FFFD, which stands for what was not valid UTF-8."),
             (None, "Input should be a valid string"),
             (7, "Input should be a valid string"),
             (b"x", "Input should be a valid string"),
@@ -53,6 +54,10 @@ class UserCreateTests(unittest.TestCase):
     def test_wrong_email_is_refused_with_the_reason(self):
         for email, reason in [
             ("", "Must not be blank."),
+            (
+                "a\ufffd@example.com",
+                "Must not contain U+FFFD, which stands for what was not valid UTF-8.",
+            ),
             ("example.com", "An email address must have an @-sign."),
             ("a" * 120 + "@example.com", "Must have at most 128 characters; this has 132."),
         ]:
