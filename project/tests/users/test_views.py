@@ -1,8 +1,10 @@
 """The JSON endpoints of users, row by row of the contract."""
 
 from datetime import datetime
+from itertools import combinations_with_replacement
 from threading import Barrier, Event, Thread
 from typing import Any
+from unittest import mock
 
 from flask import Flask
 
@@ -12,7 +14,7 @@ from project.api.users import service
 from project.api.users.views import parse_id
 from project.errors import Invalid
 from project.tests.base import BaseTestCase
-from project.tests.factories import make_user, make_users
+from project.tests.factories import all_users, make_user, make_users
 from project.tests.wire import recorded_commands
 
 CREATED_AT = datetime(2026, 11, 23, 15, 12, 58)
@@ -654,15 +656,30 @@ class AdministratorTests(BaseTestCase):
         self.assertEqual(self.client.delete(f"/users/{users[0].id}").status_code, 200)
         self.assertEqual(self.client.delete(f"/users/{users[1].id}").status_code, 409)
 
-    def test_two_requests_at_once_do_not_remove_the_last_two(self):
-        for method, body in [("DELETE", None), ("PATCH", {"active": False})]:
-            users = [self.admin() for _ in range(2)]
+    def test_two_requests_at_once_do_not_lose_the_last_two(self):
+        # Who has been demoted meanwhile would be refused for that.
+        self.enterContext(mock.patch("project.api.users.views.require_admin"))
+        losses: dict[str, tuple[str, Any]] = {
+            "removed": ("DELETE", None),
+            "deactivated": ("PATCH", {"active": False}),
+            "demoted": ("PATCH", {"role": "editor"}),
+            "made ordinary": ("PATCH", {"role": None}),
+        }
+        for names in combinations_with_replacement(losses, 2):
+            with self.subTest(names):
+                paths = [f"/users/{self.admin().id}" for _ in names]
 
-            answers = together(
-                self.app, [(method, f"/users/{user.id}", body, {}) for user in users]
-            )
+                answers = together(
+                    self.app,
+                    [
+                        (losses[name][0], path, losses[name][1], {})
+                        for name, path in zip(names, paths, strict=True)
+                    ],
+                )
 
-            self.assertEqual(sorted(answers), [200, 409])
+                self.assertEqual(sorted(answers), [200, 409])
+                left = [row for row in all_users() if row.role == "admin" and row.active]
+                self.assertEqual(len(left), 1)
             with db.engine.begin() as connection:
                 connection.execute(User.__table__.delete())
 
@@ -871,20 +888,23 @@ class FindUsersTests(BaseTestCase):
 
     def test_paging_sees_each_user_once_while_others_come_and_go(self):
         make_users(300)
-        stop = Event()
+        begun, stop = Event(), Event()
+        written: list[tuple[int, int]] = []
 
         def write() -> None:
             client = self.app.test_client()
-            number = 0
             while not stop.is_set():
-                number += 1
+                number = len(written)
                 user = {"username": f"new{number}", "email": f"new{number}@example.com"}
-                response = client.post("/users", json=user)
-                client.delete(response.headers["Location"])
+                added = client.post("/users", json=user)
+                removed = client.delete(added.headers.get("Location", "/users/0"))
+                written.append((added.status_code, removed.status_code))
+                begun.set()
 
         writer = Thread(target=write)
         writer.start()
         try:
+            self.assertTrue(begun.wait(10))
             for sort in ["id", "-created_at", "username"]:
                 with self.subTest(sort):
                     names = self.found(sort=sort, limit=20)
@@ -894,3 +914,5 @@ class FindUsersTests(BaseTestCase):
         finally:
             stop.set()
             writer.join()
+        self.assertGreater(len(written), 3)
+        self.assertEqual(set(written), {(201, 200)})
