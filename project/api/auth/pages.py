@@ -117,20 +117,28 @@ def change_account() -> Answer:
 def change_own_password() -> Answer:
     """Change one's own password; other browsers and tokens have to sign in again."""
     form, who = PasswordForm(), _who()
+    status, headers = 400, {}
     if form.validate_on_submit():
         try:
             sent = {name: form[name].data for name in PasswordChange.model_fields}
             body = validate(PasswordChange, sent)
-            in_transaction(service.change_password)(
-                who.user_id, who.session or "", body.current_password, body.password
+            service.change_password(
+                who.user_id,
+                who.session or "",
+                body.current_password,
+                body.password,
+                request.remote_addr or "",
             )
         except Invalid as error:
             form.show(error)
+        except TooManyAttempts as error:
+            form.show(Invalid(errors=[FieldError("current_password", error.message)]))
+            status, headers = 429, {"Retry-After": str(error.retry_after)}
         else:
             flash("Your password was changed. You are signed out everywhere else.")
             return redirect(url_for("auth.account_form"), 303)
     own = OwnForm(formdata=None, obj=users.get_user(who.user_id))
-    return _render_account(own, form), 400
+    return _render_account(own, form), status, headers
 
 
 def _who() -> guard.Principal:

@@ -1,4 +1,7 @@
-"""Sign-in and API keys: all SQL on their tables. Knows no HTTP; flushes, the caller commits."""
+"""Sign-in and API keys: all SQL on their tables. Knows no HTTP.
+
+Flushes, and the caller commits, where a function does not say that it does so itself.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,16 +128,30 @@ def log_out(session: str) -> None:
         audit.record("session.ended", ended.user_id, actor=f"user:{ended.user_id}")
 
 
-def change_password(user_id: int, session: str, current_password: str, password: str) -> None:
-    """Change a user's own password, and end all other sign-ins of the user.
+def change_password(
+    user_id: int, session: str, current_password: str, password: str, address: str = ""
+) -> None:
+    """Change a user's own password, and end all other sign-ins of the user; commits.
 
     :param session: the sign-in that goes on.
+    :param address: the client's; guessing the current password is slowed down as at sign-in.
+    :raises TooManyAttempts: there were too many failures (429).
     :raises WrongPassword: the current password is another one (400).
     :raises Invalid: the new one is easily guessed (400).
     """
-    kept = fetch_all(select(User.password_hash).where(User.id == user_id), {})
-    if not kept or not verify_password(kept[0][0], current_password):
+    columns: list[Any] = [User.email, User.password_hash]
+    found = fetch_all(select(*columns).where(User.id == user_id), {})
+    if not found:
         raise WrongPassword
+    email, kept = found[0].email, found[0].password_hash
+    throttle.admit(email, address)
+    if not verify_password(kept, current_password):
+        raise WrongPassword
+    in_transaction(throttle.forgive)(email, address)  # also where the new password is refused
+    in_transaction(_change_password)(user_id, session, password)
+
+
+def _change_password(user_id: int, session: str, password: str) -> None:
     user = users.update_user(user_id, {"password": password})
     stays = update(Session).where(Session.token_id == session)
     db.session.execute(

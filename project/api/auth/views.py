@@ -115,14 +115,19 @@ def get_status() -> Row[Any]:
 @signed_in
 @accepts(PasswordChange)
 @returns_message("The password was changed.")
-@in_transaction
 def change_password(body: PasswordChange) -> None:
     """Change one's own password; all other sign-ins of the user end.
 
     :raises WrongPassword: the current one is another (400).
+    :raises TooManyAttempts: too many were wrong before (429).
     """
-    user_id = guard.principal().user_id
-    service.change_password(user_id, _session(), body.current_password, body.password)
+    service.change_password(
+        guard.principal().user_id,
+        _session(),
+        body.current_password,
+        body.password,
+        request.remote_addr or "",
+    )
 
 
 @bp.get("/auth/keys")

@@ -74,6 +74,48 @@ class ThrottleTests(AuthTestCase):
         self.assertIn("Too many attempts to sign in.", response.text)
         self.assertEqual(response.headers["Retry-After"], "1")
 
+    def test_guessing_the_current_password_counts_as_signing_in_does(self):
+        token = self.log_in().json["auth_token"]
+        new = "another fine and long one"
+        wrong = {"current_password": "wrong", "password": new}
+        right = {"current_password": PASSWORD, "password": new}
+        for _ in range(PAIR.free):
+            answer = self.call("POST", "/auth/password", token, json=wrong)
+            self.assertEqual(answer.status_code, 400)
+
+        refused = self.call("POST", "/auth/password", token, json=right)
+
+        self.assertEqual(refused.status_code, 429)
+        self.assertEqual(refused.headers["Retry-After"], "1")
+        self.assertEqual(self.log_in().status_code, 429)
+        self.wait(1)
+        self.assertEqual(self.call("POST", "/auth/password", token, json=right).status_code, 200)
+        self.assertEqual(self.log_in(password=new).status_code, 200)
+
+    def test_refused_new_password_is_no_guess(self):
+        token = self.log_in().json["auth_token"]
+        for _ in range(PAIR.free + 1):
+            body = {"current_password": PASSWORD, "password": "too short"}
+            answer = self.call("POST", "/auth/password", token, json=body)
+
+            self.assertEqual(answer.status_code, 400)
+
+    def test_page_for_the_password_says_so_too(self):
+        self.client.post("/sign-in", data={"email": ADA["email"], "password": PASSWORD})
+        form = {"current_password": "wrong", "password": "another fine and long one"}
+        for _ in range(PAIR.free):
+            self.client.post("/account/password", data=form)
+
+        response = self.client.post(
+            "/account/password", data={**form, "current_password": PASSWORD}
+        )
+
+        self.assertEqual(response.status_code, 429)
+        self.assertIn("Too many attempts to sign in.", response.text)
+        self.assertEqual(response.headers["Retry-After"], "1")
+        self.wait(1)
+        self.assertEqual(self.log_in().status_code, 200)
+
     def test_owner_elsewhere_and_other_accounts_are_not_held_up(self):
         self.register(email="bob@example.com")
         self.statuses(PAIR.free + 1)
