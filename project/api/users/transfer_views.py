@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 import structlog
 from flask import Response, current_app, request, stream_with_context
+from flask.blueprints import BlueprintSetupState
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import Rule
 from werkzeug.wsgi import get_input_stream
 
 from project.api.users import bp, exporting, importing
@@ -29,7 +31,6 @@ FORMS = {
     "application/jsonl": "ndjson",
 }
 CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class ImportQuery(BaseModel):
@@ -169,8 +170,13 @@ def _refuse_other_methods(path: str, *allowed: str) -> None:
         response.allow.update(allowed)
         return response
 
-    others = [method for method in METHODS if method not in allowed or method == "OPTIONS"]
-    bp.add_url_rule(path, f"refuse {path}", refuse, methods=others, provide_automatic_options=False)
+    def add_rule(state: BlueprintSetupState) -> None:
+        # Without methods a rule is for all, known or not, that the rules before it have left.
+        endpoint = f"{state.name}.refuse {path}"
+        state.app.url_map.add(Rule(path, endpoint=endpoint))
+        state.app.view_functions[endpoint] = refuse
+
+    bp.record(add_rule)
 
 
 _refuse_other_methods("/users/import", "OPTIONS", "POST")

@@ -295,7 +295,7 @@ class EveryWriteTests(AuditTestCase):
         routes = {
             (rule.endpoint, method)
             for rule in self.app.url_map.iter_rules()
-            for method in rule.methods - {"GET", "HEAD", "OPTIONS"}
+            for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}
             if "refuse " not in rule.endpoint
         }
 

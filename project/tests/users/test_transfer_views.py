@@ -182,7 +182,7 @@ class ImportTests(BaseTestCase):
         self.assertIn("Send all of it again", response.json["message"])
 
     def test_other_methods_are_not_allowed(self):
-        for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE"]:
+        for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND"]:
             with self.subTest(method):
                 response = self.client.open("/users/import", method=method)
 
@@ -260,7 +260,7 @@ class ExportTests(BaseTestCase):
                 self.assertEqual([error["field"] for error in response.json["errors"]], [field])
 
     def test_other_methods_are_not_allowed(self):
-        for method in ["POST", "PUT", "PATCH", "DELETE"]:
+        for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND"]:
             with self.subTest(method):
                 response = self.client.open("/users/export", method=method)
 
