@@ -9,12 +9,14 @@ import re
 import socket
 import subprocess
 import tempfile
+import time
 import unittest
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -122,6 +124,29 @@ class AnyServerTests:
                 self.assertIn(b" 400 ", head.splitlines()[0])
                 self.assertIn("up to line 5,001 were taken", json.loads(text)["message"])
 
+    def test_body_that_is_cut_off_or_in_broken_chunks_is_refused(self):
+        for path, content_type, body in [
+            ("POST /users", b"application/json", b'{"username": "u", "email": "a@example.com"}'),
+            ("POST /users", b"application/json\r\nIdempotency-Key: k", b'{"username": "u"}'),
+            ("PATCH /users/1", b"application/json", b'{"username": "u"}'),
+            ("POST /auth/login", b"application/json", b'{"email": "a@example.com"}'),
+            ("POST /", b"application/x-www-form-urlencoded", b"username=u&email=a%40example.com"),
+            ("POST /users/import", b"text/csv", b"username,email\nu,a@example.com\n"),
+        ]:
+            head = b"%b HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\n" % (path.encode(), content_type)
+            for framing, sent in [
+                (b"Content-Length: 1000", body),
+                (b"Transfer-Encoding: chunked", b"zz\r\n"),
+                (b"Transfer-Encoding: chunked", b"%x\r\n%b\r\nx" % (len(body), body)),
+            ]:
+                with self.subTest(path, framing=framing, sent=sent[:2]):
+                    answer = self.raw(head + framing + b"\r\n\r\n" + sent, half_close=True)
+
+                    head_lines, _, text = answer.partition(b"\r\n\r\n")
+                    self.assertIn(b" 400 ", head_lines.splitlines()[0])
+                    self.assertIn("cut off, or its chunks are broken", json.loads(text)["message"])
+        self.assertEqual(self.request("GET", "/users")[1]["data"]["users"], [])
+
     def test_export_is_sent_whole(self):
         rows = "".join(f"u{number},u{number}@example.com\n" for number in range(5000))
         self.request("POST", "/users/import", f"username,email\n{rows}", **CSV)
@@ -218,6 +243,41 @@ class GunicornTests(AnyServerTests, ServerTestCase):
                 headers = {"Content-Type": content_type}
                 status, answer = self.request("POST", "/users/import", body, **headers)
                 self.assertEqual((status, answer["status"]), (expected, "fail"))
+
+    def test_clients_that_trickle_what_nobody_wants_hold_no_thread(self):
+        for line, framing in [
+            (b"POST /users/import?no=parameter", b"Content-Length: 1000000"),
+            (b"POST /users/import?no=parameter", b"Transfer-Encoding: chunked"),
+            (b"GET /ping", b"Content-Length: 1000000"),
+        ]:
+            head = b"%b HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n%b\r\n\r\n"
+            with self.subTest(line, framing=framing), self.trickling(head % (line, framing)):
+                time.sleep(1)  # so that they are there first
+                started = time.monotonic()
+                status, _answer = self.request("GET", "/ping")
+
+                self.assertEqual(status, 200)
+                self.assertLess(time.monotonic() - started, 8)
+
+    @contextmanager
+    def trickling(self, head: bytes) -> Iterator[None]:
+        """Let twelve clients send a request, and then its body little by little."""
+        stop, parts = Event(), urlsplit(self.url)
+
+        def trickle() -> None:
+            address = (parts.hostname or "", parts.port or 0)
+            with suppress(OSError), socket.create_connection(address) as connection:
+                connection.sendall(head)
+                while not stop.wait(0.2):
+                    connection.sendall(b"1\r\nx\r\n")
+
+        with ThreadPoolExecutor(12) as pool:
+            for _ in range(12):
+                pool.submit(trickle)
+            try:
+                yield
+            finally:
+                stop.set()
 
     def test_body_over_the_limit_is_refused_when_sent_in_chunks(self):
         chunks = (b"x" * 100_000 for _ in range(20))

@@ -10,7 +10,7 @@ from project import config as settings
 from project import extensions, logs
 from project.api import audit, auth, docs, ops, users
 from project.extensions import db
-from project.web import error_handlers, static_files, unread_body
+from project.web import body, error_handlers, static_files
 from project.web.json_provider import OrjsonProvider
 
 __all__ = ["create_app", "db"]
@@ -34,7 +34,7 @@ def create_app(config: type | str | None = None) -> Flask:
     extensions.init_app(app)
     error_handlers.init_app(app)
     static_files.init_app(app)
-    unread_body.init_app(app)
+    body.init_app(app)
     ops.init_app(app)
     app.register_blueprint(users.bp)
     app.register_blueprint(audit.bp)

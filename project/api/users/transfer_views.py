@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import Rule
-from werkzeug.wsgi import get_input_stream
 
 from project.api.users import bp, exporting, importing
 from project.api.users.row_reader import Source, read_rows
 from project.api.users.schemas import Flag
-from project.errors import FieldError, Invalid, UnsupportedInput
+from project.errors import FieldError, UnsupportedInput
 from project.web import envelope
+from project.web.body import open_body
 from project.web.contract import accepts_query, moves_files
 from project.web.guard import require
 from project.web.request_id import request_id
@@ -149,15 +149,7 @@ def _open_body(max_bytes: int) -> Source:
 
     Not by ``request.stream``, whose limit is that of the other endpoints.
     """
-    stream = get_input_stream(request.environ)
-
-    def read(size: int) -> bytes:
-        try:
-            return stream.read(size)
-        except Exception as error:  # what a server raises here has no class of its own
-            raise Invalid("The body is cut off, or its chunks are broken.") from error
-
-    return Source(read, request.content_length, max_bytes)
+    return Source(open_body(request.environ).read, request.content_length, max_bytes)
 
 
 def _refuse_other_methods(path: str, *allowed: str) -> None:

@@ -1,0 +1,142 @@
+"""The body of a request: read whole or refused, and out of the way before the answer.
+
+Servers meet a body that is cut off, or whose chunks are broken, each in its own way: gunicorn
+raises errors of its own, and takes what is shorter than its Content-Length for whole.
+
+A server that closes a connection with bytes unread resets it, and the answer may be lost with it
+(RFC 9112 section 9.6). gunicorn throws away the first 64 KiB only, and a client that trickles them
+holds its thread for as long as it likes.
+"""
+
+import io
+import socket
+from contextlib import suppress
+from threading import Timer
+from time import monotonic
+from typing import IO, Any
+
+import flask
+from flask import Flask, Response
+from werkzeug.utils import cached_property
+from werkzeug.wsgi import get_content_length, get_input_stream
+
+from project.errors import Invalid
+
+SILENCE_SECONDS = 15  # for which a client may pause in the middle of a body
+UNREAD_SECONDS = 2  # for which a client may go on sending what nobody wants
+CHUNK_BYTES = 65_536
+
+
+class BodyCutOff(Invalid):
+    """The client, or the connection, has ended in the middle of the body (400)."""
+
+    message = "The body is cut off, or its chunks are broken."
+
+
+class Request(flask.Request):
+    """A request whose body is read whole or refused."""
+
+    @cached_property
+    def stream(self) -> IO[bytes]:
+        """The body, up to ``max_content_length``."""
+        _open(self.environ)
+        return super().stream
+
+
+def init_app(app: Flask) -> None:
+    """Let the app read bodies so, and be done with each before its answer."""
+    app.request_class = Request
+    app.after_request(_finish)
+
+
+def open_body(environ: dict[str, Any]) -> IO[bytes]:
+    """Return the body, of any size; reading it raises BodyCutOff."""
+    _open(environ)
+    return get_input_stream(environ)
+
+
+def _open(environ: dict[str, Any]) -> None:
+    if _has_body(environ) and not isinstance(environ["wsgi.input"], _Body):
+        environ["wsgi.input"] = _Body(environ)
+
+
+def _has_body(environ: dict[str, Any]) -> bool:
+    length = environ.get("CONTENT_LENGTH")
+    return (length and length != "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _finish(response: Response) -> Response:
+    environ = flask.request.environ
+    # Without the flag, a server does not say where the body ends: reading on could wait for ever.
+    if _has_body(environ) and environ.get("wsgi.input_terminated"):
+        _open(environ)
+        environ["wsgi.input"].finish()
+    return response
+
+
+class _Body(io.RawIOBase):
+    """What a server gives as ``wsgi.input``."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self._stream = environ["wsgi.input"]
+        self._socket: socket.socket | None = environ.get("gunicorn.socket")
+        self._left = get_content_length(environ)
+        self._is_over = self._has_failed = False
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes.
+
+        :raises BodyCutOff: they do not come, or end too early (400).
+        """
+        try:
+            data = self._read(len(buffer))
+        except Exception as error:  # what a server raises here has no class of its own
+            self._has_failed = True
+            raise BodyCutOff from error
+        buffer[: len(data)] = data
+        if self._left is not None:
+            self._left -= len(data)
+            self._is_over = self._left <= 0
+        if not data and not self._is_over:
+            self._has_failed = self._left is not None
+            self._is_over = not self._has_failed
+            if self._has_failed:
+                raise BodyCutOff
+        return len(data)
+
+    def _read(self, size: int) -> bytes:
+        if self._socket is None:
+            return self._stream.read(size)  # type: ignore[no-any-return]
+        self._socket.settimeout(SILENCE_SECONDS)
+        try:
+            return self._stream.read(size)  # type: ignore[no-any-return]
+        finally:
+            self._socket.settimeout(None)
+
+    def finish(self) -> None:
+        """Read what is left of it, or see that the connection ends after the answer."""
+        if not self._is_over and not self._has_failed:
+            self._read_on()
+        if not self._is_over and self._socket is not None:
+            self._end_input()
+            self._stream.failed = True  # for gunicorn: where a next request would begin is unknown
+
+    def _read_on(self) -> None:
+        timer = Timer(UNREAD_SECONDS, self._end_input)
+        if self._socket is not None:
+            timer.start()
+        end = monotonic() + UNREAD_SECONDS
+        with suppress(BodyCutOff):
+            while self.read(CHUNK_BYTES) and monotonic() < end:
+                pass
+        timer.cancel()
+
+    def _end_input(self) -> None:
+        """Let what waits for the client find the end of its input at once."""
+        with suppress(OSError):  # the connection may be gone already
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_RD)
