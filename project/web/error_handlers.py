@@ -44,6 +44,7 @@ _STATUS: dict[type[AppError], int] = {
     Unavailable: 503,
 }
 RETRY_AFTER_SECONDS = 2
+_KIND = "users.error_kind"
 
 log = structlog.get_logger()
 
@@ -66,7 +67,7 @@ def handle_app_error(error: AppError) -> Response:
     status = status_of(type(error))
     if status >= 500:
         log.warning("unavailable", request_id=request_id(), reason=error.message)
-        return _server_error(error.message, status)
+        return _server_error(error.message, status, type(error).__name__)
     if isinstance(error, Unauthenticated | MissingCredentials):
         response = envelope.fail(error.message, status, error.errors)
         # RFC 6750 section 3: what went wrong is said only to those who have sent a token.
@@ -86,7 +87,7 @@ def _handle_database_error(error: SQLAlchemyError) -> Response:
     if not is_outage(error):
         return _handle_unexpected_error(error)
     log.warning("database away", request_id=request_id(), reason=str(getattr(error, "orig", error)))
-    return _server_error(Unavailable.message, 503)
+    return _server_error(Unavailable.message, 503, "database away")
 
 
 def _handle_http_error(error: HTTPException) -> Response:
@@ -94,7 +95,10 @@ def _handle_http_error(error: HTTPException) -> Response:
     message = error.description or HTTP_STATUS_CODES[status]
     if isinstance(error, RequestEntityTooLarge):
         message = f"The body is larger than {request.max_content_length:,} bytes."
-    response = _server_error(message, status) if status >= 500 else _client_error(message, status)
+    if status >= 500:
+        response = _server_error(message, status, type(error).__name__)
+    else:
+        response = _client_error(message, status)
     for name, value in error.get_headers():
         if name.lower() != "content-type":
             response.headers[name] = value  # such as Allow, which 405 must have
@@ -103,14 +107,15 @@ def _handle_http_error(error: HTTPException) -> Response:
 
 def _handle_unexpected_error(error: Exception) -> Response:
     log.error("unexpected error", request_id=request_id(), exc_info=error)
-    return _server_error("Something went wrong on our side.", 500)
+    return _server_error("Something went wrong on our side.", 500, type(error).__name__)
 
 
 def _client_error(message: str, status: int) -> Response:
     return _page(message, status) if wants_page() else envelope.fail(message, status)
 
 
-def _server_error(message: str, status: int) -> Response:
+def _server_error(message: str, status: int, kind: str) -> Response:
+    request.environ[_KIND] = kind
     if wants_page():
         response = _page(message, status, request_id())
     else:
@@ -118,6 +123,11 @@ def _server_error(message: str, status: int) -> Response:
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
+
+
+def error_kind() -> str:
+    """Return what kind of error the request has ended in, once it is answered 500 or above."""
+    return request.environ.get(_KIND, "other")  # type: ignore[no-any-return]
 
 
 def wants_page() -> bool:

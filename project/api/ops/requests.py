@@ -5,7 +5,8 @@ from time import perf_counter
 import structlog
 from flask import Flask, Response, request
 
-from project.api.ops.metrics import IN_FLIGHT, REQUESTS
+from project.api.ops.metrics import ERRORS, IN_FLIGHT, REQUESTS
+from project.web.error_handlers import error_kind
 from project.web.guard import known_principal
 from project.web.request_id import request_id
 
@@ -34,6 +35,8 @@ def _finish(response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "unknown"
     method = request.method if request.method in METHODS else "other"
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
+    if response.status_code >= 500:
+        ERRORS.labels(error_kind()).inc()
     if not route.startswith(("/health/", "/metrics")):
         who = known_principal()
         log.info(

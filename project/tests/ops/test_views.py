@@ -1,12 +1,17 @@
 """Health and metrics."""
 
 import re
+from unittest import mock
 
 import flask_migrate
 from flask import Flask, request
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import BadGateway
 
 from project import create_app, db
+from project.api.users import service
 from project.config import ProductionConfig, TestingConfig
+from project.errors import OutcomeUnknown
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user
 
@@ -116,6 +121,22 @@ class MetricsTests(BaseTestCase):
         text = self.client.get("/metrics").text
         self.assertIn('{method="other",route="unknown",status="404"}', text)
         self.assertNotIn("MADEUP", text)
+
+    def test_errors_are_counted_by_kind(self):
+        away = OperationalError("SELECT", {}, Exception(2003, "away"))
+        for error, kind in [
+            (ZeroDivisionError(), "ZeroDivisionError"),
+            (away, "database away"),
+            (OutcomeUnknown(), "OutcomeUnknown"),
+            (BadGateway(), "BadGateway"),
+        ]:
+            name = f'errors_total{{error="{kind}"}}'
+            before = self.measured(name)
+
+            with mock.patch.object(service, "get_user", side_effect=error):
+                self.assertGreaterEqual(self.client.get("/users/1").status_code, 500)
+
+            self.assertEqual(self.measured(name), before + 1)
 
     def test_request_under_way_is_in_flight(self):
         self.assertEqual(self.measured("http_requests_in_flight"), 1)
