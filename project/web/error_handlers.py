@@ -94,7 +94,7 @@ def _handle_http_error(error: HTTPException) -> Response:
     status = error.code or 500
     message = error.description or HTTP_STATUS_CODES[status]
     if isinstance(error, RequestEntityTooLarge):
-        message = f"The body is larger than {request.max_content_length:,} bytes."
+        message = _too_large()
     if status >= 500:
         response = _server_error(message, status, type(error).__name__)
     else:
@@ -103,6 +103,13 @@ def _handle_http_error(error: HTTPException) -> Response:
         if name.lower() != "content-type":
             response.headers[name] = value  # such as Allow, which 405 must have
     return response
+
+
+def _too_large() -> str:
+    limit = request.max_content_length or 0
+    if (request.content_length or 0) <= limit and request.stream.tell() < limit:
+        return f"The form has more than {request.max_form_parts:,} fields."
+    return f"The body is larger than {limit:,} bytes."
 
 
 def _handle_unexpected_error(error: Exception) -> Response:

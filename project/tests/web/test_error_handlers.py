@@ -61,6 +61,25 @@ class ClientErrorTests(BaseTestCase):
 
                 self.assertEqual(response.mimetype, "application/json")
 
+    def test_form_with_too_many_fields_is_told_so(self):
+        fields = {f"f{number}": "x" for number in range(1001)}
+
+        response = self.client.post("/", data=fields, content_type="multipart/form-data")
+
+        self.assertEqual(response.status_code, 413)
+        self.assertEqual(response.json["message"], "The form has more than 1,000 fields.")
+
+    def test_form_that_is_too_large_is_told_so(self):
+        data = {"username": "x" * 1_048_576}
+        for terminated in [{}, {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}]:
+            response = self.client.post(
+                "/", data=data, content_type="multipart/form-data", environ_overrides=terminated
+            )
+
+            self.assertEqual(response.status_code, 413)
+            message = "The body is larger than 1,048,576 bytes."
+            self.assertEqual(response.json["message"], message)
+
     def test_odd_headers_do_no_harm(self):
         for name, value in [
             ("Host", "a b"),
