@@ -44,7 +44,7 @@ keepalive = 75
 # The longest path that the API answers, and what nginx lets through (8 KB).
 limit_request_line = 8190
 
-# The longest request under way is a read of a frozen database: 15 s, and 3 s for the second try.
+# The longest request under way waits 15 s, for the answer of a frozen database.
 graceful_timeout = 30
 timeout = 60
 

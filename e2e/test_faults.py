@@ -171,30 +171,53 @@ class DatabaseFaultTests(FaultTestCase):
             load.wait_for(50)
 
         for answer in away:
-            self.assertEqual(answer.status, 503)
+            self.assert_unavailable(answer)
             self.assertLess(answer.seconds, 5)
-            self.assertEqual(answer.json["status"], "error")
-            self.assertIn("request_id", answer.json)
-            self.assertEqual(answer.headers["Retry-After"], "2")
         self.assertLess(seconds, 5)
         self.assertLessEqual(load.statuses(), {201, 503})
         self.assert_all_kept(load)
 
-    def test_frozen_database_hangs_nobody(self):
-        self.get("/users")
+    def test_frozen_database_lets_nobody_wait_for_a_connection(self):
         self.database.freeze()
         self.addCleanup(self.database.thaw)
-        with ThreadPoolExecutor(4) as pool:
-            frozen = [pool.submit(self.get, "/users") for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:  # no more than one worker has threads
+            frozen = [pool.submit(self.get, "/users") for _ in range(2)]
+            frozen += [pool.submit(self.post, f"u{number}@example.com") for number in range(2)]
             ping = self.get("/ping")
             answers = [future.result() for future in frozen]
         self.database.thaw()
 
         self.assertEqual(ping.status, 200)
         for answer in answers:
-            self.assertEqual(answer.status, 503)
-            self.assertLess(answer.seconds, 25)
+            self.assert_unavailable(answer)
+            self.assertLess(answer.seconds, 4.5)
         self.assertLess(self.recovery_seconds(lambda: self.get("/users").status == 200), 5)
+
+    def test_database_frozen_under_load_hangs_nobody_and_loses_nothing(self):
+        with Load(self.url) as load:
+            load.wait_for(50)
+            self.database.freeze()
+            self.addCleanup(self.database.thaw)
+            time.sleep(20)
+            self.database.thaw()
+            load.wait_for(50)
+
+        refused = [answer for answer in load.answers if answer.status != 201]
+        self.assertGreaterEqual(len(refused), CLIENTS)
+        for answer in refused:
+            self.assert_unavailable(answer)
+            self.assertLess(answer.seconds, 17)
+        self.assert_all_kept(load)
+
+    def post(self, email: str) -> Answer:
+        return Answer(self.url, "POST", "/users", {"username": "u", "email": email})
+
+    def assert_unavailable(self, answer: Answer) -> None:
+        """Assert that the answer is a 503 as all clients know it."""
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(answer.json["status"], "error")
+        self.assertIn("request_id", answer.json)
+        self.assertEqual(answer.headers["Retry-After"], "2")
 
     def test_readiness_follows_the_database(self):
         self.assertEqual(self.get("/health/ready").status, 200)

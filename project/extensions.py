@@ -27,7 +27,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
-from project.faults import is_lost
+from project.faults import is_stale
 
 CONNECT_SECONDS = 3
 ANSWER_SECONDS = 15
@@ -163,7 +163,7 @@ def fetch_all(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Ro
         with engine.connect() as connection:
             return connection.execute(statement, parameters).all()
     except DBAPIError as error:
-        if not is_lost(error):
+        if not is_stale(error):
             raise
     with engine.connect() as connection:
         return connection.execute(statement, parameters).all()

@@ -2,7 +2,8 @@
 
 import sqlite3
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # MySQL's and MariaDB's numbers: https://dev.mysql.com/doc/mysql-errors/9.7/en/
 _LOCK_TIMEOUT = 1205
@@ -55,9 +56,19 @@ def is_lost(error: DBAPIError) -> bool:
     return error.connection_invalidated
 
 
+def is_stale(error: DBAPIError) -> bool:
+    """Say whether the connection had broken unnoticed, so that a fresh one may do better.
+
+    It had not when it could not even be made, or when the server said nothing for too long.
+    """
+    connecting = error.statement is None
+    silent = isinstance(getattr(error.orig, "__context__", None), TimeoutError)
+    return is_lost(error) and not connecting and not silent
+
+
 def is_outage(error: SQLAlchemyError) -> bool:
     """Say whether the database cannot serve at the moment, whatever is asked of it."""
-    if isinstance(error, TimeoutError):  # no connection came free in the pool
+    if isinstance(error, PoolTimeout):  # no connection came free in the pool
         return True
     if not isinstance(error, DBAPIError):
         return False

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from project.errors import OutcomeUnknown
 from project.extensions import db
-from project.faults import is_conflict, is_lost
+from project.faults import is_conflict, is_lost, is_stale
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,16 +22,18 @@ FIRST_PAUSE_SECONDS = 0.02
 def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
     """Commit what a function writes through ``db.session``, when it returns.
 
-    A deadlock, a lock waited for too long and a connection that was lost undo the transaction; then
-    the whole function runs again, at most four times in all, after pauses that grow and differ, so
-    that two that met do not meet again. Once COMMIT is on its way nothing is tried again: when the
-    connection is lost then, nobody can know what became of it.
+    A deadlock, a lock waited for too long and a stale connection undo the transaction; then the
+    whole function runs again, at most four times in all, after pauses that grow and differ, so that
+    two that met do not meet again; but only once for a stale connection, after which the pool has
+    no other. Once COMMIT is on its way nothing is tried again: when the connection is lost then,
+    nobody can know what became of it.
 
     :raises OutcomeUnknown: the connection was lost during COMMIT (503).
     """
 
     @wraps(work)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        was_stale = False
         for attempt in range(ATTEMPTS):
             try:
                 result = work(*args, **kwargs)
@@ -39,9 +41,12 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
                 break
             except Exception as error:
                 db.session.rollback()
-                passing = isinstance(error, DBAPIError) and (is_conflict(error) or is_lost(error))
-                if attempt + 1 == ATTEMPTS or not passing:
+                if attempt + 1 == ATTEMPTS or not isinstance(error, DBAPIError):
                     raise
+                stale = is_stale(error)
+                if not is_conflict(error) and (was_stale or not stale):
+                    raise
+                was_stale |= stale
                 time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**attempt))
         _commit()
         return result

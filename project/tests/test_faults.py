@@ -6,12 +6,14 @@ import unittest
 from pymysql.err import OperationalError
 from sqlalchemy import exc
 
-from project.faults import is_conflict, is_lost, is_outage
+from project.faults import is_conflict, is_lost, is_outage, is_stale
 
 
-def driver_error(*arguments: object, lost: bool = False) -> exc.DBAPIError:
-    """Return SQLAlchemy's error for one of the MySQL driver."""
-    return exc.OperationalError("SELECT", {}, OperationalError(*arguments), False, lost)
+def driver_error(
+    *arguments: object, lost: bool = False, statement: str | None = "SELECT"
+) -> exc.DBAPIError:
+    """Return SQLAlchemy's error for one of the MySQL driver; without a statement, of connecting."""
+    return exc.OperationalError(statement, {}, OperationalError(*arguments), False, lost)
 
 
 class FaultTests(unittest.TestCase):
@@ -34,6 +36,17 @@ class FaultTests(unittest.TestCase):
 
         self.assertTrue(is_lost(error))
         self.assertTrue(is_outage(error))
+
+    def test_connection_that_could_not_be_made_or_was_silent_is_not_stale(self):
+        silent = driver_error(2013, "timed out", lost=True)
+        assert silent.orig
+        silent.orig.__context__ = TimeoutError()
+
+        self.assertTrue(is_stale(driver_error(2013, "", lost=True)))
+        self.assertFalse(is_stale(driver_error(2013, "", lost=True, statement=None)))
+        self.assertFalse(is_stale(silent))
+        for error in [silent, driver_error(2013, "", lost=True, statement=None)]:
+            self.assertTrue(is_outage(error))
 
     def test_full_pool_is_an_outage(self):
         self.assertTrue(is_outage(exc.TimeoutError()))

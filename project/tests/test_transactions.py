@@ -15,6 +15,7 @@ from project.transactions import ATTEMPTS, in_transaction
 
 DEADLOCK = driver_error(1213, "Deadlock found")
 LOST = driver_error(2013, "Lost connection", lost=True)
+NOT_MADE = driver_error(2013, "Lost connection", lost=True, statement=None)
 
 
 class InTransactionTests(BaseTestCase):
@@ -41,16 +42,22 @@ class InTransactionTests(BaseTestCase):
 
         self.assertEqual(self.names(), ["user1"])
 
-    def test_work_runs_again_whole_after_a_conflict_or_a_lost_connection(self):
-        for error in [DEADLOCK, LOST]:
-            with self.subTest(error.orig):
-                self.calls = 0
-                db.drop_all(None)
-                db.create_all(None)
+    def test_work_runs_again_whole_after_conflicts_and_a_stale_connection(self):
+        in_transaction(self.work)([DEADLOCK, LOST, DEADLOCK])
 
-                in_transaction(self.work)([error, error])
+        self.assertEqual(self.names(), ["user4"])
 
-                self.assertEqual(self.names(), ["user3"])
+    def test_work_runs_again_once_only_for_lost_connections(self):
+        with self.assertRaises(DBAPIError):
+            in_transaction(self.work)([LOST] * 99)
+
+        self.assertEqual(self.calls, 2)
+
+    def test_connection_that_cannot_be_made_is_not_tried_again(self):
+        with self.assertRaises(DBAPIError):
+            in_transaction(self.work)([NOT_MADE] * 99)
+
+        self.assertEqual(self.calls, 1)
 
     def test_work_that_never_succeeds_gives_up_and_leaves_nothing(self):
         with self.assertRaises(DBAPIError):
