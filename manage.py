@@ -5,7 +5,7 @@ import sys
 import flask_migrate
 from flask import Flask
 from flask_script_ng import Command, Manager, Option, Shell
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from project import (
     account_commands,
@@ -17,6 +17,7 @@ from project import (
 )
 from project.api.models import User
 from project.config import ConfigError, positive_integer
+from project.faults import is_old_schema
 from project.web.guard import SCOPES
 
 try:
@@ -208,7 +209,14 @@ def history() -> None:
 if __name__ == "__main__":
     try:
         manager.run()
-    except OperationalError as error:
+    except (OperationalError, ProgrammingError) as error:
+        if is_old_schema(error):
+            sys.exit(
+                f"The database's schema is older than the code: {error.orig}."
+                " Run `manage.py db upgrade`."
+            )
+        if isinstance(error, ProgrammingError):
+            raise
         sys.exit(f"The database refused: {error.orig}")
     except KeyboardInterrupt:
         sys.exit("Interrupted.")

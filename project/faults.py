@@ -31,6 +31,10 @@ _OUTAGES = {
     3024,  # MySQL: over the statement time limit
     4031,  # the server closed an idle connection
 }
+_LACKS = {
+    1054,  # no such column
+    1146,  # no such table
+}
 _SQLITE_OUTAGES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -75,6 +79,13 @@ def is_outage(error: SQLAlchemyError) -> bool:
     if error.connection_invalidated or _number(error) in _OUTAGES | _CONFLICTS:
         return True
     return _sqlite_code(error) in _SQLITE_OUTAGES
+
+
+def is_old_schema(error: DBAPIError) -> bool:
+    """Say whether the database lacks a table or a column."""
+    return _number(error) in _LACKS or str(error.orig).startswith(
+        ("no such table", "no such column")
+    )
 
 
 def _number(error: DBAPIError) -> object:

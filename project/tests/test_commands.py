@@ -267,6 +267,17 @@ class StartTests(CommandTestCase):
                 self.assertIn("Can't connect to MySQL server", result.stderr)
                 self.assertNotIn("Traceback", result.stderr)
 
+    def test_missing_tables_are_one_line_that_names_the_remedy(self):
+        db.drop_all(None)
+
+        result = self.manage("seed_db")
+
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(
+            result.stderr,
+            r"^The database's schema is older than the code: \S.+\. Run `manage.py db upgrade`.\n$",
+        )
+
     def test_every_command_says_what_it_does(self):
         overview = self.manage("--help").stdout
         for command in ["runserver", "shell", "recreate_db", "seed_db", "test", "cov", "db"]:

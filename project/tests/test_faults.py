@@ -6,7 +6,7 @@ import unittest
 from pymysql.err import OperationalError
 from sqlalchemy import exc
 
-from project.faults import is_conflict, is_lost, is_outage, is_stale
+from project.faults import is_conflict, is_lost, is_old_schema, is_outage, is_stale
 
 
 def driver_error(
@@ -64,6 +64,16 @@ class FaultTests(unittest.TestCase):
 
         error = exc.OperationalError("BEGIN", {}, caught.exception)
         self.assertTrue(is_outage(error))
+
+    def test_missing_table_or_column_is_an_old_schema(self):
+        for error in [
+            driver_error(1054, "Unknown column"),
+            driver_error(1146, "No such table"),
+            exc.OperationalError("", {}, sqlite3.OperationalError("no such table: users")),
+        ]:
+            with self.subTest(error):
+                self.assertTrue(is_old_schema(error))
+        self.assertFalse(is_old_schema(driver_error(2003, "x")))
 
     def test_our_own_mistakes_are_no_outage(self):
         for error in [
