@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException, IncompleteRead
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -115,10 +117,12 @@ class RetryingLoad(Load):
 class FaultTestCase(unittest.TestCase):
     """A migrated MariaDB, and gunicorn with two workers before it."""
 
+    settings: dict[str, str] = {}
+
     def setUp(self) -> None:
         self.database = self.enterContext(MariaDB())
         manage("db", "upgrade", DATABASE_URL=self.database.url)
-        environment = {"DATABASE_URL": self.database.url, **WORKERS}
+        environment = {"DATABASE_URL": self.database.url, **WORKERS, **self.settings}
         self.url, self.server = self.enterContext(served_process(GUNICORN, **environment))
 
     def workers(self) -> list[int]:
@@ -325,6 +329,13 @@ class DatabaseFaultTests(FaultTestCase):
 class ProcessFaultTests(FaultTestCase):
     """What happens to the service's own processes."""
 
+    def setUp(self) -> None:
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="users-settings-"))
+        self.limit = Path(folder, "import_max_bytes")
+        self.limit.write_text("1000")
+        self.settings = {"IMPORT_MAX_BYTES_FILE": str(self.limit)}
+        super().setUp()
+
     def test_worker_killed_under_load_loses_nothing(self):
         with Load(self.url) as load:
             load.wait_for(50)
@@ -364,16 +375,23 @@ class ProcessFaultTests(FaultTestCase):
         self.assertEqual(again.status, 201)
         self.assertEqual(again.json["message"], "u@example.com was added!")
 
-    def test_reload_under_load_fails_no_request(self):
+    def test_reload_under_load_loads_all_anew_and_fails_no_request(self):
         before = set(self.workers())
         with Load(self.url) as load:
             load.wait_for(50)
+            self.assertEqual(self.import_row().status, 200)
+            self.limit.write_text("10")
             os.kill(self.server.pid, signal.SIGHUP)
             self.recovery_seconds(lambda: not before & set(self.workers()))
             load.wait_for(50)
+            self.assertEqual({self.import_row().status for _ in range(10)}, {413})
 
         self.assertEqual(load.statuses(), {201})
         self.assert_all_kept(load)
+
+    def import_row(self) -> Answer:
+        rows = b"username,email\nu,import@example.com\n"
+        return Answer(self.url, "POST", "/users/import", rows, **CSV)
 
     def test_termination_lets_requests_in_flight_finish(self):
         with self.database.connect() as connection, connection.cursor() as cursor:
