@@ -1,6 +1,7 @@
 """The application as gunicorn loads it (``manage:app``), and the commands."""
 
 import sys
+from argparse import ArgumentTypeError
 
 import flask_migrate
 from flask import Flask
@@ -30,12 +31,22 @@ except ConfigError as error:
 manager = Manager(app, description="Commands of the users service; COMMAND --help tells more.")
 
 
+def port(text: str) -> int:
+    """Read a TCP port.
+
+    :raises ArgumentTypeError: it is not one, 1 to 65535.
+    """
+    if not text.isdecimal() or not 1 <= int(text) <= 65_535:
+        raise ArgumentTypeError(f"{text} is no port: they go from 1 to 65535")
+    return int(text)
+
+
 class RunServer(Command):  # type: ignore[misc]
     """Serve over HTTP, for development; in production gunicorn serves."""
 
     option_list = (
         Option("-h", "--host", default="127.0.0.1", help="address to listen on"),
-        Option("-p", "--port", type=int, default=5000, help="port to listen on"),
+        Option("-p", "--port", type=port, default=5000, help="port to listen on"),
         Option("--no-reload", action="store_true", help="do not restart when the code changes"),
     )
 

@@ -290,6 +290,15 @@ class StartTests(CommandTestCase):
 
         self.assertIn("users project", result.stdout)
 
+    def test_server_on_what_is_no_port_says_so(self):
+        for port in ["0", "65536", "99999", "-1"]:
+            with self.subTest(port):
+                result = self.manage("runserver", f"--port={port}", "--no-reload")
+
+                self.assertEqual(result.returncode, 2)
+                self.assertIn(f"{port} is no port: they go from 1 to 65535", result.stderr)
+                self.assertNotIn("Traceback", result.stderr)
+
     def test_server_on_a_taken_port_says_so(self):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
