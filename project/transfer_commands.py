@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
+from flask import current_app
 from tqdm import tqdm
 
 from project.api.audit import service as audit
@@ -23,7 +24,7 @@ from project.api.users.exporting import export_users as export_chunks
 from project.api.users.importing import Outcome, Report
 from project.api.users.importing import import_users as import_batches
 from project.api.users.row_reader import Source, read_rows
-from project.errors import AppError
+from project.errors import AppError, TooLarge
 
 FORMS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 SHOWN_FAILURES = 10
@@ -42,7 +43,9 @@ def import_users(file: str, dry_run: bool = False, report_file: str | None = Non
     form, gzipped = _form(path)
     with _told(), open(path, "rb") as data, _report_writer(report_file) as write:
         size = path.stat().st_size if path.is_file() else None
-        source = Source(data.read, size)
+        # A little of gzip may unpack to more than the database has room for.
+        limit = current_app.config["IMPORT_MAX_BYTES"] if gzipped else None
+        source = Source(data.read, size, limit)
         with _progress("Checking" if dry_run else "Importing", size, "B") as progress:
             for batch in import_batches(read_rows(source, form, gzipped), dry_run):
                 report.add(batch)
@@ -98,6 +101,9 @@ def _told() -> Iterator[None]:
     """Make one line for the operator of what can go wrong."""
     try:
         yield
+    except TooLarge as error:
+        remedy = "The setting IMPORT_MAX_BYTES says how much a gzip file may unpack to."
+        raise SystemExit(f"{error.message} {remedy}") from error
     except AppError as error:
         fields = [f"{problem.field}: {problem.message}" for problem in error.errors]
         raise SystemExit(" ".join([error.message, *fields])) from error

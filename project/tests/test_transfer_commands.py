@@ -143,6 +143,24 @@ class ImportUsersTests(TransferCommandTestCase):
         self.assertEqual(result.returncode, 1)
         self.assertNotIn("Traceback", result.stderr)
 
+    def test_gzip_file_that_unpacks_to_too_much_is_refused(self):
+        self.app.config["IMPORT_MAX_BYTES"] = 1000
+        bomb = self.file("users.csv.gz", gzip.compress((CSV + "\n" * 10_000).encode()))
+
+        self.assertEqual(
+            self.refused(import_users, bomb),
+            "The data is larger than 1,000 bytes. No row was taken. The setting IMPORT_MAX_BYTES"
+            " says how much a gzip file may unpack to.",
+        )
+        self.assertEqual(self.emails(), [])
+
+    def test_plain_file_may_be_of_any_size(self):
+        self.app.config["IMPORT_MAX_BYTES"] = 10
+
+        self.printed(import_users, self.file("users.csv", CSV))
+
+        self.assertEqual(len(self.emails()), 2)
+
     def test_pipe_is_imported(self):
         pipe = self.path("users.csv")
         os.mkfifo(pipe)
