@@ -1,6 +1,7 @@
 """Measure import and export side by side with what MariaDB does alone, and go the whole way.
 
-Usage: python -m bench.transfer [USERS]; 1,000,000 by default. Prints a table in Markdown.
+Usage: python -m bench.transfer [USERS]; 1,000,000 by default. Prints a table in Markdown, and fails
+when something takes more memory or, beside MariaDB, more time than it may.
 """
 
 import os
@@ -13,8 +14,15 @@ import unittest
 from importlib.metadata import version
 from pathlib import Path
 
-from e2e.processes import GUNICORN, MariaDB, find_program, manage, served_process
-from e2e.round_trip import Client, make_round_trip, write_rows
+from e2e.processes import (
+    GUNICORN,
+    MariaDB,
+    find_program,
+    manage,
+    peak_memory,
+    served_process,
+)
+from e2e.round_trip import MAX_MEMORY_MIB, Client, make_round_trip, write_rows
 from project.clock import utcnow
 
 LOAD = """
@@ -23,6 +31,8 @@ LOAD = """
     IGNORE 1 LINES (username, email, @active)
     SET active = @active = 'true', username_folded = LOWER(username), email_folded = LOWER(email),
         created_at = UTC_TIMESTAMP(), updated_at = UTC_TIMESTAMP()"""
+MAX_IMPORT_TIMES = 5
+MAX_EXPORT_TIMES = 8
 SELECT = "SELECT id, username, email, active, created_at, updated_at FROM users ORDER BY id"
 
 
@@ -31,6 +41,8 @@ class Bench:
 
     def __init__(self, server: MariaDB, folder: Path, count: int) -> None:
         self.server, self.folder, self.count = server, folder, count
+        self.problems: list[str] = []
+        self.most = MAX_IMPORT_TIMES  # times as long as MariaDB's own, of what is measured now
         self.rows, self.out = folder / "users.csv", folder / "out.csv"
         port = server.url.rpartition(":")[2].partition("/")[0]
         self.client = [find_program("mariadb") or "mariadb", "-h127.0.0.1", f"-P{port}", "-uroot"]
@@ -48,6 +60,7 @@ class Bench:
         self.time(self.command("import_users", self.rows), "`import_users`", load)
         self.time(self.command("import_users", self.rows), "… of the same again", load)
         select = self.time([*self.client, SELECT], "`mariadb -e 'SELECT …'`")
+        self.most = MAX_EXPORT_TIMES
         self.time(self.command("export_users", self.out, "--force"), "`export_users`, CSV", select)
         ndjson = self.folder / "out.ndjson"
         self.time(self.command("export_users", ndjson, "--force"), "`export_users`, NDJSON", select)
@@ -57,13 +70,15 @@ class Bench:
             process,
         ):
             client = Client(url)
-            started = time.monotonic()
+            self.most, started = MAX_IMPORT_TIMES, time.monotonic()
             report = client.send(self.rows)
-            self.tell("`POST /users/import`", time.monotonic() - started, load, peak(process.pid))
+            seconds, memory = time.monotonic() - started, peak_memory(process.pid)
+            self.tell("`POST /users/import`", seconds, load, memory)
             assert report["created"] == self.count, report
-            started = time.monotonic()
+            self.most, started = MAX_EXPORT_TIMES, time.monotonic()
             client.fetch(self.out)
-            self.tell("`GET /users/export`", time.monotonic() - started, select, peak(process.pid))
+            seconds, memory = time.monotonic() - started, peak_memory(process.pid)
+            self.tell("`GET /users/export`", seconds, select, memory)
 
     def empty(self) -> None:
         """Make the tables anew."""
@@ -87,18 +102,13 @@ class Bench:
         return seconds
 
     def tell(self, name: str, seconds: float, base: float | None, memory: float) -> None:
-        """Print a line of the table."""
+        """Print a line of the table, and note what is over its limit."""
         own = f"{seconds / base:.1f} | {memory:.0f}" if base else "1 | "
         print(f"| {name} | {seconds:.1f} | {self.count / seconds:,.0f} | {own} |", flush=True)
-
-
-def peak(pid: int) -> float:
-    """Return the largest memory of a server's worker so far, in MiB."""
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True)
-    worker = int(children.stdout.split()[0])
-    status = Path(f"/proc/{worker}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+        if base and seconds > self.most * base:
+            self.problems.append(f"{name} takes over {self.most} times as long as MariaDB's own.")
+        if base and memory > MAX_MEMORY_MIB:
+            self.problems.append(f"{name} takes over {MAX_MEMORY_MIB} MiB of memory.")
 
 
 def main(count: int) -> None:
@@ -108,7 +118,8 @@ def main(count: int) -> None:
     print(subprocess.run(["mariadbd", "--version"], capture_output=True, text=True).stdout)
     with tempfile.TemporaryDirectory(prefix="users-bench-") as name, MariaDB() as server:
         folder = Path(name)
-        Bench(server, folder, count).run()
+        bench = Bench(server, folder, count)
+        bench.run()
         second = server.create_database("users_2")
         started = time.monotonic()
         make_round_trip(unittest.TestCase(), count, (server.url, second), folder)
@@ -116,6 +127,8 @@ def main(count: int) -> None:
         print(
             f"\nImported, listed, searched, exported, imported again: the same, in {seconds:.0f} s."
         )
+    if bench.problems:
+        sys.exit("\n".join(bench.problems))
 
 
 if __name__ == "__main__":

@@ -242,6 +242,15 @@ def served_process(
             yield url, process
 
 
+def peak_memory(pid: int) -> float:
+    """Return the largest memory that any of a server's workers has had so far, in MiB."""
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
+    ).stdout
+    texts = [Path(f"/proc/{child}/status").read_text() for child in children.split()]
+    return max(int(text.split("VmHWM:")[1].split()[0]) for text in texts) / 1024
+
+
 def answers(url: str) -> bool:
     """Say whether a server answers 200 there."""
     try:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from e2e.processes import GUNICORN, manage, served
+from e2e.processes import GUNICORN, manage, peak_memory, served_process
 
 NAMES = ["Ada Abebe", "Chidi Costa", "Dagný Novák", 'Inés "La" Sato', "名前, 空", "O'Wu; 😀"]
 ANSWER_SECONDS = 3600
+MAX_MEMORY_MIB = 143  # 150 MB
 
 
 def write_rows(path: Path, count: int) -> None:
@@ -94,7 +95,7 @@ def make_round_trip(
         shutil.copyfileobj(source, target)
     first, again = folder / "first.csv", folder / "again.csv"
 
-    with served(GUNICORN, DATABASE_URL=databases[0]) as url:
+    with served_process(GUNICORN, DATABASE_URL=databases[0]) as (url, process):
         client = Client(url)
         report = client.send(packed)
         test.assertEqual((report["created"], report["rows"]), (count, []))
@@ -102,6 +103,7 @@ def make_round_trip(
         client.fetch(first)
         report = client.send(first)
         test.assertEqual((report["skipped"], report["rows_omitted"]), (count, count - 10_000))
+        test.assertLess(peak_memory(process.pid), MAX_MEMORY_MIB)
     manage("import_users", str(first), DATABASE_URL=databases[1])
     manage("export_users", str(again), DATABASE_URL=databases[1])
 
