@@ -30,7 +30,7 @@ Action = Literal[
 
 
 class AuditEvent(db.Model):  # type: ignore[name-defined,misc]
-    """Something that was done. Never changed; removed when its time is over.
+    """Something that was done. Never changed, but for the counts of an import under way.
 
     ``actor`` is ``user:7``, ``key:3``, ``command:seed_db`` or ``anonymous``. ``user_id`` is whom it
     was done to: no foreign key, since a user's events stay when the user goes; NULL when there is

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from flask import has_request_context, request
-from sqlalchemy import Connection, Row, delete, insert
+from sqlalchemy import Connection, Row, delete, insert, update
 
 from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
@@ -40,7 +40,7 @@ def record(
     after: dict[str, Any] | None = None,
     actor: str | None = None,
     connection: Connection | None = None,
-) -> None:
+) -> int | None:
     """Add an event to the transaction under way: it is kept if what was done is kept.
 
     :param user_id: to whom it was done; None: to nobody, or to several.
@@ -49,11 +49,12 @@ def record(
     :param after: the fields as they are, or the counts of something done to several users.
     :param actor: who did it; None: the command that runs, else the caller as far as known.
     :param connection: whose transaction it is; None: that of ``db.session``.
+    :return: the event's id; None: there is none.
     """
     if before is not None and after is not None:
         names = {name for name in before | after if before.get(name) != after.get(name)}
         if not names:
-            return
+            return None
         before, after = (
             {name: state[name] for name in state if name in names} for state in (before, after)
         )
@@ -70,7 +71,18 @@ def record(
         # What a proxy passes on may be anything.
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
-    (connection or db.session.connection()).execute(_INSERT, values)
+    result = (connection or db.session.connection()).execute(_INSERT, values)
+    return int(result.lastrowid)
+
+
+def update_counts(event_id: int, counts: dict[str, int]) -> None:
+    """Let the event of what is still being done tell how far it has come.
+
+    In the transaction under way, as ``record`` does.
+    """
+    table = AuditEvent.__table__
+    statement = update(table).where(table.c.id == event_id)
+    db.session.connection().execute(statement, {"after": _to_json(counts)})
 
 
 def list_events(

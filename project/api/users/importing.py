@@ -6,8 +6,9 @@ docs/decisions/import-export.md. Knows no HTTP.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -81,6 +82,11 @@ class Batch:
     created: int
     outcomes: list[Outcome]
 
+    def counts(self) -> dict[str, int]:
+        """Return how many rows had each result."""
+        counts = Counter(outcome.result for outcome in self.outcomes)
+        return {"created": self.created, **{name: counts[name] for name in RESULTS[1:]}}
+
 
 @dataclass
 class Report:
@@ -149,36 +155,16 @@ def import_users(rows: Iterable[Row | BadRow], dry_run: bool = False) -> Iterato
     """Add and change users, and tell what became of each batch when it is saved.
 
     A row whose mailbox is known changes that user, also when it is known from a row before. A row
-    that fails keeps no other from being saved. At the end, also an early one, what was saved is
-    recorded as one event.
+    that fails keeps no other from being saved. What was saved is recorded as one event: its counts
+    grow with each batch.
 
     :param dry_run: tell the same and save nothing; what rows would have made is kept on disk.
     :raises Invalid: the data is cut off or damaged (400).
     :raises TooLarge: there is more data than is taken (413).
     :raises Unavailable: the database is away; the import can be run again (503).
     """
-    saved = Report()
-    try:
-        for batch in _import(rows, dry_run):
-            saved.add(batch)
-            yield batch
-    except BaseException:  # interrupted by a person, too
-        if not dry_run:
-            with suppress(SQLAlchemyError, Unavailable):  # the database may be what is away
-                _record(saved)
-        raise
-    if not dry_run:
-        _record(saved)
-
-
-def _record(saved: Report) -> None:
-    if saved.created or saved.updated:
-        in_transaction(audit.record)("users.imported", after=saved.counts())
-
-
-def _import(rows: Iterable[Row | BadRow], dry_run: bool) -> Iterator[Batch]:
     rows, line = iter(rows), 0
-    with _rehearsal() if dry_run else nullcontext(_save) as work:
+    with _rehearsal() if dry_run else nullcontext(_Saving().save) as work:
         try:
             while batch := list(islice(rows, ROWS_PER_BATCH)):
                 yield work([_check(row) for row in batch])
@@ -216,17 +202,35 @@ def _check(row: Row | BadRow) -> _Checked | Outcome:
     return _Checked(row.line, fold_email(user.email), user)
 
 
-def _save(rows: _Rows) -> Batch:
-    """Save a batch.
+class _Saving:
+    """Saves batches, each with the counts of all so far in the import's one event."""
 
-    It is begun again when others were faster: with a mailbox that is new, or with a change.
-    """
-    for _ in range(ATTEMPTS):
-        try:
-            return in_transaction(_write)(rows)
-        except (IntegrityError, _Overtaken):
-            continue
-    raise Unavailable
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(RESULTS, 0)
+        self._event_id: int | None = None
+
+    def save(self, rows: _Rows) -> Batch:
+        """Save a batch.
+
+        It is begun again when others were faster: with a mailbox that is new, or with a change.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                batch, self._counts, self._event_id = in_transaction(self._write)(rows)
+                return batch
+            except (IntegrityError, _Overtaken):
+                continue
+        raise Unavailable
+
+    def _write(self, rows: _Rows) -> tuple[Batch, dict[str, int], int | None]:
+        batch, event_id = _write(rows), self._event_id
+        new = batch.counts()
+        counts = {name: self._counts[name] + new[name] for name in RESULTS}
+        if event_id is not None:
+            audit.update_counts(event_id, counts)
+        elif counts["created"] or counts["updated"]:
+            event_id = audit.record("users.imported", after=counts)
+        return batch, counts, event_id
 
 
 def _write(rows: _Rows) -> Batch:

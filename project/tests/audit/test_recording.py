@@ -7,12 +7,13 @@ from typing import Any
 from unittest import mock
 
 from project import commands, db, transfer_commands
+from project.api.audit import service as audit
 from project.api.models import User
 from project.api.users import importing, service
 from project.api.users.row_reader import Row
 from project.errors import Invalid, Unavailable
 from project.tests.audit.base import PASSWORD, AuditTestCase
-from project.tests.factories import make_user
+from project.tests.factories import all_users, make_user
 from project.tests.test_commands import CommandTestCase
 from project.tests.wire import recorded_commands
 from project.transactions import in_transaction
@@ -199,9 +200,8 @@ class ImportEventTests(AuditTestCase, CommandTestCase):
         def stop_after_a_batch() -> None:
             db.session.query(User).delete()
             db.session.commit()
-            batches: Any = importing.import_users(rows())
-            next(batches)
-            batches.close()
+            self.unfinished = importing.import_users(rows())
+            next(self.unfinished)
 
         for work, created in [(read_until_it_is_cut_off, 4), (stop_after_a_batch, 2)]:
             with self.subTest(work.__name__):
@@ -211,11 +211,34 @@ class ImportEventTests(AuditTestCase, CommandTestCase):
                 self.assertEqual((event.action, event.after), ("users.imported", counts))
 
     def test_database_that_goes_away_is_the_error_that_is_told(self):
-        def save(_rows: object) -> None:
+        def write(_rows: object) -> None:
             raise Unavailable
 
-        with mock.patch.object(importing, "_save", save):
+        with mock.patch.object(importing, "_write", write):
             self.assertEqual(self.recorded(self.send, self.rows(), 503), [])
+
+    def test_batch_and_its_counts_are_both_saved_or_neither_is(self):
+        update = audit.update_counts
+
+        def fail_later(event_id: int, counts: dict[str, int]) -> None:
+            update(event_id, counts)
+            if counts["created"] == 4:
+                raise Unavailable
+
+        with mock.patch.object(audit, "update_counts", fail_later):
+            [event] = self.recorded(self.send, self.rows(), 503)
+
+        self.assertEqual(event.after["created"] + event.after["updated"], 4)
+        self.assertEqual(len(all_users()), 1 + event.after["created"])
+
+    def test_import_that_changes_something_late_counts_all_rows(self):
+        rows = self.rows() + "User,user2@example.com\n"
+        make_user(username="User", email="user0@example.com")
+        make_user(username="User", email="user1@example.com")
+
+        [event] = self.recorded(self.send, rows, 200)
+
+        self.assertEqual(event.after, {"created": 2, "updated": 1, "skipped": 3, "failed": 1})
 
 
 class EveryWriteTests(AuditTestCase):
