@@ -76,6 +76,11 @@ def _check_scopes(value: Any) -> Any:
     return sorted(set(value))
 
 
+def _whole(value: Any) -> Any:
+    """Return 90.0 as 90: JSON Schema takes it for an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class APIKeyCreate(BaseModel):
     """What makes an API key. Without ``expires_in_days`` it is good until it is removed."""
 
@@ -88,7 +93,8 @@ class APIKeyCreate(BaseModel):
         Field(min_length=1, examples=[["users:read"]]),
     ]
     expires_in_days: Annotated[
-        Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] | None, Field(examples=[90])
+        Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS), BeforeValidator(_whole)] | None,
+        Field(examples=[90]),
     ] = None
 
 

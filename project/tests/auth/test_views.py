@@ -463,6 +463,12 @@ class APIKeyTests(AuthTestCase):
         self.assertNotIn(key, listed.text)
         self.assertNotIn(key, str(db.session.query(APIKey).one().__dict__))
 
+    def test_whole_number_of_days_may_have_a_fraction_of_nothing(self):
+        self.make("users:read", expires_in_days=7.0)
+
+        (key,) = db.session.query(APIKey)
+        self.assertEqual(key.expires_at - key.created_at, timedelta(days=7))
+
     def test_key_acts_for_its_user(self):
         data = self.call("GET", "/auth/status", self.make("users:read")).json["data"]
 
