@@ -342,6 +342,17 @@ class ProductionTests(ProductionTestCase):
             self.assertRegex(line["timestamp"], r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
         self.assertNotIn("secret", self.log.read_text().lower())
 
+    def test_request_that_the_server_cannot_read_leaves_no_email_in_the_log(self):
+        for path in ["/users?q=secret@josé.example", "/users/secret @example.com"]:
+            with self.subTest(path):
+                answer = self.raw(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+                self.assertIn(b" 400 ", answer.splitlines()[0])
+        self.request("GET", "/users")
+
+        self.assertEqual(self.lines()[-1]["event"], "request")
+        self.assertNotIn("secret", self.log.read_text().lower())
+
     def test_log_of_the_server_itself_is_json_too(self):
         events = [line["event"] for line in self.lines()]
 

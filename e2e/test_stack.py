@@ -396,6 +396,8 @@ class NginxTests(ProductionTestCase):
             ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
             ("GET /users HTTP/1.1\r\n\r\n", 400),
             ("GET /users/%00 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            ("GET /users/josé HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            ("GET /nginx-fail?q=josé HTTP/1.1\r\nHost: x\r\n\r\n", 404),
             ("AB /users HTTP/1.1\r\nHost: x\r\n\r\n", 405),
             ("TRACE /users HTTP/1.1\r\nHost: x\r\n\r\n", 405),
             (f"GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n", 414),
@@ -414,6 +416,16 @@ class NginxTests(ProductionTestCase):
                 request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
                 message = f"The body is larger than {limit} bytes."
                 self.assert_fail(self.send(request.encode()), 413, message)
+
+    def test_address_outside_ascii_must_be_percent_encoded(self):
+        must = "The address has characters outside ASCII, which must be percent-encoded."
+        for line in ["GET /users?q=logged@josé.example", "POST /users/josé", "GET /é?q=%C3%A9"]:
+            with self.subTest(line):
+                answer = self.send(f"{line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                self.assert_fail(answer, 400, must)
+
+        self.assertEqual(self.stack.get("/users?q=jos%C3%A9").status, 200)
+        self.assertNotIn("logged@", self.stack.compose("logs", "--no-log-prefix", "--no-color"))
 
     def test_largest_requests_that_nginx_lets_through_are_no_error_of_gunicorn(self):
         line = 8000 - len("GET /users/ HTTP/1.1\r\n")

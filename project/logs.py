@@ -7,6 +7,7 @@ by their route and never by their path, and SQL parameters are hidden.
 
 import logging.config
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -46,8 +47,13 @@ def _library_logging(shared: list[Processor], renderer: Processor, level: str) -
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"structured": structured},
+        "filters": {"no_request_lines": {"()": _no_request_lines}},
         "handlers": {
-            "structured": {**stream, "formatter": "structured"},
+            "structured": {
+                **stream,
+                "formatter": "structured",
+                "filters": ["no_request_lines"],
+            },
             "plain": {**stream, "stream": "ext://sys.stderr"},
         },
         "root": {"handlers": ["structured"], "level": level},
@@ -61,6 +67,11 @@ def _library_logging(shared: list[Processor], renderer: Processor, level: str) -
             "flask_migrate": {"handlers": ["plain"], "level": "WARNING", "propagate": False},
         },
     }
+
+
+def _no_request_lines() -> Callable[[logging.LogRecord], bool]:
+    """Return a filter for what gunicorn says of a request that it cannot read: it quotes it."""
+    return lambda record: not record.getMessage().startswith("Invalid request from ip=")
 
 
 def _dumps(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
