@@ -24,12 +24,14 @@ from typing import Any
 
 from e2e.processes import free_port
 from e2e.stacks import OWNER, Answer, Site, Stack, copy_tracked_files, repeated, run, until
+from project.config import BaseConfig
 
 WRONG_BODIES = ["", "x", "[]", "{}", '{"username": "a"}', '{"email": "a@example.com"}']
 WRONG_IDS = ["xxx", "1.5", "0x1", "1_0", "%20", "%D9%A1"]
 TEXT = {"Content_Type": "text/plain"}
 JSON = {"Content_Type": "application/json"}
 CSV = {"Content_Type": "text/csv"}
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
 class StackTestCase(unittest.TestCase):
@@ -62,6 +64,16 @@ class StackTestCase(unittest.TestCase):
         self.assertEqual(answer.headers["Content-Type"], "application/json")
         self.assertEqual(answer.json["status"], "error")
         self.assertEqual(set(answer.json), {"status", "message", "request_id"})
+
+    def assert_page(self, answer: Answer, status: int, words: str) -> None:
+        """Assert that the answer is an error page, which says this and needs nothing else."""
+        self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(answer.headers["Content-Type"], "text/html; charset=utf-8")
+        page = answer.body.decode()
+        self.assertIn(f"<p>{words}", page)
+        for part in ["style", "<script", "<link", "src="]:
+            self.assertNotIn(part, page)
+        self.assertRegex(answer.headers["X-Request-ID"], r"^[0-9a-f]{32}$")
 
 
 class AnyStackTests:
@@ -397,7 +409,8 @@ class NginxTests(ProductionTestCase):
             ("GET /users HTTP/1.1\r\n\r\n", 400),
             ("GET /users/%00 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
             ("GET /users/josé HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-            ("GET /nginx-fail?q=josé HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+            ("GET /nginx-fail?q=josé HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            ("GET /nginx-fail-json?q=josé HTTP/1.1\r\nHost: x\r\n\r\n", 404),
             ("AB /users HTTP/1.1\r\nHost: x\r\n\r\n", 405),
             ("TRACE /users HTTP/1.1\r\nHost: x\r\n\r\n", 405),
             (f"GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n", 414),
@@ -416,6 +429,18 @@ class NginxTests(ProductionTestCase):
                 request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
                 message = f"The body is larger than {limit} bytes."
                 self.assert_fail(self.send(request.encode()), 413, message)
+
+    def test_browser_gets_a_page_for_what_nginx_refuses_outside_the_api(self):
+        for method, path, status, words in [
+            ("GET", "/nginx-fail-html", 404, "There is nothing here."),
+            ("TRACE", "/", 405, "The method is not allowed here."),
+            ("POST", "/", 413, "The body is larger than 1,048,576 bytes."),
+        ]:
+            with self.subTest(status):
+                body = b"x" * 1_048_577 if method == "POST" else None
+                self.assert_page(self.stack.request(method, path, body, **BROWSER), status, words)
+                api = self.stack.request(method, "/metrics", body, **BROWSER)
+                self.assert_fail(api, status, words)
 
     def test_address_outside_ascii_must_be_percent_encoded(self):
         must = "The address has characters outside ASCII, which must be percent-encoded."
@@ -462,6 +487,16 @@ class NginxTests(ProductionTestCase):
 
         self.assert_error(answer, 502)
         self.assertEqual(answer.json["request_id"], answer.headers["X-Request-ID"])
+        for path in BaseConfig.API_PATHS:
+            with self.subTest(path):
+                answer = self.stack.get(f"{path}/x?y=1", **BROWSER)
+                self.assertEqual(answer.headers["Content-Type"], "application/json")
+        page = self.stack.get("/", **BROWSER)
+        self.assert_page(page, 502, "The service is not there.")
+        self.assertIn(page.headers["X-Request-ID"], page.body.decode())
+        for accepted in ["*/*", "application/json, text/html;q=0.5", ""]:
+            with self.subTest(accepted):
+                self.assert_error(self.stack.get("/", Accept=accepted), 502)
 
     def test_service_that_hangs_is_504_in_the_envelope(self):
         self.addCleanup(until, lambda: self.health("users-service") == "healthy")
