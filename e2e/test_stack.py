@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from http.client import HTTPException, HTTPSConnection
+from http.client import HTTPException, HTTPSConnection, parse_headers
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -476,13 +477,17 @@ class NginxTests(ProductionTestCase):
         self.assert_fail(answer, 405)
         self.assertIn("GET", answer.headers["Allow"])
 
-    def test_service_that_is_away_is_502_in_the_envelope(self):
+    def stop_service(self) -> None:
+        """Stop the service for the rest of the test."""
         # nginx's name server has to find the replica again.
         self.addCleanup(until, lambda: self.stack.get("/users").status == 200)
         self.addCleanup(self.stack.up)
         self.stack.compose("stop", "users-service")
-
         until(lambda: self.stack.get("/users").status == 502)
+
+    def test_service_that_is_away_is_502_in_the_envelope(self):
+        self.stop_service()
+
         answer = self.stack.get("/users")
 
         self.assert_error(answer, 502)
@@ -523,6 +528,61 @@ class NginxTests(ProductionTestCase):
         self.assert_fail(refused[0], 429)
         self.assertEqual(refused[0].headers["Retry-After"], "1")
         until(lambda: write(0).status == 405)
+
+    def test_requests_over_the_limit_are_429(self):
+        """With the service away, for nginx alone is fast enough to come to its limit."""
+        self.stop_service()
+        start = b"GET /users HTTP/1.1\r\nHost: x\r\n"
+        page = b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n"
+        requests = (start + b"\r\n" + page) * 400 + start + b"Connection: close\r\n\r\n"
+        refused: dict[str, Answer] = {}
+
+        def flood(_number: int) -> None:
+            for answer in self.exchange(requests):
+                if answer.status == 429:
+                    refused[answer.headers["Content-Type"]] = answer
+
+        with repeated(flood, pause=0):
+            until(lambda: len(refused) == 2)
+
+        message = "Too many requests. Try again in a few seconds."
+        self.assert_fail(refused["application/json"], 429, message)
+        self.assert_page(refused["text/html; charset=utf-8"], 429, message)
+        for answer in refused.values():
+            self.assertEqual(answer.headers["Retry-After"], "1")
+        self.assertEqual(self.stack.get("/users").status, 502)
+
+    def exchange(self, requests: bytes) -> Iterator[Answer]:
+        """Send requests of which the last ends the connection; give each answer."""
+        with socket.create_connection(("127.0.0.1", self.port), 60) as connection:
+            connection.sendall(requests)
+            stream = BytesIO(b"".join(iter(lambda: connection.recv(65536), b"")))
+        while line := stream.readline():
+            headers = parse_headers(stream)
+            body = stream.read(int(headers["Content-Length"]))
+            yield Answer(int(line.split()[1]), headers, body)
+
+    def test_trickled_imports_beyond_three_are_refused_and_fast_clients_served(self):
+        head = b"POST /users/import HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        start = head + b"Content-Length: 100000\r\n\r\nusername,email\n"
+        slow = [self.slow(start) for _ in range(200)]
+        started = time.monotonic()
+
+        def trickle() -> bool:
+            for connection in slow:
+                with_end_ignored(connection.send, b"x")
+            asked = time.monotonic()
+            self.assertEqual(self.stack.get("/users").status, 200)
+            self.assertLess(time.monotonic() - asked, 1)
+            return asked - started > 12  # longer than a body may pause
+
+        until(trickle, seconds=30, pause=0.5)
+
+        self.assertEqual(Counter(map(begun_answer, slow)), {b"HTTP/1.1 429": 197, b"": 3})
+        self.assert_fail(self.stack.get("/users/export"), 429)
+        for connection in slow:
+            connection.close()
+        until(lambda: self.stack.get("/users/export").status == 200)
 
     def test_two_hundred_slow_clients_are_cut_off_and_fast_ones_served(self):
         heads = [self.slow(b"GET /users HTTP/1.1\r\nHost: x\r\n") for _ in range(100)]
@@ -688,6 +748,14 @@ def with_end_ignored(call, *arguments) -> None:
         call(*arguments)
     except OSError:
         pass
+
+
+def begun_answer(connection: socket.socket) -> bytes:
+    """Return the version and status that have come over a connection that does not block."""
+    try:
+        return connection.recv(12)
+    except BlockingIOError:
+        return b""
 
 
 def ended(connection: socket.socket) -> bool:
