@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPException, HTTPSConnection, parse_headers
@@ -27,12 +27,104 @@ from e2e.processes import free_port
 from e2e.stacks import OWNER, Answer, Site, Stack, copy_tracked_files, repeated, run, until
 from project.config import BaseConfig
 
-WRONG_BODIES = ["", "x", "[]", "{}", '{"username": "a"}', '{"email": "a@example.com"}']
+WRONG_BODIES = [
+    "", "x", "[]", "{}", '{"username": "a"}', '{"email": "a@example.com"}',
+    *(
+        json.dumps({"username": "a", "email": "a@example.com", **wrong})
+        for wrong in [
+            {"username": None}, {"email": None}, {"username": ""}, {"email": ""},
+            {"username": " \u3000"}, {"email": " "}, {"username": "x" * 129},
+            {"email": "x" * 117 + "@example.com"}, {"username": 1}, {"email": ["a@example.com"]},
+            {"email": "a"}, {"email": "a@b"}, {"username": "a\0"}, {"email": "a\n@example.com"},
+            {"username": "\ud800"}, {"email": "\ud800@example.com"},
+        ]
+    ),
+]  # fmt: skip
 WRONG_IDS = ["xxx", "1.5", "0x1", "1_0", "%20", "%D9%A1"]
 TEXT = {"Content_Type": "text/plain"}
 JSON = {"Content_Type": "application/json"}
 CSV = {"Content_Type": "text/csv"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+ADA = {"username": "Ada", "email": "Ada@example.com"}
+BO = {"username": "Bo", "email": "bo@example.com"}
+KEY = {"Idempotency_Key": "a key"}
+OTHER_TAG = {"If_Match": '"another"'}
+TAKEN = {"message": "Sorry. That email already exists."}
+GONE = {"message": "User does not exist"}
+WRONG_ID = {"message": "Param id error"}
+CHANGED = {"message": "The user was changed meanwhile. Get it again before you change it."}
+ROWS = "username,email\nCy,cy@example.com\nBo B.,bo@example.com\nnobody,nowhere\n"
+HEADER = "id,username,email,active,created_at,updated_at"
+
+# Each call of the API in an order in which one builds on another: what is sent, the status, and
+# what the answer holds. An object names parts of the envelope and of its data, of users only their
+# names, and of errors only the fields; text is part of an answer that is not in the envelope.
+CALLS: list[tuple[str, Any, dict[str, str], int, dict[str, Any] | str]] = [
+    ("GET /ping", None, {}, 200, {"status": "success", "message": "pong!"}),
+    ("GET /users", None, {}, 200, {"users": [], "next": None}),
+    ("POST /users", ADA, {}, 201, {"message": "Ada@example.com was added!", "id": 1}),
+    ("POST /users", BO, KEY, 201, {"id": 2, "active": False}),
+    ("POST /users", BO, KEY, 201, {"id": 2, "active": False}),
+    ("POST /users", ADA, KEY, 422, {"status": "fail"}),
+    ("POST /users", ADA, {"Idempotency_Key": "x" * 256}, 400, {"errors": ["Idempotency-Key"]}),
+    ("POST /users", BO, {}, 400, TAKEN),
+    ("GET /users/1", None, {}, 200, {**ADA, "active": False}),
+    ("GET /users/1", None, {"If_None_Match": "*"}, 304, ""),
+    ("GET /users/1", None, {"If_None_Match": '"another"'}, 200, ADA),
+    ("GET /users/1", None, {"If_None_Match": "another"}, 400, {"errors": ["If-None-Match"]}),
+    ("PATCH /users/1", {"active": True}, {}, 200, {**ADA, "active": True}),
+    ("PATCH /users/1", {}, {}, 200, {**ADA, "active": True}),
+    ("PATCH /users/1", {"email": "ADA@example.com"}, {}, 200, {"email": "ADA@example.com"}),
+    ("PATCH /users/1", {"email": "BO@example.com"}, {}, 400, TAKEN),
+    ("PATCH /users/1", {"username": None}, {}, 400, {"errors": ["username"]}),
+    ("PATCH /users/1", {"id": 3}, {}, 400, {"errors": ["id"]}),
+    ("PATCH /users/1", "x", TEXT, 415, {"status": "fail"}),
+    ("PATCH /users/1", {"username": "Eve"}, OTHER_TAG, 412, CHANGED),
+    ("PATCH /users/9", {}, {}, 404, GONE),
+    ("PATCH /users/x", {}, {}, 400, WRONG_ID),
+    ("PUT /users/1", ADA, {}, 200, {**ADA, "active": True}),
+    ("PUT /users/2", {**BO, "username": "Bo B."}, {}, 200, {"username": "Bo B.", "active": False}),
+    ("PUT /users/2", {"username": "Bo"}, {}, 400, {"errors": ["email"]}),
+    ("PUT /users/2", "x", TEXT, 415, {"status": "fail"}),
+    ("PUT /users/2", BO, OTHER_TAG, 412, CHANGED),
+    ("PUT /users/9", BO, {}, 404, GONE),
+    ("GET /users?limit=1&total=true", None, {}, 200, {"users": ["Ada"], "total": 2}),
+    ("GET /users?sort=-username", None, {}, 200, {"users": ["Bo B.", "Ada"]}),
+    ("GET /users?sort=email", None, {}, 200, {"users": ["Ada", "Bo B."]}),
+    ("GET /users?sort=-created_at", None, {}, 200, {"users": ["Bo B.", "Ada"]}),
+    ("GET /users?ids=9,2,1", None, {}, 200, {"users": ["Ada", "Bo B."]}),
+    ("GET /users?active=true", None, {}, 200, {"users": ["Ada"]}),
+    ("GET /users?active=false", None, {}, 200, {"users": ["Bo B."]}),
+    ("GET /users?q=BO", None, {}, 200, {"users": ["Bo B."]}),
+    ("GET /users?email=BO@Example.COM", None, {}, 200, {"users": ["Bo B."]}),
+    ("GET /users?limit=0", None, {}, 400, {"errors": ["limit"]}),
+    ("GET /users?limit=1&limit=1", None, {}, 400, {"errors": ["limit"]}),
+    ("GET /users?cursor=x", None, {}, 400, {"errors": ["cursor"]}),
+    ("GET /users?sort=shoe", None, {}, 400, {"errors": ["sort"]}),
+    ("GET /users?sort=id&q=b", None, {}, 400, {"status": "fail"}),
+    ("GET /users?ids=1&limit=1", None, {}, 400, {"status": "fail"}),
+    ("GET /users?active=maybe", None, {}, 400, {"errors": ["active"]}),
+    ("GET /users?shoe=1", None, {}, 400, {"errors": ["shoe"]}),
+    ("POST /users/import?dry_run=true", ROWS, CSV, 200, {"created": 1, "skipped": 1, "failed": 1}),
+    ("GET /users?email=cy@example.com", None, {}, 200, {"users": []}),
+    ("POST /users/import", ROWS, CSV, 200, {"created": 1, "skipped": 1, "failed": 1}),
+    ("POST /users/import", ROWS, TEXT, 415, {"status": "fail"}),
+    ("GET /users/import", None, {}, 405, {"status": "fail"}),
+    ("GET /users/export", None, {}, 200, HEADER),
+    ("GET /users/export?format=csv", None, {}, 200, ',"Cy","cy@example.com",false,'),
+    ("GET /users/export?format=ndjson", None, {}, 200, ',"username":"Cy",'),
+    ("GET /users/export?format=xml", None, {}, 400, {"errors": ["format"]}),
+    ("DELETE /users/2", None, OTHER_TAG, 412, CHANGED),
+    ("DELETE /users/2", None, {}, 200, {"message": "bo@example.com was removed!"}),
+    ("DELETE /users/2", None, {}, 404, GONE),
+    ("DELETE /users/x", None, {}, 400, WRONG_ID),
+    ("POST /users", BO, {}, 201, {"message": "bo@example.com was added!"}),
+    ("DELETE /users", None, {}, 405, {"status": "fail"}),
+    ("GET /nowhere", None, {}, 404, {"status": "fail"}),
+    ("GET /openapi.json", None, {}, 200, '"openapi":"3.1.'),
+    ("GET /docs", None, {}, 200, "<title>API of users-service</title>"),
+]
 
 
 class StackTestCase(unittest.TestCase):
@@ -123,6 +215,43 @@ class AnyStackTests:
             with self.subTest(user_id):
                 answer = self.stack.get(f"/users/{user_id}")
                 self.assert_fail(answer, 404, "User does not exist")
+
+    def test_calls_of_the_api_are_answered_as_the_contract_says(self):
+        self.empty()
+        for call, body, headers, status, expected in CALLS:
+            with self.subTest(call, body=body, headers=headers):
+                answer = self.stack.request(*call.split(), body, **headers)
+
+                self.assertEqual(answer.status, status, answer.body)
+                if isinstance(expected, str):
+                    self.assertIn(expected, answer.body.decode())
+                else:
+                    self.assertEqual(shown(answer.json, expected), expected)
+
+    def test_update_is_never_lost_also_with_gzip(self):
+        path = self.stack.add("Ada", "if-match@example.com").headers["Location"]
+        etag = self.stack.get(path, Accept_Encoding="gzip").headers["ETag"]
+
+        def rename(name: str) -> int:
+            headers = {"If_Match": etag, "Accept_Encoding": "gzip"}
+            return self.stack.request("PATCH", path, {"username": name}, **headers).status
+
+        self.assertEqual([rename("Ada L."), rename("Ada B.")], [200, 412])
+        self.assertEqual(self.stack.get(path).json["data"]["username"], "Ada L.")
+        changed = self.stack.get(path, If_None_Match=etag, Accept_Encoding="gzip")
+        self.assertEqual(changed.status, 200)
+        known = {"If_None_Match": changed.headers["ETag"], "Accept_Encoding": "gzip"}
+        self.assertEqual(self.stack.get(path, **known).status, 304)
+
+    def test_request_sent_again_gets_the_first_answer(self):
+        user = {"username": "Ada", "email": "again@example.com"}
+
+        first, again = (
+            self.stack.request("POST", "/users", user, Idempotency_Key="k") for _ in range(2)
+        )
+
+        self.assertEqual((first.status, again.status), (201, 201))
+        self.assertEqual(first.body, again.body)
 
     def test_thirty_writers_make_one_user(self):
         with ThreadPoolExecutor(30) as pool:
@@ -696,31 +825,6 @@ class NginxTests(ProductionTestCase):
                 self.assertEqual(answer.headers["Content-Encoding"], encoding)
         self.assertIsNone(self.stack.get("/users").headers["Content-Encoding"])
 
-    def test_update_is_never_lost_also_with_gzip(self):
-        path = self.stack.add("Ada", "if-match@example.com").headers["Location"]
-        etag = self.stack.get(path, Accept_Encoding="gzip").headers["ETag"]
-
-        def rename(name: str) -> int:
-            headers = {"If_Match": etag, "Accept_Encoding": "gzip"}
-            return self.stack.request("PATCH", path, {"username": name}, **headers).status
-
-        self.assertEqual([rename("Ada L."), rename("Ada B.")], [200, 412])
-        self.assertEqual(self.stack.get(path).json["data"]["username"], "Ada L.")
-        changed = self.stack.get(path, If_None_Match=etag, Accept_Encoding="gzip")
-        self.assertEqual(changed.status, 200)
-        known = {"If_None_Match": changed.headers["ETag"], "Accept_Encoding": "gzip"}
-        self.assertEqual(self.stack.get(path, **known).status, 304)
-
-    def test_request_sent_again_gets_the_first_answer(self):
-        user = {"username": "Ada", "email": "again@example.com"}
-
-        first, again = (
-            self.stack.request("POST", "/users", user, Idempotency_Key="k") for _ in range(2)
-        )
-
-        self.assertEqual((first.status, again.status), (201, 201))
-        self.assertEqual(first.body, again.body)
-
     def test_static_files_are_kept_by_clients_and_answers_are_not(self):
         for path in [
             "/static/page.css",
@@ -744,6 +848,16 @@ class NginxTests(ProductionTestCase):
         self.assertNotIn("logged@", printed)
         lines = self.stack.log_lines("nginx")
         self.assertIn("POST", {line["method"] for line in lines if line["status"] == 413})
+
+
+def shown(envelope: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return these parts of an answer and its data, as CALLS has them."""
+    parts = {**envelope, **envelope.get("data", {})}
+    if "users" in parts:
+        parts["users"] = [user["username"] for user in parts["users"]]
+    if "errors" in parts:
+        parts["errors"] = [error["field"] for error in parts["errors"]]
+    return {name: parts.get(name) for name in names}
 
 
 def with_end_ignored(call, *arguments) -> None:
