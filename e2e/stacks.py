@@ -75,6 +75,15 @@ def copy_tracked_files(folder: Path) -> None:
             os.chown(path, OWNER, OWNER)
 
 
+def documented(words: str) -> str:
+    """Return the blocks of shell commands in docs/operations.md that contain these words."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    blocks = [each for each in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if words in each]
+    if not blocks:
+        raise AssertionError(f"docs/operations.md has no commands with {words}")
+    return "".join(blocks)
+
+
 @dataclass
 class Answer:
     """What came back for one request."""
@@ -167,6 +176,16 @@ class Stack(Site):
     def up(self, *arguments: str) -> None:
         """Start what is not running, and wait until it is healthy."""
         self.compose("up", "-d", "--wait", *arguments)
+
+    def shell(self, script: str) -> str:
+        """Run commands of docs/operations.md as they stand there; return what they print.
+
+        Root, who may have no sudo, needs none.
+        """
+        lines = ["shopt -s expand_aliases", documented("alias prod").splitlines()[0]]
+        lines += ['sudo() { "$@"; }'] if os.geteuid() == 0 else []
+        whole = "\n".join([*lines, script])
+        return run("bash", "-euc", whole, cwd=self.folder, env=self.environment)
 
     def manage(self, *arguments: str, **options: Any) -> str:
         """Run a command of manage.py in a container that is there only for it."""

@@ -24,7 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from e2e.processes import free_port
-from e2e.stacks import OWNER, Answer, Site, Stack, copy_tracked_files, repeated, run, until
+from e2e.stacks import (
+    OWNER,
+    Answer,
+    Site,
+    Stack,
+    copy_tracked_files,
+    documented,
+    repeated,
+    run,
+    until,
+)
 from project.config import BaseConfig
 
 WRONG_BODIES = [
@@ -519,6 +529,25 @@ class ProductionTests(AnyStackTests, ProductionTestCase):
 
         for text in printed:
             self.assertIn("The database is at revision", text)
+
+    def test_files_go_in_and_out_as_the_operations_page_tells(self):
+        self.empty()
+        rows = gzip.compress(b"username,email\nAda,ada@example.com\nnobody,ada@example.com\n")
+        (self.stack.folder / "users.csv.gz").write_bytes(rows)
+
+        self.stack.shell(documented("$PWD"))
+
+        self.assertEqual(self.stack.emails(), ["ada@example.com"])
+        report = self.stack.shell("sudo cat files/report.csv")
+        self.assertIn("3,updated,", report)
+        exported = self.stack.shell("sudo gzip -dc files/all-users.csv.gz")
+        self.assertIn('"ada@example.com"', exported)
+        (backup,) = [path.name for path in (self.stack.folder / "backups").glob("*.backup")]
+        self.stack.add("Bo", "later@example.com")
+        folder = ["run", "--rm", "-T", "-v", f"{self.stack.folder}/backups:/backups"]
+        restore = ["users-service", "python", "manage.py", "restore", f"/backups/{backup}", "--yes"]
+        self.stack.compose(*folder, *restore)
+        self.assertEqual(self.stack.emails(), ["ada@example.com"])
 
 
 class NginxTests(ProductionTestCase):
