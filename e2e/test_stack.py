@@ -1037,13 +1037,12 @@ class TLSTests(unittest.TestCase):
             )  # fmt: skip
             key.chmod(0o644)  # nginx's user in the container reads it
             cls.tls_port = free_port()
-            cls.stack = Stack(
-                folder, "users-prod", "docker-compose-prod.yml", free_port(),
-                TLS_CERTIFICATE=str(cls.certificate), TLS_KEY=str(key),
-                HTTPS_PORT=str(cls.tls_port),
-            )  # fmt: skip
-            cls.stack.environment["HTTP_PORT"] = str(cls.stack.port)
+            port = free_port()
+            ports = {"HTTP_PORT": str(port), "HTTPS_PORT": str(cls.tls_port)}
+            cls.stack = Stack(folder, "users-prod", "docker-compose-prod.yml", port, **ports)
             cls.stack.files += ["-f", "docker-compose-tls.yml"]
+            settings = documented("TLS_CERTIFICATE=")
+            cls.stack.shell(settings.replace("/etc/users", str(folder)))
             entered.enter_context(cls.stack.running())
             cls.addClassCleanup(entered.pop_all().close)
 
@@ -1096,6 +1095,15 @@ class TLSTests(unittest.TestCase):
         self.assertEqual(self.request("GET", "/users", **bearer).status, 200)
         self.assertEqual(self.request("GET", "/auth/logout", **bearer).status, 200)
         self.assertEqual(self.request("GET", "/users", **bearer).status, 401)
+
+    def test_upgrade_as_the_operations_page_tells_keeps_https(self):
+        before = self.stack.inspect()["nginx"]["Id"]
+
+        turned_on = documented("-f docker-compose-tls.yml")
+        self.stack.shell(turned_on + documented("git pull").replace("git pull", ""))
+
+        self.assertEqual(self.request("GET", "/ping").status, 200)
+        self.assertEqual(self.stack.inspect()["nginx"]["Id"], before)
 
     def test_http_leads_to_https(self):
         answer = self.stack.request("POST", "/users?x=1", {"username": "a"})
