@@ -467,7 +467,7 @@ class APIKeyTests(AuthTestCase):
         self.make("users:read", expires_in_days=7.0)
 
         (key,) = db.session.query(APIKey)
-        self.assertEqual(key.expires_at - key.created_at, timedelta(days=7))
+        self.assertEqual(key.expires_at, key.created_at + timedelta(days=7))
 
     def test_key_acts_for_its_user(self):
         data = self.call("GET", "/auth/status", self.make("users:read")).json["data"]
