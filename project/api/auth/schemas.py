@@ -94,6 +94,7 @@ class APIKeyCreate(BaseModel):
     ]
     expires_in_days: Annotated[
         Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS), BeforeValidator(_whole)] | None,
+        WithJsonSchema({"type": ["integer", "null"], "minimum": 1, "maximum": MAX_DAYS}),
         Field(examples=[90]),
     ] = None
 
