@@ -1,17 +1,19 @@
 """The API against its own description: OpenAPI's rules, and what Schemathesis makes of it."""
 
 import json
+import os
 import subprocess
 import sys
 import unittest
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from openapi_spec_validator import validate
 
-from e2e.processes import GUNICORN, ROOT, served, test_database
+from e2e.processes import GUNICORN, ROOT, manage, served, test_database
 
 # gunicorn's own 414 is a page of its own; in production nginx answers first, as it is described.
 ENVIRONMENT = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--limit-request-line 0"}
+ADMINISTRATOR = {"email": "ada@example.com", "password": "correct horse battery staple"}
 
 
 class OpenAPITests(unittest.TestCase):
@@ -19,6 +21,9 @@ class OpenAPITests(unittest.TestCase):
 
     def setUp(self) -> None:
         database = self.enterContext(test_database())
+        options = ["--username=Ada", f"--email={ADMINISTRATOR['email']}", "--password-stdin"]
+        password = ADMINISTRATOR["password"]
+        manage("create_admin", *options, input=password, DATABASE_URL=database)
         self.url = self.enterContext(served(GUNICORN, DATABASE_URL=database, **ENVIRONMENT))
 
     def test_description_is_openapi_3_1(self) -> None:
@@ -32,10 +37,27 @@ class OpenAPITests(unittest.TestCase):
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{self.url}/openapi.json"]
 
         result = subprocess.run(
-            [*command, "--no-color"], cwd=ROOT, capture_output=True, text=True, timeout=600
+            [*command, "--no-color"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "ADMINISTRATOR": json.dumps(ADMINISTRATOR),
+                "ADMINISTRATOR_TOKEN": self.sign_in(),
+            },
+            capture_output=True,
+            text=True,
+            timeout=600,
         )
 
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         for phase in ["Examples", "Coverage", "Fuzzing", "Stateful"]:
             self.assertIn(f"✅ {phase}", result.stdout)
         print(result.stdout[result.stdout.index("SUMMARY") :])
+
+    def sign_in(self) -> str:
+        """Return a token of the administrator."""
+        body = json.dumps(ADMINISTRATOR).encode()
+        headers = {"Content-Type": "application/json"}
+        with urlopen(Request(f"{self.url}/auth/login", body, headers), timeout=30) as response:
+            token: str = json.load(response)["auth_token"]
+        return token
