@@ -174,7 +174,7 @@ def _get_changeable(user_id: str) -> Row[Any]:
     :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
     """
-    user = service.get_user(parse_id(user_id))
+    user: Row[Any] = service.get_user(parse_id(user_id))
     if _unchangeable([user.id]):
         raise OnlyByAdministrators
     return user

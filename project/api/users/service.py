@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, insert, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import make_transient_to_detached
 
 from project.api.audit import service as audit
 from project.api.users import queries
@@ -155,7 +156,6 @@ def create_user(
     """Add a user.
 
     :param password: None: nobody can sign in as this user.
-    :return: the user, who is no object of the session's.
     :raises Invalid: the password is easily guessed (400).
     :raises EmailTaken: another user has this mailbox (400).
     """
@@ -170,6 +170,8 @@ def create_user(
     with _taken_emails_refused():
         added: Any = db.session.connection().execute(_INSERT, values)
     (user.id,) = added.inserted_primary_key
+    make_transient_to_detached(user)
+    db.session.add(user)
     audit.record("user.created", user.id, after=_state(user, password is not None))
     return user
 
