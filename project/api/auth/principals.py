@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import request
-from sqlalchemy import DateTime, String, and_, bindparam, or_, select, update
+from sqlalchemy import DateTime, String, and_, bindparam, or_, select, type_coerce, update
 
 from project.api.audit import service as audit
 from project.api.auth.models import APIKey, Session
@@ -13,7 +13,7 @@ from project.api.auth.tokens import KEY_PREFIX, hash_key, read_token
 from project.api.users.models import User
 from project.clock import utcnow
 from project.errors import Unauthenticated
-from project.extensions import db, fetch_all
+from project.extensions import db, fetch_plain
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
 KEY_USE_SECONDS = 60
@@ -33,7 +33,12 @@ _BY_SESSION = (
     )
 )
 _BY_KEY = (
-    select(*_columns, APIKey.id.label("key_id"), APIKey.scopes, APIKey.last_used_at)
+    select(
+        *_columns,
+        APIKey.id.label("key_id"),
+        type_coerce(APIKey.scopes, String).label("scopes"),  # as it is kept: words
+        APIKey.last_used_at,
+    )
     .join(APIKey, APIKey.user_id == User.id)
     .where(
         APIKey.key_hash == bindparam("key_hash", type_=String),
@@ -74,11 +79,11 @@ def by_token(token: str) -> Principal:
 
 def by_session(session: str) -> Principal | None:
     """Return who has signed in; None when the session is over or the user not active any more."""
-    found = fetch_all(_BY_SESSION, {"token_id": session, "now": utcnow()})
+    found = fetch_plain(_BY_SESSION, {"token_id": session, "now": utcnow()})
     if not found:
         return None
     row = found[0]
-    return Principal(**row._mapping, scopes=SCOPES_OF_ROLE[row.role], session=session)
+    return Principal(**row._asdict(), scopes=SCOPES_OF_ROLE[row.role], session=session)
 
 
 def by_key(key: str) -> Principal:
@@ -87,11 +92,11 @@ def by_key(key: str) -> Principal:
     :raises Unauthenticated: no such key, its time is over, or its user is not active (401).
     """
     now = utcnow()
-    found = fetch_all(_BY_KEY, {"key_hash": hash_key(key), "now": now})
+    found = fetch_plain(_BY_KEY, {"key_hash": hash_key(key), "now": now})
     if not found:
         raise Unauthenticated
     row = found[0]
-    scopes = SCOPES_OF_ROLE[row.role] & frozenset(row.scopes)
+    scopes = SCOPES_OF_ROLE[row.role] & frozenset(row.scopes.split())
     if row.last_used_at is None or row.last_used_at <= now - timedelta(seconds=KEY_USE_SECONDS):
         # Of several that find it unused, one writes.
         unused = APIKey.last_used_at.is_not_distinct_from(row.last_used_at)

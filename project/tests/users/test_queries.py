@@ -69,6 +69,7 @@ class PlanTests(BaseTestCase):
         """Return every SELECT but the count, with a name and what fills it in."""
         found: list[tuple[str, Select[Any], dict[str, Any]]] = [
             ("one", queries.BY_ID, PARAMETERS),
+            ("one, written", queries.WRITTEN_BY_ID, PARAMETERS),
             ("some", queries.BY_IDS, PARAMETERS),
         ]
         parts = ["username", "email"]
