@@ -1,6 +1,6 @@
 """The id under which a request is found in the logs."""
 
-import os
+import random
 import re
 
 from flask import request
@@ -18,6 +18,6 @@ def request_id() -> str:
     known: str | None = request.environ.get(_KEY)
     if known is None:
         given = request.headers.get("X-Request-ID", "")
-        known = given if _FORM.fullmatch(given) else os.urandom(16).hex()
+        known = given if _FORM.fullmatch(given) else f"{random.getrandbits(128):032x}"
         request.environ[_KEY] = known
     return known
