@@ -173,7 +173,7 @@ def fetch_plain(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[
     """Return all rows of a SELECT, as fetch_all does, in half of its time.
 
     With PyMySQL the statement goes to the driver as it is, on a connection of the read engine's
-    pool. What goes wrong there is asked again by fetch_all, which knows what to do about it.
+    pool. When that had died unnoticed, fetch_all asks once more.
 
     :param statement: built once; its values need no conversion: no booleans, no JSON, no lists.
     """
@@ -188,8 +188,14 @@ def fetch_plain(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[
                 cursor.execute(sql, parameters)
                 return list(map(as_row, cursor.fetchall()))
         except Error as error:
-            if engine.dialect.is_disconnect(error, pymysql, None):
+            lost = engine.dialect.is_disconnect(error, pymysql, None)
+            if lost:
                 connection.invalidate(error)
+            failure = DBAPIError.instance(
+                sql, {}, error, Error, hide_parameters=True, connection_invalidated=lost
+            )
+            if not is_stale(failure):
+                raise failure from error
     return fetch_all(statement, parameters)
 
 
