@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
-from itertools import count
+from itertools import count, cycle
 from random import Random
 from typing import Any
 from urllib.error import HTTPError
@@ -55,7 +55,7 @@ def _exact_email(facts: Facts, chance: Random) -> Iterator[str]:
 
 def _prefix_search(_facts: Facts, chance: Random) -> Iterator[str]:
     for _ in range(DIFFERENT_READS):
-        yield f"GET /users?limit={USERS_PER_PAGE}&q={chance.randrange(256):02x}"
+        yield f"GET /users?limit={USERS_PER_PAGE}&q={chance.randrange(16):x}"
 
 
 def _first_page(_facts: Facts, _chance: Random) -> Iterator[str]:
@@ -82,16 +82,18 @@ def _update(facts: Facts, chance: Random) -> Iterator[str]:
 
 def _mix(facts: Facts, chance: Random) -> Iterator[str]:
     """Of twenty requests, ten read a user, eight a list, one adds and one changes a user."""
-    creates, updates = _create(facts, chance), _update(facts, chance)
-    lists = [_first_page, _deep_page, _exact_email, _prefix_search]
-    for user in chance.choices(facts.users, k=DIFFERENT_WRITES // 10):
-        requests = [f"GET /users/{user['id']}"] * 10
-        requests += [next(kind(facts, chance)) for kind in lists * 2]
-        requests += [next(creates), next(updates)]
-        chance.shuffle(requests)
-        yield from requests
+    each = [
+        *[cycle(list(_one_user(facts, chance)))] * 10,
+        *[cycle(list(kind(facts, chance))) for kind in LISTS] * 2,
+        _create(facts, chance),
+        _update(facts, chance),
+    ]
+    for _ in range(DIFFERENT_WRITES // 20):
+        chance.shuffle(each)
+        yield from map(next, each)
 
 
+LISTS = (_first_page, _deep_page, _exact_email, _prefix_search)
 READS: dict[str, Requests] = {
     "one user": _one_user,
     "first page of 20": _first_page,
@@ -138,12 +140,12 @@ def learn(url: str, headers: dict[str, str]) -> Facts:
     """Ask a server for what it holds."""
     users: list[dict[str, Any]] = []
     cursors: list[str] = []
-    path = "/users?limit=1000"
+    path = "/users?limit=500"
     while path:
         data: Any = ask(url, f"GET {path}", headers)[2]
         users += data["data"]["users"]
         following = data["data"]["next"]
-        path = f"/users?{urlencode({'limit': 1000, 'cursor': following})}" if following else ""
+        path = f"/users?{urlencode({'limit': 500, 'cursor': following})}" if following else ""
         cursors.append(following)
     etag = ask(url, f"GET /users/{KNOWN_USER}", headers)[1]["ETag"]
     return Facts(users, cursors[(len(cursors) - 1) // 2] or "", etag)
