@@ -54,8 +54,8 @@ def _exact_email(facts: Facts, chance: Random) -> Iterator[str]:
 
 
 def _prefix_search(_facts: Facts, chance: Random) -> Iterator[str]:
-    for _ in range(DIFFERENT_READS):
-        yield f"GET /users?limit={USERS_PER_PAGE}&q={chance.randrange(16):x}"
+    for _ in range(DIFFERENT_READS):  # digits, with which emails start and no names
+        yield f"GET /users?limit={USERS_PER_PAGE}&q={chance.randrange(10)}"
 
 
 def _first_page(_facts: Facts, _chance: Random) -> Iterator[str]:
