@@ -22,7 +22,18 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from pymysql import Error
 from pymysql.constants import SERVER_STATUS
-from sqlalchemy import Connection, Engine, MetaData, NullPool, Row, Select, event
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Dialect,
+    Engine,
+    Executable,
+    MetaData,
+    NullPool,
+    Row,
+    Select,
+    event,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
@@ -175,37 +186,66 @@ def fetch_plain(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[
     With PyMySQL the statement goes to the driver as it is, on a connection of the read engine's
     pool. When that had died unnoticed, fetch_all asks once more.
 
-    :param statement: built once; its values need no conversion: no booleans, no JSON, no lists.
+    :param statement: built once; constants are literal columns; no value needs conversion: no
+        booleans, no JSON, no lists.
     """
     engine = db.engines["read"]
     if engine.dialect.driver != "pymysql":
         return fetch_all(statement, parameters)
-    sql, as_row = _compiled(statement, engine)
     with engine.connect() as connection:
-        pymysql: Any = connection.connection.driver_connection
         try:
-            with pymysql.cursor() as cursor:
-                cursor.execute(sql, parameters)
-                return list(map(as_row, cursor.fetchall()))
-        except Error as error:
-            lost = engine.dialect.is_disconnect(error, pymysql, None)
-            if lost:
-                connection.invalidate(error)
-            failure = DBAPIError.instance(
-                sql, {}, error, Error, hide_parameters=True, connection_invalidated=lost
-            )
-            if not is_stale(failure):
-                raise failure from error
+            return _run(connection, statement, parameters)[0]
+        except DBAPIError as error:
+            if not is_stale(error):
+                raise
     return fetch_all(statement, parameters)
+
+
+def execute_plain(
+    statement: Executable, parameters: dict[str, Any], connection: Connection | None = None
+) -> tuple[Sequence[Any], int]:
+    """Run a statement in a transaction, by the short way of fetch_plain.
+
+    :param statement: as for fetch_plain; an INSERT or UPDATE sets the columns that are among the
+        parameters, which must be all those that have a default in Python.
+    :param connection: whose transaction it is; None: that of ``db.session``.
+    :return: the rows of a SELECT, and the id that an INSERT has given.
+    """
+    connection = connection or db.session.connection()
+    if connection.dialect.driver == "pymysql":
+        return _run(connection, statement, parameters)
+    result: CursorResult[Any] = connection.execute(statement, parameters)
+    return result.all() if result.returns_rows else (), result.lastrowid
+
+
+def _run(
+    connection: Connection, statement: Executable, parameters: dict[str, Any]
+) -> tuple[Sequence[Any], int]:
+    """Give a statement to PyMySQL itself; what that raises becomes what SQLAlchemy would raise."""
+    sql, as_row = _compiled(statement, connection.dialect, tuple(parameters))
+    pymysql: Any = connection.connection.driver_connection
+    try:
+        with pymysql.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return list(map(as_row, cursor.fetchall())), cursor.lastrowid
+    except Error as error:
+        lost = connection.dialect.is_disconnect(error, pymysql, None)
+        if lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            sql, {}, error, Error, hide_parameters=True, connection_invalidated=lost
+        ) from error
 
 
 @cache
 def _compiled(
-    statement: Select[Any], engine: Engine
+    statement: Executable, dialect: Dialect, keys: tuple[str, ...]
 ) -> tuple[str, Callable[[Iterable[Any]], tuple[Any, ...]]]:
-    """Return the SQL of a statement, and what makes a row with names of its values."""
-    row: Any = namedtuple("Row", statement.selected_columns.keys())  # type: ignore[misc]
-    return str(statement.compile(dialect=engine.dialect)), row._make
+    """Return the SQL of a statement with these parameters, and what gives a row's values names."""
+    names = statement.selected_columns.keys() if isinstance(statement, Select) else ()
+    row: Any = namedtuple("Row", names)  # type: ignore[misc]
+    sql: Any = statement
+    return str(sql.compile(dialect=dialect, column_keys=keys)), row._make
 
 
 def _prepare_sqlite() -> None:

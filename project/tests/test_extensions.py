@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from sqlalchemy import literal_column, select, text
+from sqlalchemy import bindparam, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from project import create_app, db
 from project.api.users import service
+from project.api.users.models import User
+from project.clock import utcnow
 from project.config import TestingConfig
-from project.extensions import fetch_all, fetch_plain
+from project.extensions import execute_plain, fetch_all, fetch_plain
 from project.tests.base import BaseTestCase
-from project.tests.factories import make_user, make_users
+from project.tests.factories import all_users, make_user, make_users
 from project.tests.wire import recorded_commands
 
 
@@ -111,10 +113,35 @@ class EngineTests(BaseTestCase):
 
                 self.assertEqual(read(user.id).version, 1)
 
-    def test_read_that_the_database_refuses_is_an_error_of_sqlalchemy(self):
-        for fetch in (fetch_all, fetch_plain):
-            with self.subTest(fetch.__name__), self.assertRaises(DBAPIError):
-                fetch(select(literal_column("nowhere").label("x")), {})
+    def test_what_the_database_refuses_is_an_error_of_sqlalchemy(self):
+        for run in (fetch_all, fetch_plain, execute_plain):
+            with self.subTest(run.__name__), self.assertRaises(DBAPIError) as caught:
+                run(select(literal_column("nowhere").label("x")), {})
+
+            self.assertFalse(caught.exception.connection_invalidated)
+
+    def test_plain_statement_is_part_of_the_transaction(self):
+        user = make_user(username="a")
+        table = User.__table__
+        change = update(table).where(table.c.id == bindparam("user_id"))
+        values = {"user_id": user.id, "username": "b", "updated_at": user.updated_at}
+
+        execute_plain(change, values)
+
+        question = select(table.c.username).where(table.c.id == bindparam("user_id"))
+        self.assertEqual(execute_plain(question, {"user_id": user.id})[0][0].username, "b")
+        db.session.rollback()
+        self.assertEqual(fetch_plain(question, {"user_id": user.id})[0].username, "a")
+
+    def test_plain_insert_gives_the_id(self):
+        values = {"username": "a", "email": "a@example.com", "email_folded": "a@example.com"}
+        defaults = {"active": False, "password_version": 0, "created_at": utcnow()}
+        defaults["updated_at"] = defaults["created_at"]
+
+        added = execute_plain(insert(User.__table__), {**values, **defaults})[1]
+
+        db.session.commit()
+        self.assertEqual([row.id for row in all_users()], [added])
 
     def test_pools_are_as_large_as_the_setting_says(self):
         class Settings(TestingConfig):

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row, delete, insert, update
 
 from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
-from project.extensions import db, fetch_all
+from project.clock import utcnow
+from project.extensions import db, execute_plain, fetch_all
 from project.web.guard import known_principal
 from project.web.request_id import request_id
 
@@ -62,6 +63,7 @@ def record(
     in_request = has_request_context() and command is None
     address = request.remote_addr if in_request else None
     values = {
+        "created_at": utcnow(),
         "actor": actor or (f"command:{command}" if command else _caller()),
         "action": action,
         "user_id": user_id,
@@ -71,8 +73,7 @@ def record(
         # What a proxy passes on may be anything.
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
-    result = (connection or db.session.connection()).execute(_INSERT, values)
-    return int(result.lastrowid)
+    return execute_plain(_INSERT, values, connection)[1]
 
 
 def update_counts(event_id: int, counts: dict[str, int]) -> None:

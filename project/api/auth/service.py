@@ -25,7 +25,7 @@ from project.api.auth.schemas import AccountRead, APIKeyRead
 from project.api.users import service as users
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import check_email, fold_email
-from project.api.users.models import User
+from project.api.users.models import StoredUser, User
 from project.api.users.passwords import hash_password, needs_rehash, verify_password
 from project.clock import utcnow
 from project.errors import Unauthenticated
@@ -50,7 +50,7 @@ class SignIn:
     :param token: for the ``Authorization`` header.
     """
 
-    user: User
+    user: User | StoredUser
     session: str
     token: str
 
@@ -241,7 +241,7 @@ def _find(email: str) -> Row[Any] | None:
     return found[0] if found else None
 
 
-def _sign_in(user: User) -> SignIn:
+def _sign_in(user: User | StoredUser) -> SignIn:
     now = utcnow()
     expires_at = now + tokens.token_hours()
     session = Session(

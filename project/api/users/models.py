@@ -1,7 +1,7 @@
 """The users table."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Boolean, DateTime, Enum, Index, Integer, String, false
 from sqlalchemy.engine.default import DefaultExecutionContext
@@ -20,6 +20,20 @@ ROLES = ("viewer", "editor", "admin")
 
 def _created_at(context: DefaultExecutionContext) -> Any:
     return context.get_current_parameters()["created_at"]  # type: ignore[no-untyped-call]
+
+
+class StoredUser(NamedTuple):
+    """A user as a statement has found or left the row: what clients see, and what writes ask."""
+
+    id: int
+    username: str
+    email: str
+    active: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    role: str | None
+    password_version: int
 
 
 class User(db.Model):  # type: ignore[name-defined,misc]

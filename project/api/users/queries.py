@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from project.api.users.models import User
+from project.api.users.models import StoredUser, User
 from project.api.users.schemas import UserRead
 from project.api.users.written import json_object
 
@@ -36,6 +36,11 @@ BY_ID = select(*(_users[name] for name in UserRead.model_fields), _users.version
     _users.id == bindparam("user_id")
 )
 WRITTEN_BY_ID = select(_json, _users.version).where(_users.id == bindparam("user_id"))
+LOCKED = (
+    select(*(_users[name] for name in StoredUser._fields))
+    .where(_users.id == bindparam("user_id"))
+    .with_for_update()
+)
 BY_IDS = select(_json).where(_users.id.in_(bindparam("ids", expanding=True))).order_by(_users.id)
 
 ADMINISTRATORS = select(_users.id).where(

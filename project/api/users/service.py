@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, select
+from sqlalchemy import Row, Select, bindparam, delete, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import make_transient_to_detached
 
 from project.api.audit import service as audit
 from project.api.users import queries
@@ -28,19 +27,22 @@ from project.api.users.folding import (
     fold_username,
     prefix_range,
 )
-from project.api.users.models import User
+from project.api.users.models import StoredUser, User
 from project.api.users.passwords import check_password, hash_password
 from project.api.users.queries import Filters
 from project.clock import utcnow
-from project.extensions import db, fetch_all, fetch_plain
+from project.extensions import db, execute_plain, fetch_all, fetch_plain
 
 LARGEST_ID = 2**31 - 1
 EVERYBODY = Filters()
 Fetch = Callable[[Select[Any], dict[str, Any]], Sequence[Any]]
 SEARCH_PARTS = ("username", "email")
 RECORDED = ("username", "email", "active", "role")
+_users = User.__table__.c
+_of_id = _users.id == bindparam("user_id")
 _INSERT = insert(User.__table__)
-_INSERTED = [name for name in User.__table__.c.keys() if name != "id"]
+_UPDATE = update(User.__table__).where(_of_id).values(version=_users.version + literal_column("1"))
+_DELETE = delete(User.__table__).where(_of_id)
 
 
 def _any_version(_version: int) -> bool:
@@ -152,26 +154,39 @@ def create_user(
     active: bool = False,
     password: str | None = None,
     role: str | None = None,
-) -> User:
+) -> StoredUser:
     """Add a user.
 
     :param password: None: nobody can sign in as this user.
     :raises Invalid: the password is easily guessed (400).
     :raises EmailTaken: another user has this mailbox (400).
     """
-    user = User(username=username, email=email, active=active, role=role)
-    user.created_at = user.updated_at = utcnow()
-    user.version, user.password_version = 1, 0
     if password is not None:
         check_password(password, username, email)
-        _set_password_hash(user, hash_password(password))
-    # By Core: the session's unit of work takes as long as the rest of the request.
-    values = {name: getattr(user, name) for name in _INSERTED}
+    now = utcnow()
+    password_version = int(password is not None)
+    values = {
+        **_with_folded({"username": username, "email": email}),
+        "active": active,
+        "role": role,
+        "created_at": now,
+        "updated_at": now,
+        "password_hash": None if password is None else hash_password(password),
+        "password_version": password_version,
+    }
     with _taken_emails_refused():
-        added: Any = db.session.connection().execute(_INSERT, values)
-    (user.id,) = added.inserted_primary_key
-    make_transient_to_detached(user)
-    db.session.add(user)
+        user_id = execute_plain(_INSERT, values)[1]
+    user = StoredUser(
+        user_id,
+        username,
+        email,
+        active,
+        now,
+        now,
+        version=1,
+        role=role,
+        password_version=password_version,
+    )
     audit.record("user.created", user.id, after=_state(user, password is not None))
     return user
 
@@ -182,7 +197,7 @@ def update_user(
     is_expected: Callable[[int], bool] = _any_version,
     *,
     by_admin: bool = True,
-) -> User:
+) -> StoredUser:
     """Change fields of a user; one that gets the value it has is not changed.
 
     The row is locked from when it is read: of two who want to change the same state, one does.
@@ -201,21 +216,27 @@ def update_user(
     user = _lock_user(user_id, is_expected, by_admin)
     if changes.get("role", user.role) != "admin" or not changes.get("active", user.active):
         _check_not_last_administrator(user)
-    before = _state(user)
-    for name, value in changes.items():
-        if name == "password":
-            _set_password_hash(user, password_hash)
-        else:
-            setattr(user, name, value)
+    changed = {name: value for name, value in changes.items() if name in RECORDED}
+    changed = {name: value for name, value in changed.items() if value != getattr(user, name)}
+    values = _with_folded(changed)
+    after = user._replace(**changed)
+    if "password" in changes:
+        after = after._replace(password_version=user.password_version + 1)
+        values["password_hash"], values["password_version"] = password_hash, after.password_version
+    if not values:
+        return user
+    after = after._replace(version=user.version + 1, updated_at=utcnow())
+    values["updated_at"] = after.updated_at
     with _taken_emails_refused():
-        db.session.flush()
-    audit.record("user.updated", user.id, before=before, after=_state(user, "password" in changes))
-    return user
+        execute_plain(_UPDATE, {"user_id": user_id, **values})
+    new_password = "password" in changes
+    audit.record("user.updated", user_id, before=_state(user), after=_state(after, new_password))
+    return after
 
 
 def delete_user(
     user_id: int, is_expected: Callable[[int], bool] = _any_version, *, by_admin: bool = True
-) -> User:
+) -> StoredUser:
     """Remove a user; the email is free again, the id is not.
 
     :param is_expected: as for update_user, as ``by_admin``.
@@ -227,23 +248,23 @@ def delete_user(
     """
     user = _lock_user(user_id, is_expected, by_admin)
     _check_not_last_administrator(user)
-    db.session.delete(user)
-    db.session.flush()
+    execute_plain(_DELETE, {"user_id": user_id})
     audit.record("user.removed", user.id, before=_state(user))
     return user
 
 
-def _state(user: User, new_password: bool = False) -> dict[str, Any]:
+def _state(user: StoredUser, new_password: bool = False) -> dict[str, Any]:
     """Return what is recorded of a user; of a new password, only that there is one."""
     state = {name: getattr(user, name) for name in RECORDED}
     return {**state, "password": "changed"} if new_password else state
 
 
-def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool) -> User:
+def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool) -> StoredUser:
     in_range = 0 < user_id <= LARGEST_ID
-    user = db.session.get(User, user_id, with_for_update=True) if in_range else None
-    if user is None:
+    found = execute_plain(queries.LOCKED, {"user_id": user_id})[0] if in_range else ()
+    if not found:
         raise UserNotFound
+    user = StoredUser(*found[0])._replace(active=bool(found[0].active))
     if user.role == "admin" and not by_admin:
         raise OnlyByAdministrators
     if not is_expected(user.version):
@@ -251,7 +272,7 @@ def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool)
     return user
 
 
-def _check_not_last_administrator(user: User) -> None:
+def _check_not_last_administrator(user: StoredUser) -> None:
     """Refuse to lose an administrator when there is no other.
 
     The others are locked: of two who want to remove one another, one waits and then finds no other.
@@ -270,9 +291,14 @@ def _hash_new_password(user_id: int, changes: dict[str, Any]) -> str:
     return hash_password(changes["password"])
 
 
-def _set_password_hash(user: User, password_hash: str) -> None:
-    user.password_hash = password_hash
-    user.password_version = (user.password_version or 0) + 1
+def _with_folded(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values, with those that follow from them."""
+    folded = dict(values)
+    if "username" in values:
+        folded["username_folded"] = fold_username(values["username"])
+    if "email" in values:
+        folded["email_folded"] = fold_email(values["email"])
+    return folded
 
 
 @contextmanager
@@ -292,15 +318,7 @@ def create_users(users: Iterable[tuple[str, str]]) -> None:
     :param users: username and email of each; the caller sees to their form.
     :raises IntegrityError: a mailbox is taken or comes twice; none of the users is added then.
     """
-    rows = [
-        {
-            "username": username,
-            "username_folded": fold_username(username),
-            "email": email,
-            "email_folded": fold_email(email),
-        }
-        for username, email in users
-    ]
+    rows = [_with_folded({"username": username, "email": email}) for username, email in users]
     db.session.execute(insert(User), rows)
     audit.record("users.created", after={"count": len(rows)})
 

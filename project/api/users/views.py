@@ -6,7 +6,7 @@ from typing import Any
 
 from project.api.users import bp, paging, service
 from project.api.users.errors import WrongId
-from project.api.users.models import User
+from project.api.users.models import StoredUser
 from project.api.users.schemas import (
     UserCreate,
     UserId,
@@ -61,7 +61,7 @@ def list_users(query: UserListQuery) -> Page:
 @idempotent
 @accepts(UserCreate, wrong_type=Invalid)
 @returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
-def create_user(body: UserCreate) -> User:
+def create_user(body: UserCreate) -> StoredUser:
     """Add a user; only administrators may give a password or a role.
 
     :raises EmailTaken: another user has this mailbox (400).
@@ -89,7 +89,7 @@ def get_user(user_id: UserId) -> Any:
 @accepts(UserUpdate)
 @returns(UserRead)
 @in_transaction
-def update_user(user_id: UserId, body: UserUpdate) -> User:
+def update_user(user_id: UserId, body: UserUpdate) -> StoredUser:
     """Change the sent fields of one user; the others keep their value.
 
     Only administrators may give a password or a role.
@@ -111,7 +111,7 @@ def update_user(user_id: UserId, body: UserUpdate) -> User:
 @accepts(UserReplace)
 @returns(UserRead)
 @in_transaction
-def replace_user(user_id: UserId, body: UserReplace) -> User:
+def replace_user(user_id: UserId, body: UserReplace) -> StoredUser:
     """Give one user a new name and email; ``active`` is kept when it is not sent.
 
     :raises WrongId: the id is no decimal integer (400).
@@ -128,7 +128,7 @@ def replace_user(user_id: UserId, body: UserReplace) -> User:
 @require("users:write")
 @returns_message("{0.email} was removed!")
 @in_transaction
-def delete_user(user_id: UserId) -> User:
+def delete_user(user_id: UserId) -> StoredUser:
     """Remove one user; the email is free again.
 
     :raises WrongId: the id is no decimal integer (400).
@@ -140,7 +140,7 @@ def delete_user(user_id: UserId) -> User:
     return service.delete_user(parse_id(user_id), meets_if_match, by_admin=may("admin"))
 
 
-def _update(user_id: str, changes: dict[str, Any]) -> User:
+def _update(user_id: str, changes: dict[str, Any]) -> StoredUser:
     """Change a user as far as the caller may: ordinary users, their own name and email."""
     if "active" in changes and not may("users:write"):
         raise Forbidden(errors=[FieldError("active", "You may not change this.")])

@@ -178,7 +178,7 @@ class DoorTests(BaseTestCase):
         if caller == "revoked":
             auth.log_out(made.session)
         if caller == "inactive":
-            user.active = False
+            service.update_user(user.id, {"active": False})
         db.session.commit()
         if caller == "nobody":
             return user.id, {}, None

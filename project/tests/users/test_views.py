@@ -497,7 +497,8 @@ class DeleteUserTests(BaseTestCase):
 
     def test_delete_user_frees_the_email_and_not_the_id(self):
         user = make_user(email="A@example.com")
-        path = f"/users/{user.id}"
+        user_id = user.id
+        path = f"/users/{user_id}"
 
         response = self.client.delete(path)
 
@@ -508,7 +509,7 @@ class DeleteUserTests(BaseTestCase):
         self.assertEqual(self.client.delete(path).status_code, 404)
         again = self.client.post("/users", json={"username": "b", "email": "a@example.com"})
         self.assertEqual(again.status_code, 201)
-        self.assertGreater(again.json["data"]["id"], user.id)
+        self.assertGreater(again.json["data"]["id"], user_id)
 
 
 class ConditionalTests(BaseTestCase):
