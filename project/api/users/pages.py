@@ -150,7 +150,7 @@ def _render_list(form: UserForm) -> str:
     else:
         query["sort"] = "-created_at"
         page = paging.latest(validate_query(UserListQuery, query), values.get("before"))
-    users = [current_app.json.loads(row.json) for row in page.rows]
+    users = current_app.json.loads(f"[{','.join(row.json for row in page.rows)}]")
     return render_template(
         "index.html",
         form=form,

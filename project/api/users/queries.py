@@ -1,7 +1,8 @@
 """The SELECTs of users: each reads a range of an index, in the order of that index.
 
 They are built once for each combination of order and filters, and filled in by parameters. A list's
-rows hold what clients see as ``json``, and the keys that they are sorted by, for the cursor.
+rows hold what clients see as ``json``, and beside it the key that they are sorted by, unless the
+JSON tells that.
 """
 
 from collections.abc import Callable
@@ -60,6 +61,10 @@ _SORTED_BY: dict[str, Column[Any]] = {
     "username": _users.username_folded,
     "email": _users.email_folded,
 }
+_KEYS_IN_JSON: dict[str, Callable[[Any], Any]] = {
+    "id": int,
+    "created_at": lambda text: datetime.fromisoformat(text.removesuffix("Z")),
+}
 _HAS_PREFIX = {
     name: and_(column >= bindparam(f"{name}_from"), column < bindparam(f"{name}_to"))
     for name, column in (("username", _users.username_folded), ("email", _users.email_folded))
@@ -108,7 +113,7 @@ def page(sort: str, active: bool, email: bool, after: bool, part: str | None = N
     order = [column] if _is_unique(column) else [column, _users.id]
     if sort.startswith("-"):
         order = [each.desc() for each in order]
-    keys = [] if column is _users.id else [column]  # the id stands in the JSON
+    keys = [] if column.name in _KEYS_IN_JSON else [column]
     statement = select(_json, *keys).where(*conditions).order_by(*order).limit(_LIMIT)
     if active and not email:
         # MySQL would rather walk an index without `active` and leave rows out on the way: cheap
@@ -162,8 +167,9 @@ def key_of(sort: str) -> Callable[[Any], tuple[Any, int]]:
     name = _SORTED_BY[sort.removeprefix("-")].name
 
     def key(row: Any) -> tuple[Any, int]:
-        user_id = orjson.loads(row.json)["id"]
-        return user_id if name == "id" else getattr(row, name), user_id
+        user = orjson.loads(row.json)
+        read = _KEYS_IN_JSON.get(name)
+        return read(user[name]) if read else getattr(row, name), user["id"]
 
     return key
 

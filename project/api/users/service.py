@@ -76,7 +76,7 @@ def list_users(
     after: tuple[Any, int] | None = None,
     filters: Filters = EVERYBODY,
 ) -> Sequence[Row[Any]]:
-    """Return users in an order, ties by id; each as ``json``, beside its keys.
+    """Return users in an order, ties by id: ``json``, and the sort key that it lacks.
 
     :param limit: how many at most.
     :param sort: ``id``, ``created_at``, ``username`` or ``email``; with ``-``, descending.
