@@ -9,10 +9,11 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 MEASURING := $(VENV)/.requirements-bench
+MYSQLCLIENT := $(VENV)/.requirements-mysqlclient
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-server test-faults test-transfer test-openapi test-page test-newcomer stack-test bench bench-check check audit lock clean
+.PHONY: help run test test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-newcomer stack-test bench bench-check check audit lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,12 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server
 	@echo "== Backups between SQLite and MariaDB"
 	@$(BIN)/python -m unittest -v e2e.test_backup
+
+test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## the same through mysqlclient instead of PyMySQL
+	@echo "== The application's tests through mysqlclient"
+	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python manage.py test
+	@echo "== The server through mysqlclient"
+	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python -m unittest -v e2e.test_server
 
 test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples and examples/
 	@echo "== The server on SQLite"
@@ -103,6 +110,8 @@ lock: $(DEVELOPMENT) ## choose the versions in requirements*.txt anew
 		--no-header --no-emit-index-url -c requirements.txt -o requirements-dev.txt requirements-dev.in
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url -c requirements-dev.txt -o requirements-bench.txt requirements-bench.in
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url -o requirements-mysqlclient.txt requirements-mysqlclient.in
 
 clean: ## remove .venv and what the tools have left; the databases in instance/ stay
 	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .import_linter_cache
@@ -127,4 +136,9 @@ $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
 $(MEASURING): requirements-bench.txt $(DEVELOPMENT)
 	@echo "Installing requirements-bench.txt into $(VENV); the first time this takes a minute"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements-bench.txt
+	@touch $@
+
+$(MYSQLCLIENT): requirements-mysqlclient.txt $(RUNTIME)
+	@echo "Installing requirements-mysqlclient.txt into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements-mysqlclient.txt
 	@touch $@

@@ -1,6 +1,8 @@
 """Run a command with DATABASE_TEST_URL on a MariaDB server that is there only for it.
 
-Usage: python -m e2e.on_mariadb COMMAND [ARGUMENT ...]
+Usage: python -m e2e.on_mariadb [--driver NAME] COMMAND [ARGUMENT ...]
+
+NAME is pymysql, unless told otherwise, or mysqldb.
 """
 
 import os
@@ -10,9 +12,12 @@ import sys
 from e2e.processes import mariadb
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    driver, command = "pymysql", sys.argv[1:]
+    if command[:1] == ["--driver"]:
+        driver, command = command[1], command[2:]
+    if not command:
         sys.exit(__doc__)
     with mariadb() as url:
-        environment = {**os.environ, "DATABASE_TEST_URL": url}
-        code = subprocess.run(sys.argv[1:], env=environment).returncode
+        environment = {**os.environ, "DATABASE_TEST_URL": url.replace("pymysql", driver)}
+        code = subprocess.run(command, env=environment).returncode
     sys.exit(code)

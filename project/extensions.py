@@ -20,7 +20,6 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from pymysql import Error
 from pymysql.constants import SERVER_STATUS
 from sqlalchemy import (
     Connection,
@@ -46,6 +45,9 @@ PROBE_SECONDS = 1
 LOCK_SECONDS = 5
 POOL_SECONDS = 3
 RECYCLE_SECONDS = 3600
+
+# The drivers that are given plain statements: each makes text of parameters by itself.
+PLAIN_DRIVERS = {"pymysql", "mysqldb"}
 
 TABLE_OPTIONS = {
     f"{dialect}_{option}": value
@@ -125,10 +127,12 @@ def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]
     :param answer: how long the database may be silent, and a statement may run; None: for ever.
     """
     connect_args: dict[str, Any]
+    options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         busy = LOCK_SECONDS if answer is None else min(answer, LOCK_SECONDS)
         connect_args = {"timeout": busy, "isolation_level": None}
     else:
+        options["paramstyle"] = "pyformat"  # mysqlclient would take parameters by their places
         connect_args = {"charset": "utf8mb4", "connect_timeout": connect}
         # PyMySQL's limit on connecting ends with TCP's handshake, but a frozen server accepts and
         # then says nothing; limit_answers sets the limit on an answer later.
@@ -142,7 +146,7 @@ def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]
                 f" /*!80000 , max_execution_time = {answer * 1000} */"
                 f" /*M!100100 , max_statement_time = {answer} */"
             )
-    return {"connect_args": connect_args, "hide_parameters": True}
+    return {**options, "connect_args": connect_args}
 
 
 def limit_answers(engine: Engine, seconds: int | None) -> None:
@@ -183,14 +187,14 @@ def fetch_all(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Ro
 def fetch_plain(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Any]:
     """Return all rows of a SELECT, as fetch_all does, in half of its time.
 
-    With PyMySQL the statement goes to the driver as it is, on a connection of the read engine's
+    With MySQL's drivers the statement goes to them as it is, on a connection of the read engine's
     pool. When that had died unnoticed, fetch_all asks once more.
 
     :param statement: built once; constants are literal columns; no value needs conversion: no
         booleans, no JSON, no lists.
     """
     engine = db.engines["read"]
-    if engine.dialect.driver != "pymysql":
+    if engine.dialect.driver not in PLAIN_DRIVERS:
         return fetch_all(statement, parameters)
     with engine.connect() as connection:
         try:
@@ -212,7 +216,7 @@ def execute_plain(
     :return: the rows of a SELECT, and the id that an INSERT has given.
     """
     connection = connection or db.session.connection()
-    if connection.dialect.driver == "pymysql":
+    if connection.dialect.driver in PLAIN_DRIVERS:
         return _run(connection, statement, parameters)
     result: CursorResult[Any] = connection.execute(statement, parameters)
     return result.all() if result.returns_rows else (), result.lastrowid
@@ -221,19 +225,20 @@ def execute_plain(
 def _run(
     connection: Connection, statement: Executable, parameters: dict[str, Any]
 ) -> tuple[Sequence[Any], int]:
-    """Give a statement to PyMySQL itself; what that raises becomes what SQLAlchemy would raise."""
+    """Give a statement to the driver itself; its errors become what SQLAlchemy would raise."""
     sql, as_row = _compiled(statement, connection.dialect, tuple(parameters))
-    pymysql: Any = connection.connection.driver_connection
+    driven: Any = connection.connection.driver_connection
+    errors: Any = connection.dialect.loaded_dbapi.Error
     try:
-        with pymysql.cursor() as cursor:
+        with driven.cursor() as cursor:
             cursor.execute(sql, parameters)
             return list(map(as_row, cursor.fetchall())), cursor.lastrowid
-    except Error as error:
-        lost = connection.dialect.is_disconnect(error, pymysql, None)
+    except errors as error:
+        lost = connection.dialect.is_disconnect(error, driven, None)
         if lost:
             connection.invalidate(error)
         raise DBAPIError.instance(
-            sql, {}, error, Error, hide_parameters=True, connection_invalidated=lost
+            sql, {}, error, errors, hide_parameters=True, connection_invalidated=lost
         ) from error
 
 

@@ -1,8 +1,9 @@
 """Records what the application really sends to its database."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import Any
 from unittest import mock
 
@@ -17,15 +18,18 @@ from project import db
 def recorded_commands() -> Iterator[list[str]]:
     """Give a list that fills with each command sent within the block, on any connection.
 
-    MySQL and MariaDB: every command packet that PyMySQL writes. SQLite: every statement it runs.
+    MySQL and MariaDB: every command packet that PyMySQL writes, or what mysqlclient is told to
+    send. SQLite: every statement it runs.
     """
     commands: list[str] = []
     with ExitStack() as stack:
         if db.engine.dialect.name == "sqlite":
             for engine in db.engines.values():
                 stack.enter_context(_traced(engine, commands))
-        else:
+        elif db.engine.dialect.driver == "pymysql":
             stack.enter_context(_intercepted(commands))
+        else:
+            _intercept_mysqlclient(commands, stack)
         yield commands
 
 
@@ -49,9 +53,29 @@ def _intercepted(commands: list[str]) -> Iterator[None]:
     send = Connection._execute_command
 
     def record(connection: Connection, command: int, sql: bytes | str) -> Any:
-        text = sql.decode() if isinstance(sql, bytes | bytearray) else sql
-        commands.append(text if command == COMMAND.COM_QUERY else f"command {command}")
+        commands.append(_text(sql) if command == COMMAND.COM_QUERY else f"command {command}")
         return send(connection, command, sql)
 
     with mock.patch.object(Connection, "_execute_command", record):
         yield
+
+
+def _intercept_mysqlclient(commands: list[str], stack: ExitStack) -> None:
+    connection: Any = import_module("MySQLdb.connections").Connection
+
+    def patch(name: str, words: Callable[..., str]) -> None:
+        send = getattr(connection, name)
+
+        def record(self: Any, *arguments: Any) -> Any:
+            commands.append(words(*arguments))
+            return send(self, *arguments)
+
+        stack.enter_context(mock.patch.object(connection, name, record))
+
+    patch("query", _text)
+    patch("commit", lambda: "COMMIT")
+    patch("rollback", lambda: "ROLLBACK")
+
+
+def _text(sql: bytes | bytearray | str) -> str:
+    return sql if isinstance(sql, str) else sql.decode()
