@@ -69,7 +69,7 @@ test-newcomer: $(DEVELOPMENT) ## what the README tells a newcomer to do, on a fr
 	@echo "== The newcomer's way"
 	@$(BIN)/python -m unittest -v e2e.test_newcomer
 
-bench: $(MEASURING) ## measure all that docs/performance.md tells, and write it there; takes two hours
+bench: $(MEASURING) ## measure all that docs/performance.md tells, and write it there; takes an hour
 	@$(BIN)/python -m bench.contest
 	@$(BIN)/python -m bench.hot_path
 	@$(BIN)/python -m bench.growth
