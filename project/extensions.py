@@ -227,14 +227,14 @@ def _run(
 ) -> tuple[Sequence[Any], int]:
     """Give a statement to the driver itself; its errors become what SQLAlchemy would raise."""
     sql, as_row = _compiled(statement, connection.dialect, tuple(parameters))
-    driven: Any = connection.connection.driver_connection
+    driver_connection: Any = connection.connection.driver_connection
     errors: Any = connection.dialect.loaded_dbapi.Error
     try:
-        with driven.cursor() as cursor:
+        with driver_connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             return list(map(as_row, cursor.fetchall())), cursor.lastrowid
     except errors as error:
-        lost = connection.dialect.is_disconnect(error, driven, None)
+        lost = connection.dialect.is_disconnect(error, driver_connection, None)
         if lost:
             connection.invalidate(error)
         raise DBAPIError.instance(

@@ -27,9 +27,11 @@ def recorded_commands() -> Iterator[list[str]]:
             for engine in db.engines.values():
                 stack.enter_context(_traced(engine, commands))
         elif db.engine.dialect.driver == "pymysql":
-            stack.enter_context(_intercepted(commands))
+            stack.enter_context(_intercepted(Connection, {"_execute_command": _packet}, commands))
         else:
-            _intercept_mysqlclient(commands, stack)
+            connection = import_module("MySQLdb.connections").Connection
+            ends = {"commit": lambda: "COMMIT", "rollback": lambda: "ROLLBACK"}
+            stack.enter_context(_intercepted(connection, {"query": _text, **ends}, commands))
         yield commands
 
 
@@ -49,32 +51,27 @@ def _traced(engine: Any, commands: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _intercepted(commands: list[str]) -> Iterator[None]:
-    send = Connection._execute_command
+def _intercepted(
+    connection: Any, methods: dict[str, Callable[..., str]], commands: list[str]
+) -> Iterator[None]:
+    """Record the calls of a connection's methods, each as the text made of its arguments."""
 
-    def record(connection: Connection, command: int, sql: bytes | str) -> Any:
-        commands.append(_text(sql) if command == COMMAND.COM_QUERY else f"command {command}")
-        return send(connection, command, sql)
-
-    with mock.patch.object(Connection, "_execute_command", record):
-        yield
-
-
-def _intercept_mysqlclient(commands: list[str], stack: ExitStack) -> None:
-    connection: Any = import_module("MySQLdb.connections").Connection
-
-    def patch(name: str, words: Callable[..., str]) -> None:
+    def recording(name: str) -> Callable[..., Any]:
         send = getattr(connection, name)
 
         def record(self: Any, *arguments: Any) -> Any:
-            commands.append(words(*arguments))
+            commands.append(methods[name](*arguments))
             return send(self, *arguments)
 
-        stack.enter_context(mock.patch.object(connection, name, record))
+        return record
 
-    patch("query", _text)
-    patch("commit", lambda: "COMMIT")
-    patch("rollback", lambda: "ROLLBACK")
+    recorders: dict[str, Any] = {name: recording(name) for name in methods}
+    with mock.patch.multiple(connection, **recorders):
+        yield
+
+
+def _packet(command: int, sql: bytes | bytearray | str) -> str:
+    return _text(sql) if command == COMMAND.COM_QUERY else f"command {command}"
 
 
 def _text(sql: bytes | bytearray | str) -> str:

@@ -68,7 +68,7 @@ def sign_in() -> Answer:
             session.clear()
             session.permanent = True
             session[SIGN_IN] = made.session
-            default = "users.index" if made.user.role else "auth.account_form"
+            default = "users.index" if made.role else "auth.account_form"
             return redirect(_own_path(form.next.data) or url_for(default), 303)
     return _render_sign_in(form), 400
 

@@ -46,11 +46,12 @@ _ACCOUNT = select(*(_users[name] for name in AccountRead.model_fields)).where(
 class SignIn:
     """Somebody has signed in.
 
+    :param role: of who has signed in.
     :param session: the id of the sign-in, for a cookie.
     :param token: for the ``Authorization`` header.
     """
 
-    user: User | StoredUser
+    role: str | None
     session: str
     token: str
 
@@ -255,7 +256,7 @@ def _sign_in(user: User | StoredUser) -> SignIn:
     db.session.flush()
     _remove_expired()
     token = tokens.make_token(user.id, session.token_id, now, expires_at)
-    return SignIn(user, session.token_id, token)
+    return SignIn(user.role, session.token_id, token)
 
 
 def _remove_expired() -> None:

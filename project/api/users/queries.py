@@ -33,15 +33,10 @@ _users = User.__table__.c
 _json = json_object().label("json")
 _LIMIT = bindparam("limit", type_=Integer)
 
-BY_ID = select(*(_users[name] for name in UserRead.model_fields), _users.version).where(
-    _users.id == bindparam("user_id")
-)
-WRITTEN_BY_ID = select(_json, _users.version).where(_users.id == bindparam("user_id"))
-LOCKED = (
-    select(*(_users[name] for name in StoredUser._fields))
-    .where(_users.id == bindparam("user_id"))
-    .with_for_update()
-)
+HAS_ID = _users.id == bindparam("user_id")
+BY_ID = select(*(_users[name] for name in UserRead.model_fields), _users.version).where(HAS_ID)
+WRITTEN_BY_ID = select(_json, _users.version).where(HAS_ID)
+LOCKED = select(*(_users[name] for name in StoredUser._fields)).where(HAS_ID).with_for_update()
 BY_IDS = select(_json).where(_users.id.in_(bindparam("ids", expanding=True))).order_by(_users.id)
 
 ADMINISTRATORS = select(_users.id).where(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import Row, Select, delete, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
@@ -38,11 +38,10 @@ EVERYBODY = Filters()
 Fetch = Callable[[Select[Any], dict[str, Any]], Sequence[Any]]
 SEARCH_PARTS = ("username", "email")
 RECORDED = ("username", "email", "active", "role")
-_users = User.__table__.c
-_of_id = _users.id == bindparam("user_id")
+_NEXT_VERSION = User.__table__.c.version + literal_column("1")
 _INSERT = insert(User.__table__)
-_UPDATE = update(User.__table__).where(_of_id).values(version=_users.version + literal_column("1"))
-_DELETE = delete(User.__table__).where(_of_id)
+_UPDATE = update(User.__table__).where(queries.HAS_ID).values(version=_NEXT_VERSION)
+_DELETE = delete(User.__table__).where(queries.HAS_ID)
 
 
 def _any_version(_version: int) -> bool:
@@ -177,12 +176,12 @@ def create_user(
     with _taken_emails_refused():
         user_id = execute_plain(_INSERT, values)[1]
     user = StoredUser(
-        user_id,
-        username,
-        email,
-        active,
-        now,
-        now,
+        id=user_id,
+        username=username,
+        email=email,
+        active=active,
+        created_at=now,
+        updated_at=now,
         version=1,
         role=role,
         password_version=password_version,
@@ -216,20 +215,23 @@ def update_user(
     user = _lock_user(user_id, is_expected, by_admin)
     if changes.get("role", user.role) != "admin" or not changes.get("active", user.active):
         _check_not_last_administrator(user)
-    changed = {name: value for name, value in changes.items() if name in RECORDED}
-    changed = {name: value for name, value in changed.items() if value != getattr(user, name)}
-    values = _with_folded(changed)
-    after = user._replace(**changed)
-    if "password" in changes:
-        after = after._replace(password_version=user.password_version + 1)
-        values["password_hash"], values["password_version"] = password_hash, after.password_version
-    if not values:
+    new_password = "password" in changes
+    changed = {
+        name: value
+        for name, value in changes.items()
+        if name in RECORDED and value != getattr(user, name)
+    }
+    if new_password:
+        changed["password_version"] = user.password_version + 1
+    if not changed:
         return user
-    after = after._replace(version=user.version + 1, updated_at=utcnow())
-    values["updated_at"] = after.updated_at
+    changed["updated_at"] = utcnow()
+    after = user._replace(**changed, version=user.version + 1)
+    values = _with_folded(changed)
+    if new_password:
+        values["password_hash"] = password_hash
     with _taken_emails_refused():
         execute_plain(_UPDATE, {"user_id": user_id, **values})
-    new_password = "password" in changes
     audit.record("user.updated", user_id, before=_state(user), after=_state(after, new_password))
     return after
 
