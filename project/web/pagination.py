@@ -7,6 +7,7 @@ used for a list of another kind.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 from flask import current_app
@@ -80,5 +81,13 @@ def invalid_parameters(errors: Sequence[FieldError]) -> Invalid:
 
 def _serializer(kind: str) -> URLSafeSerializer:
     config = current_app.config
-    keys = [*(config["SECRET_KEY_FALLBACKS"] or []), config["SECRET_KEY"]]  # the last one signs
+    return _new_serializer(
+        kind,
+        *(config["SECRET_KEY_FALLBACKS"] or ()),
+        config["SECRET_KEY"],  # the last one signs
+    )
+
+
+@lru_cache(maxsize=64)
+def _new_serializer(kind: str, *keys: str) -> URLSafeSerializer:
     return URLSafeSerializer(keys, salt=f"cursor:{kind}")

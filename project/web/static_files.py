@@ -17,9 +17,9 @@ def _add_version(endpoint: str, values: dict[str, Any]) -> None:
     if endpoint == "static" or endpoint.endswith(".static"):
         blueprint = endpoint.removesuffix("static").rstrip(".")
         owner = current_app.blueprints[blueprint] if blueprint else current_app
-        values["v"] = _version(Path(owner.static_folder or "", values["filename"]))
+        values["v"] = _version(owner.static_folder or "", values["filename"])
 
 
 @cache
-def _version(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()[:8]
+def _version(folder: str, name: str) -> str:
+    return sha256(Path(folder, name).read_bytes()).hexdigest()[:8]
