@@ -44,6 +44,10 @@ keepalive = 75
 # The longest path that the API answers, and what nginx lets through (8 KB).
 limit_request_line = 8190
 
+# Nobody: it is the application that believes as many proxies as PROXIES says. By itself, gunicorn
+# would take SCRIPT_NAME from any client on this machine, and answer 500 when the path has it not.
+forwarded_allow_ips = ""
+
 # The longest request under way waits 15 s, for the answer of a frozen database.
 graceful_timeout = 30
 timeout = 60

@@ -98,6 +98,16 @@ class AnyServerTests:
                 self.assertIn(b"Content-Type: application/json", head)
                 self.assertEqual(json.loads(body)["status"], "fail")
 
+    def test_headers_that_only_a_proxy_may_send_change_nothing(self):
+        for header in ["SCRIPT_NAME: /x", "SCRIPT_NAME: /ping", "PATH_INFO: /users"]:
+            with self.subTest(header):
+                request = f"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n\r\n"
+
+                head, _, body = self.raw(request.encode()).partition(b"\r\n\r\n")
+
+                self.assertIn(b" 200 ", head.splitlines()[0])
+                self.assertEqual(json.loads(body)["message"], "pong!")
+
     def test_import_in_chunks_is_read_as_it_comes(self):
         rows = [b"u%d,u%d@example.com\n" % (number, number) for number in range(5000)]
 
