@@ -6,10 +6,9 @@ JSON tells that.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import (
@@ -71,8 +70,7 @@ _PARTS: dict[str | None, list[ColumnElement[bool]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Filters:
+class Filters(NamedTuple):
     """Which users are wanted; None: all.
 
     :param active: those that are active, or that are not.
@@ -88,7 +86,7 @@ class Filters:
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters that fill the filters in."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 @cache
