@@ -1,9 +1,9 @@
-"""Say where the time of `GET /users/<id>` goes, by what the threads of the shipped service do.
+"""Say where the time of a request goes, by what the threads of the shipped service do.
 
 Usage: python -m bench.hot_path [--seconds N]
 
 py-spy looks at the workers a thousand times a second while 16 clients ask; each look that finds a
-thread at work, in Python or in the kernel on its behalf, counts for the layer whose code is on top.
+thread that holds the interpreter counts for the layer whose code is on top.
 """
 
 import subprocess
@@ -15,14 +15,17 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+from tqdm import tqdm
+
 from bench import load, report
 from bench.contest import SERVICE
-from bench.workloads import READS, learn
+from bench.workloads import WORKLOADS, headers_of, learn
 from e2e.processes import GUNICORN, MariaDB, manage, served_process
 from e2e.round_trip import write_rows
 
 USERS = 10_000
 LOOKS_A_SECOND = 1000
+LOOKED_AT = ["one user", "deep page of 20", "the page /", "create", "update"]
 # The first that the file of the topmost frame, or of one that called it, has in its path.
 LAYERS = {
     "PyMySQL": "driver (PyMySQL, sockets)",
@@ -32,6 +35,13 @@ LAYERS = {
     "structlog": "log (structlog)",
     "orjson": "JSON",
     "json_provider": "JSON",
+    "pydantic": "validation (Pydantic, email-validator)",
+    "email_validator": "validation (Pydantic, email-validator)",
+    "jinja2": "template (Jinja, WTForms)",
+    "markupsafe": "template (Jinja, WTForms)",
+    "wtf": "template (Jinja, WTForms)",
+    "templates/": "template (Jinja, WTForms)",
+    "itsdangerous": "signatures (itsdangerous)",
     "project/": "our code",
     "flask": "Flask and Werkzeug",
     "werkzeug": "Flask and Werkzeug",
@@ -51,8 +61,8 @@ def layer_of(stack: str) -> str:
     return "Python itself"
 
 
-def look(seconds: int) -> Counter[str]:
-    """Return how many looks found each layer at work."""
+def look(seconds: int) -> dict[str, Counter[str]]:
+    """Return how many looks found each layer at work, by workload."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="users-hot-path-")))
         database = stack.enter_context(MariaDB())
@@ -62,31 +72,42 @@ def look(seconds: int) -> Counter[str]:
         manage("import_users", str(rows), DATABASE_URL=database.url)
         environment = {**SERVICE, "ACCESS": "open", "DATABASE_URL": database.url}
         url, process = stack.enter_context(served_process(GUNICORN, **environment))
+        facts = learn(url, {})
         stacks = folder / "stacks"
         command = [str(Path(sys.executable).with_name("py-spy")), "record", "--subprocesses"]
         command += ["--pid", str(process.pid), "--format", "raw", "--output", str(stacks)]
         command += ["--rate", str(LOOKS_A_SECOND), "--duration", str(seconds), "--gil"]
-        watcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        requests = READS["one user"](learn(url, {}), Random(1))
-        pids = process.pid, database.pid
-        load.drive(url, requests, folder / "requests", pids, seconds + 2, {})
-        watcher.wait()
-        found: Counter[str] = Counter()
-        for line in stacks.read_text().splitlines():
-            frames, _, count = line.rpartition(" ")
-            found[layer_of(frames)] += int(count)
+        found: dict[str, Counter[str]] = {}
+        for workload in tqdm(LOOKED_AT, unit=" workloads"):
+            requests = list(WORKLOADS[workload](facts, Random(1)))
+            headers = headers_of(workload, facts)
+            watcher = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            pids = process.pid, database.pid
+            load.drive(url, requests, folder / "requests", pids, seconds + 2, headers)
+            watcher.wait()
+            found[workload] = Counter()
+            for line in stacks.read_text().splitlines():
+                frames, _, count = line.rpartition(" ")
+                found[workload][layer_of(frames)] += int(count)
         return found
 
 
 def main() -> None:
     """Look, and publish."""
     parser = ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=20, help="default: 20")
+    parser.add_argument("--seconds", type=int, default=20, help="for each workload; default: 20")
     found = look(parser.parse_args().seconds)
-    rows = [(layer, f"{100 * count / found.total():.0f} %") for layer, count in found.most_common()]
+    layers = sum(found.values(), Counter[str]())
+    rows = [
+        (layer, *(f"{100 * each[layer] / each.total():.0f} %" for each in found.values()))
+        for layer, _ in layers.most_common()
+    ]
     conditions = report.conditions("Flask", "SQLAlchemy", "PyMySQL", "gunicorn", "py-spy")
-    text = f"{conditions} {found.total():,} looks, {load.CLIENTS} clients."
-    report.publish("hot path", f"{text}\n\n{report.table(['layer', 'share'], rows)}")
+    fewest = min(each.total() for each in found.values())
+    text = f"{conditions} At least {fewest:,} looks each, {load.CLIENTS} clients."
+    report.publish("hot path", f"{text}\n\n{report.table(['layer', *found], rows)}")
 
 
 if __name__ == "__main__":

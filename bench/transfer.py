@@ -1,19 +1,18 @@
 """Measure import and export side by side with what MariaDB does alone, and go the whole way.
 
-Usage: python -m bench.transfer [USERS]; 1,000,000 by default. Prints a table in Markdown, and fails
-when something takes more memory or, beside MariaDB, more time than it may.
+Usage: python -m bench.transfer [USERS]; 1,000,000 by default. Fails when something takes more
+memory or, beside MariaDB, more time than it may.
 """
 
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
-from importlib.metadata import version
 from pathlib import Path
 
+from bench import report
 from e2e.processes import (
     GUNICORN,
     MariaDB,
@@ -23,7 +22,6 @@ from e2e.processes import (
     served_process,
 )
 from e2e.round_trip import MAX_MEMORY_MIB, Client, make_round_trip, write_rows
-from project.clock import utcnow
 
 LOAD = """
     LOAD DATA LOCAL INFILE '{file}' INTO TABLE users CHARACTER SET utf8mb4
@@ -33,14 +31,16 @@ LOAD = """
         created_at = UTC_TIMESTAMP(), updated_at = UTC_TIMESTAMP()"""
 MAX_IMPORT_TIMES = 5
 MAX_EXPORT_TIMES = 8
+HEAD = ["what", "seconds", "users/s", "times MariaDB's own", "peak memory, MiB"]
 SELECT = "SELECT id, username, email, active, created_at, updated_at FROM users ORDER BY id"
 
 
 class Bench:
-    """Measures on one MariaDB server; prints each figure when it is there."""
+    """Measures on one MariaDB server; says each figure when it is there."""
 
     def __init__(self, server: MariaDB, folder: Path, count: int) -> None:
         self.server, self.folder, self.count = server, folder, count
+        self.lines: list[tuple[str, ...]] = []
         self.problems: list[str] = []
         self.most = MAX_IMPORT_TIMES  # times as long as MariaDB's own, of what is measured now
         self.rows, self.out = folder / "users.csv", folder / "out.csv"
@@ -51,8 +51,6 @@ class Bench:
     def run(self) -> None:
         """Measure each way, on an empty table and then on a full one."""
         write_rows(self.rows, self.count)
-        print("| what | seconds | users/s | times MariaDB's own | peak memory, MiB |")
-        print("|---|---|---|---|---|", flush=True)
         self.empty()
         load = self.time([*self.client, LOAD.format(file=self.rows)], "`LOAD DATA`")
         self.empty()
@@ -71,10 +69,10 @@ class Bench:
         ):
             client = Client(url)
             self.most, started = MAX_IMPORT_TIMES, time.monotonic()
-            report = client.send(self.rows)
+            told = client.send(self.rows)
             seconds, memory = time.monotonic() - started, peak_memory(process.pid)
             self.tell("`POST /users/import`", seconds, load, memory)
-            assert report["created"] == self.count, report
+            assert told["created"] == self.count, told
             self.most, started = MAX_EXPORT_TIMES, time.monotonic()
             client.fetch(self.out)
             seconds, memory = time.monotonic() - started, peak_memory(process.pid)
@@ -102,9 +100,10 @@ class Bench:
         return seconds
 
     def tell(self, name: str, seconds: float, base: float | None, memory: float) -> None:
-        """Print a line of the table, and note what is over its limit."""
-        own = f"{seconds / base:.1f} | {memory:.0f}" if base else "1 | "
-        print(f"| {name} | {seconds:.1f} | {self.count / seconds:,.0f} | {own} |", flush=True)
+        """Say how long it took, for the table as well, and note what is over its limit."""
+        print(f"{name}: {seconds:.1f} s", file=sys.stderr)
+        own = (f"{seconds / base:.1f}", f"{memory:.0f}") if base else ("1", "")
+        self.lines.append((name, f"{seconds:.1f}", f"{self.count / seconds:,.0f}", *own))
         if base and seconds > self.most * base:
             self.problems.append(f"{name} takes over {self.most} times as long as MariaDB's own.")
         if base and memory > MAX_MEMORY_MIB:
@@ -112,10 +111,7 @@ class Bench:
 
 
 def main(count: int) -> None:
-    """Measure, then go the whole way."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("SQLAlchemy", "PyMySQL"))
-    print(f"{utcnow():%Y-%m-%d}, {count:,} users, Python {platform.python_version()}, {versions},")
-    print(subprocess.run(["mariadbd", "--version"], capture_output=True, text=True).stdout)
+    """Measure, then go the whole way; publish."""
     with tempfile.TemporaryDirectory(prefix="users-bench-") as name, MariaDB() as server:
         folder = Path(name)
         bench = Bench(server, folder, count)
@@ -124,9 +120,14 @@ def main(count: int) -> None:
         started = time.monotonic()
         make_round_trip(unittest.TestCase(), count, (server.url, second), folder)
         seconds = time.monotonic() - started
-        print(
-            f"\nImported, listed, searched, exported, imported again: the same, in {seconds:.0f} s."
-        )
+    conditions = f"{report.conditions('SQLAlchemy', 'PyMySQL')} {count:,} users."
+    table = report.table(HEAD, bench.lines)
+    way = (
+        "The whole way (imported by HTTP, listed to the last page, searched, exported, sent again,"
+        " imported into a second database, exported from there: the same bytes) took"
+        f" {seconds:.0f} s."
+    )
+    report.publish("transfer", f"{conditions}\n\n{table}\n\n{way}")
     if bench.problems:
         sys.exit("\n".join(bench.problems))
 
