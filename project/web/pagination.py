@@ -12,8 +12,7 @@ from typing import Annotated, Any
 
 import orjson
 from flask import current_app
-from itsdangerous import BadData, Signer
-from itsdangerous.encoding import base64_decode, base64_encode
+from itsdangerous import BadData, Signer, base64_decode, base64_encode
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Row
@@ -68,7 +67,7 @@ def read_cursor(kind: str, cursor: str) -> list[Any]:
     """
     try:
         key: list[Any] = orjson.loads(base64_decode(_signer(kind).unsign(cursor)))
-    except (BadData, ValueError) as error:  # versions before signed what is no JSON, too
+    except (BadData, ValueError) as error:  # earlier versions signed compressed keys, too
         raise invalid_parameters(
             [FieldError("cursor", "Is not a cursor that this list gave out.")]
         ) from error
@@ -87,6 +86,6 @@ def _signer(kind: str) -> Signer:
     return _new_signer(kind, *(config["SECRET_KEY_FALLBACKS"] or ()), config["SECRET_KEY"])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # no more: what people search for is part of the kind
 def _new_signer(kind: str, *keys: str) -> Signer:
     return Signer(keys, salt=f"cursor:{kind}")

@@ -1,4 +1,4 @@
-"""Cursors: what was signed here comes back, and nothing else does."""
+"""Cursors: the key that was signed comes back."""
 
 from string import ascii_letters
 
@@ -10,7 +10,7 @@ from project.web.pagination import make_cursor, read_cursor
 
 
 class CursorTests(BaseTestCase):
-    """Made here, sent back by clients who may have changed them."""
+    """Across versions and keys; that other cursors are refused, the lists' own tests see."""
 
     def test_key_comes_back_as_it_was(self):
         for key in ([7], ["2026-01-02T03:04:05.000006", 7], ["grüße" * 50, 2**31 - 1]):
@@ -24,15 +24,6 @@ class CursorTests(BaseTestCase):
         for length in range(12):  # long keys were compressed
             with self.subTest(length), self.assertRaises(Invalid):
                 read_cursor("list", str(earlier.dumps(["a" * 200 + ascii_letters[:length], 7])))
-
-    def test_cursor_that_was_changed_is_refused(self):
-        cursor = make_cursor("list", [7])
-
-        for wrong in ("", ".", "a.b", cursor + "x", "x" + cursor, cursor.partition(".")[0], "é"):
-            with self.subTest(wrong), self.assertRaises(Invalid):
-                read_cursor("list", wrong)
-        with self.assertRaises(Invalid):
-            read_cursor("another list", cursor)
 
     def test_cursor_signed_by_a_former_key_is_read(self):
         cursor = make_cursor("list", [7])
