@@ -156,7 +156,10 @@ class Site:
 
 
 class Stack(Site):
-    """A Compose stack, run from a folder; everything of it goes when it is taken down."""
+    """A Compose stack, run from a folder; everything of it goes when it is taken down.
+
+    :param project: a name that only tests have, so that nobody's data is in it.
+    """
 
     def __init__(self, folder: Path, project: str, file: str, port: int, **variables: str) -> None:
         super().__init__(port)
@@ -166,7 +169,7 @@ class Stack(Site):
             for name, value in os.environ.items()
             if not name.startswith(("COMPOSE_", *PASSED_ON))
         }
-        self.environment = {**kept, **variables}
+        self.environment = {**kept, "COMPOSE_PROJECT_NAME": project, **variables}
 
     def compose(self, *arguments: str, program: tuple[str, ...] = ("docker", "compose")) -> str:
         """Run a Compose command; return what it prints."""
@@ -214,15 +217,12 @@ class Stack(Site):
 
     @contextmanager
     def running(self) -> Iterator["Stack"]:
-        """Build and start the stack; take it down with its data and images.
+        """Build and start the stack, without what a test that was killed has left of it.
 
-        :raises AssertionError: it is there already, with data that is not the tests'.
+        It is taken down with its data and images.
         """
-        if self.volumes() or self.containers():
-            raise AssertionError(
-                f"{self.project} exists already, perhaps with data that somebody needs. If not, "
-                f"remove it: docker compose {' '.join(self.files)} down -v"
-            )
+        take_down = ["down", "-v", "--rmi", "local", "--remove-orphans"]
+        self.compose(*take_down)
         try:
             self.up("--build")
             yield self
@@ -230,7 +230,7 @@ class Stack(Site):
             print(self.compose("logs", "--tail", "50"))
             raise
         finally:
-            self.compose("down", "-v", "--rmi", "local", "--remove-orphans")
+            self.compose(*take_down)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Both Compose stacks, built and run for real: `make stack-test`. Needs a Docker engine.
 
 Every request goes to 127.0.0.1. The stacks run on a copy of the tracked files, and are taken down
-with their data; where data of either project is there already, nothing is run.
+with their data. They have names of their own: a stack that somebody runs is left alone, as far as
+development's one port and container name allow.
 """
 
 import gzip
@@ -315,7 +316,7 @@ class AnyStackTests:
 class DevelopmentTests(AnyStackTests, StackTestCase):
     """docker-compose.yml."""
 
-    file, project, port = "docker-compose.yml", "users-dev", 5001
+    file, project, port = "docker-compose.yml", "users-dev-test", 5001
 
     def test_names_and_ports_are_those_that_people_use(self):
         found = self.stack.inspect()
@@ -360,7 +361,7 @@ class DevelopmentTests(AnyStackTests, StackTestCase):
 class ProductionTestCase(StackTestCase):
     """Runs production on a free port."""
 
-    file, project = "docker-compose-prod.yml", "users-prod"
+    file, project = "docker-compose-prod.yml", "users-prod-test"
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -373,7 +374,7 @@ class ProductionTests(AnyStackTests, ProductionTestCase):
 
     def test_down_in_development_leaves_production_alone(self):
         volumes = self.stack.volumes()
-        development = Stack(self.stack.folder, "users-dev", "docker-compose.yml", 5001)
+        development = Stack(self.stack.folder, "users-dev-test", "docker-compose.yml", 5001)
 
         with development.running():
             self.assertEqual(len(development.volumes()), 1)
@@ -513,7 +514,7 @@ class ProductionTests(AnyStackTests, ProductionTestCase):
         self.stack.add("Ada", "before@example.com")
 
         self.stack.compose("down")
-        run("docker", "volume", "rm", "users-prod_secrets")
+        run("docker", "volume", "rm", f"{self.project}_secrets")
         self.stack.up()
 
         self.assertIn("before@example.com", self.stack.emails())
@@ -1039,7 +1040,7 @@ class TLSTests(unittest.TestCase):
             cls.tls_port = free_port()
             port = free_port()
             ports = {"HTTP_PORT": str(port), "HTTPS_PORT": str(cls.tls_port)}
-            cls.stack = Stack(folder, "users-prod", "docker-compose-prod.yml", port, **ports)
+            cls.stack = Stack(folder, "users-prod-test", "docker-compose-prod.yml", port, **ports)
             cls.stack.files += ["-f", "docker-compose-tls.yml"]
             settings = documented("TLS_CERTIFICATE=")
             cls.stack.shell(settings.replace("/etc/users", str(folder)))
