@@ -3,13 +3,15 @@
 There are four engines on one database, see docs/decisions/engines.md:
 
 - the default one is transactional; ``db.session`` and every write use it;
-- ``read`` is for Core SELECTs only: in AUTOCOMMIT and without the ROLLBACK when a connection goes
-  back to the pool, a read is one round trip. Nothing ever begins a transaction on it;
+- ``read`` is for Core SELECTs only: in AUTOCOMMIT, a read is one round trip. Each thread keeps a
+  connection of it, without a pool; nothing ever begins a transaction there;
 - ``probe`` asks whether the database is well, and does not wait;
 - ``maintenance`` is for commands whose statements may take long, such as migrations.
 """
 
 import sqlite3
+import threading
+import time
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -48,6 +50,8 @@ RECYCLE_SECONDS = 3600
 
 # The drivers that are given plain statements: each makes text of parameters by itself.
 PLAIN_DRIVERS = {"pymysql", "mysqldb"}
+
+Run = Callable[[Connection, Executable, dict[str, Any]], tuple[Sequence[Any], int]]
 
 TABLE_OPTIONS = {
     f"{dialect}_{option}": value
@@ -93,15 +97,15 @@ def init_app(app: Flask) -> None:
         "pool_recycle": RECYCLE_SECONDS,
     }
     url = make_url(uri)
-    served = engine_options(url, CONNECT_SECONDS, ANSWER_SECONDS) | pooled
+    limited = engine_options(url, CONNECT_SECONDS, ANSWER_SECONDS)
     probe = engine_options(url, PROBE_SECONDS, PROBE_SECONDS)
     maintenance = engine_options(url, CONNECT_SECONDS, None)
     autocommit = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
     # With PyMySQL, _roll_back_what_is_open takes its place.
     resets = {"pool_reset_on_return": None} if url.get_driver_name() == "pymysql" else {}
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = served | resets
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = limited | pooled | resets
     app.config["SQLALCHEMY_BINDS"] = {
-        "read": {"url": uri, **served, **autocommit},
+        "read": {"url": uri, **limited, **autocommit, "poolclass": NullPool},
         "probe": {"url": uri, **probe, **autocommit, "poolclass": NullPool},
         "maintenance": {"url": uri, **maintenance, "poolclass": NullPool},
     }
@@ -167,42 +171,34 @@ def _roll_back_what_is_open(connection: Any, _record: object, _state: object) ->
         connection.rollback()
 
 
+class _Kept(threading.local):
+    """The connection to the read engine that a thread keeps, and until when."""
+
+    connection: Connection | None = None
+    until = 0.0
+
+
+_kept = _Kept()
+
+
 def fetch_all(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Row[Any]]:
     """Return all rows of a SELECT, run on the read engine.
 
-    A connection from the pool may have died unnoticed: the SELECT is then asked once more, on a
-    fresh one.
+    The connection that this thread has kept may have died unnoticed: the SELECT is then asked once
+    more, on a fresh one.
     """
-    engine = db.engines["read"]
-    try:
-        with engine.connect() as connection:
-            return connection.execute(statement, parameters).all()
-    except DBAPIError as error:
-        if not is_stale(error):
-            raise
-    with engine.connect() as connection:
-        return connection.execute(statement, parameters).all()
+    return _read(_execute, statement, parameters)
 
 
 def fetch_plain(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Any]:
     """Return all rows of a SELECT, as fetch_all does, in half of its time.
 
-    With MySQL's drivers the statement goes to them as it is, on a connection of the read engine's
-    pool. When that had died unnoticed, fetch_all asks once more.
+    With MySQL's drivers the statement goes to them as it is.
 
     :param statement: built once; constants are literal columns; no value needs conversion: no
         booleans, no JSON, no lists.
     """
-    engine = db.engines["read"]
-    if engine.dialect.driver not in PLAIN_DRIVERS:
-        return fetch_all(statement, parameters)
-    with engine.connect() as connection:
-        try:
-            return _run(connection, statement, parameters)[0]
-        except DBAPIError as error:
-            if not is_stale(error):
-                raise
-    return fetch_all(statement, parameters)
+    return _read(_run, statement, parameters)
 
 
 def execute_plain(
@@ -215,9 +211,57 @@ def execute_plain(
     :param connection: whose transaction it is; None: that of ``db.session``.
     :return: the rows of a SELECT, and the id that an INSERT has given.
     """
-    connection = connection or db.session.connection()
-    if connection.dialect.driver in PLAIN_DRIVERS:
-        return _run(connection, statement, parameters)
+    return _run(connection or db.session.connection(), statement, parameters)
+
+
+def close_read_connection() -> None:
+    """Close what this thread keeps for reads; the next read connects anew."""
+    if _kept.connection is not None:
+        _kept.connection.close()
+        _kept.connection = None
+
+
+def _read(run: Run, statement: Executable, parameters: dict[str, Any]) -> Sequence[Any]:
+    try:
+        return _read_once(run, statement, parameters)
+    except DBAPIError as error:
+        if not is_stale(error):
+            raise
+    return _read_once(run, statement, parameters)
+
+
+def _read_once(run: Run, statement: Executable, parameters: dict[str, Any]) -> Sequence[Any]:
+    connection = _read_connection()
+    try:
+        return run(connection, statement, parameters)[0]
+    finally:
+        # Nothing is sent. But for SQLAlchemy a transaction has begun, and while that refers to the
+        # connection, the connection would not be closed when its thread ends.
+        connection.rollback()
+
+
+def _read_connection() -> Connection:
+    """Return the connection that this thread keeps for reads, a fresh one where it is no good.
+
+    After an hour it is no good: what stands between here and the database may have forgotten it.
+    """
+    engine = db.engines["read"]
+    connection = _kept.connection
+    if (
+        connection is None
+        or connection.invalidated
+        or connection.engine is not engine
+        or time.monotonic() > _kept.until
+    ):
+        close_read_connection()
+        connection = _kept.connection = engine.connect()
+        _kept.until = time.monotonic() + RECYCLE_SECONDS
+    return connection
+
+
+def _execute(
+    connection: Connection, statement: Executable, parameters: dict[str, Any]
+) -> tuple[Sequence[Any], int]:
     result: CursorResult[Any] = connection.execute(statement, parameters)
     return result.all() if result.returns_rows else (), result.lastrowid
 
@@ -225,7 +269,9 @@ def execute_plain(
 def _run(
     connection: Connection, statement: Executable, parameters: dict[str, Any]
 ) -> tuple[Sequence[Any], int]:
-    """Give a statement to the driver itself; its errors become what SQLAlchemy would raise."""
+    """Give a statement to MySQL's driver itself; its errors become what SQLAlchemy would raise."""
+    if connection.dialect.driver not in PLAIN_DRIVERS:
+        return _execute(connection, statement, parameters)
     sql, as_row = _compiled(statement, connection.dialect, tuple(parameters))
     driver_connection: Any = connection.connection.driver_connection
     errors: Any = connection.dialect.loaded_dbapi.Error

@@ -1,16 +1,24 @@
 """The two engines: what they send, and how SQLite and MySQL are set up."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sqlalchemy import bindparam, insert, literal_column, select, text, update
+from flask import current_app
+from sqlalchemy import bindparam, event, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from project import create_app, db
+from project import create_app, db, extensions
 from project.api.users import service
 from project.api.users.models import User
 from project.clock import utcnow
 from project.config import TestingConfig
-from project.extensions import execute_plain, fetch_all, fetch_plain
+from project.extensions import (
+    close_read_connection,
+    execute_plain,
+    fetch_all,
+    fetch_plain,
+)
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user, make_users
 from project.tests.wire import recorded_commands
@@ -104,15 +112,61 @@ class EngineTests(BaseTestCase):
             self.assertNotIn("ROLLBACK", commands)
         self.assertEqual(count, 0)
 
-    def test_read_on_a_connection_that_died_in_the_pool_is_asked_again(self):
+    def test_thread_keeps_its_connection_for_reads_and_it_is_closed_with_the_thread(self):
         user = make_user()
-        for read in (service.get_user, service.get_written_user):
+        made, closed = self.read_connections()
+
+        for _ in range(3):
+            service.get_user(user.id)
+            service.get_written_user(user.id)
+        self.assertEqual((len(made), closed), (1, []))
+
+        app: Any = current_app
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(app.test_client().get, f"/users/{user.id}").result()
+            self.assertEqual((len(made), closed), (2, []))
+        self.assertEqual(closed, made[1:])
+
+    def test_connection_for_reads_is_replaced_after_a_while(self):
+        made, closed = self.read_connections()
+        service.has_users()
+        extensions._kept.until = time.monotonic()
+
+        service.has_users()
+
+        self.assertEqual((len(made), closed), (2, made[:1]))
+
+    def test_connection_for_reads_is_that_of_the_app_that_is_served(self):
+        service.has_users()
+        made: list[Any] = []
+
+        with create_app(TestingConfig).app_context():
+            event.listen(db.engines["read"], "connect", lambda one, _: made.append(one))
+            service.has_users()
+
+        self.assertEqual(len(made), 1)
+
+    def test_read_on_a_connection_that_died_unnoticed_is_asked_again(self):
+        user = make_user()
+        made, _ = self.read_connections()
+        for number, read in enumerate((service.get_user, service.get_written_user), 1):
             with self.subTest(read.__name__):
-                with db.engines["read"].connect() as connection:
-                    dead: Any = connection.connection.driver_connection
-                dead.close()
+                read(user.id)
+                made[-1].close()
 
                 self.assertEqual(read(user.id).version, 1)
+                self.assertEqual(len(made), number + 1)
+
+    def read_connections(self) -> tuple[list[Any], list[Any]]:
+        """Return what fills with the driver's connections for reads: those made, and closed."""
+        made: list[Any] = []
+        closed: list[Any] = []
+        close_read_connection()
+        engine = db.engines["read"]
+        event.listen(engine, "connect", lambda connection, _: made.append(connection))
+        event.listen(engine, "close", lambda connection, _: closed.append(connection))
+        event.listen(engine, "close_detached", closed.append)
+        return made, closed
 
     def test_what_the_database_refuses_is_an_error_of_sqlalchemy(self):
         for run in (fetch_all, fetch_plain, execute_plain):
@@ -144,14 +198,13 @@ class EngineTests(BaseTestCase):
         db.session.commit()
         self.assertEqual([row.id for row in all_users()], [added])
 
-    def test_pools_are_as_large_as_the_setting_says(self):
+    def test_pool_is_as_large_as_the_setting_says(self):
         class Settings(TestingConfig):
             DATABASE_POOL_SIZE = 3
 
         with create_app(Settings).app_context():
-            for name in (None, "read"):
-                pool: Any = db.engines[name].pool
-                self.assertEqual((pool.size(), pool._max_overflow), (3, 0))
+            pool: Any = db.engine.pool
+            self.assertEqual((pool.size(), pool._max_overflow), (3, 0))
 
     def test_error_does_not_tell_parameters(self):
         with self.assertRaises(Exception) as caught, db.engine.begin() as connection:

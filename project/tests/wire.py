@@ -12,6 +12,7 @@ from pymysql.constants import COMMAND
 from sqlalchemy import event
 
 from project import db
+from project.extensions import close_read_connection
 
 
 @contextmanager
@@ -24,8 +25,10 @@ def recorded_commands() -> Iterator[list[str]]:
     commands: list[str] = []
     with ExitStack() as stack:
         if db.engine.dialect.name == "sqlite":
+            close_read_connection()
             for engine in db.engines.values():
                 stack.enter_context(_traced(engine, commands))
+            stack.callback(close_read_connection)
         elif db.engine.dialect.driver == "pymysql":
             stack.enter_context(_intercepted(Connection, {"_execute_command": _packet}, commands))
         else:

@@ -156,9 +156,9 @@ class MetricsTests(BaseTestCase):
 
         self.assertGreaterEqual(self.measured('database_connections_open{engine="write"}'), 1)
         self.assertGreaterEqual(self.measured('database_connections_open{engine="read"}'), 1)
-        self.assertEqual(self.measured('database_connections_in_use{engine="read"}'), 0)
-        with db.engines["read"].connect():
-            self.assertEqual(self.measured('database_connections_in_use{engine="read"}'), 1)
+        self.assertEqual(self.measured('database_connections_in_use{engine="write"}'), 0)
+        with db.engine.connect():
+            self.assertEqual(self.measured('database_connections_in_use{engine="write"}'), 1)
 
 
 class RequestIdTests(BaseTestCase):
