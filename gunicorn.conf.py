@@ -129,8 +129,13 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Let each pool of connections be as large as there are threads, before the app is loaded."""
+    """Let the pool of connections be as large as there are threads, before the app is loaded.
+
+    And keep the worker's settings as plain attributes: gunicorn looks up twenty of them for each
+    request, by two calls each.
+    """
     os.environ.setdefault("DATABASE_POOL_SIZE", str(worker.cfg.threads))
+    vars(worker.cfg).update({name: one.get() for name, one in worker.cfg.settings.items()})
 
 
 def post_worker_init(worker: Any) -> None:

@@ -15,9 +15,10 @@ def request_id() -> str:
     It is the one that nginx gave in ``X-Request-ID``; where there is none, or none that is fit for
     a log, it is made here.
     """
-    known: str | None = request.environ.get(_KEY)
+    environ = request.environ
+    known: str | None = environ.get(_KEY)
     if known is None:
-        given = request.headers.get("X-Request-ID", "")
+        given = environ.get("HTTP_X_REQUEST_ID", "")
         known = given if _FORM.fullmatch(given) else f"{random.getrandbits(128):032x}"
-        request.environ[_KEY] = known
+        environ[_KEY] = known
     return known

@@ -32,8 +32,9 @@ def _finish(response: Response) -> Response:
     seconds = perf_counter() - request.environ[_STARTED]
     number = response.headers["X-Request-ID"] = request_id()
     # What clients make up must not become a label, nor an email in a path a line of the log.
-    route = request.url_rule.rule if request.url_rule else "unknown"
-    method = request.method if request.method in METHODS else "other"
+    rule, method = request.url_rule, request.method
+    route = rule.rule if rule else "unknown"
+    method = method if method in METHODS else "other"
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
     if response.status_code >= 500:
         ERRORS.labels(error_kind()).inc()
