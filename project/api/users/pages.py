@@ -1,5 +1,6 @@
 """The page on which people see, find and add users, and those on which they edit and remove one."""
 
+from operator import itemgetter
 from typing import Any
 
 from flask import Response, current_app, flash, redirect, render_template, request, url_for
@@ -19,6 +20,7 @@ from project.web.idempotency import answer_once
 
 USERS_PER_PAGE = 50
 LIST_PARAMETERS = ("q", "cursor", "before")
+_shown = itemgetter("id", "username", "email", "created_at")
 
 Answer = str | Redirect | tuple[str, int]
 
@@ -154,7 +156,7 @@ def _render_list(form: UserForm) -> str:
     return render_template(
         "index.html",
         form=form,
-        users=users,
+        users=[_shown(user) for user in users],
         page=page,
         values=values,
         unchangeable=_unchangeable([user["id"] for user in users]),
