@@ -1,21 +1,16 @@
 """The rules of a row of an import: as for ``POST /users``, and for what it may say beside it."""
 
-import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple, TypeGuard
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from project.api.users.models import TEXT_LENGTH
-from project.api.users.schemas import UNREADABLE, Email, Text
+from project.api.users.folding import is_plain_email
+from project.api.users.schemas import Email, Text, is_plain_text
 from project.web.contract import validate
 
 _FLAGS = {"true": True, "false": False}
-_PLAIN_EMAIL = re.compile(
-    r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*"
-    r"@(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+[A-Za-z]{2,}"
-)
 
 
 def _read_flag(value: Any) -> bool:
@@ -74,7 +69,7 @@ def read_row(values: dict[str, Any]) -> ImportedUser:
     :raises Invalid: a value breaks a rule; ``errors`` names each (400).
     """
     username, email = values.get("username"), values.get("email")
-    if _is_plain_username(username) and _is_plain_email(email):
+    if is_plain_text(username) and is_plain_email(email):
         try:
             return ImportedUser(
                 username,
@@ -87,26 +82,3 @@ def read_row(values: dict[str, Any]) -> ImportedUser:
             pass  # below, all that is wrong is named
     user = validate(UserImport, values)
     return ImportedUser(**user.model_dump(exclude_unset=True))
-
-
-def _is_plain_username(text: object) -> TypeGuard[str]:
-    """Say whether a username is certainly right.
-
-    What can be printed is no control character and no surrogate, and other than U+0020 no space.
-    """
-    return (
-        isinstance(text, str)
-        and 0 < len(text) <= TEXT_LENGTH
-        and text.isprintable()
-        and UNREADABLE not in text
-        and not text.isspace()
-    )
-
-
-def _is_plain_email(text: object) -> TypeGuard[str]:
-    """Say whether an address is certainly right.
-
-    It is ASCII, too short for one of its labels to be too long, and has no two hyphens in a row,
-    which are for A-labels.
-    """
-    return isinstance(text, str) and len(text) <= 64 and bool(_PLAIN_EMAIL.fullmatch(text))

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,23 @@ from project.web.pagination import MAX_LIMIT, Limit
 UNREADABLE = "\ufffd"
 
 
+def is_plain_text(text: object) -> TypeGuard[str]:
+    """Say whether a text is certainly right.
+
+    What can be printed is no control character and no surrogate, and other than U+0020 no space.
+    """
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= TEXT_LENGTH
+        and text.isprintable()
+        and UNREADABLE not in text
+        and not text.isspace()
+    )
+
+
 def _check_text(text: str) -> str:
+    if is_plain_text(text):
+        return text
     if len(text) > TEXT_LENGTH:
         raise PydanticCustomError(
             "too_long",

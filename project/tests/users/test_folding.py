@@ -1,10 +1,19 @@
 """The form of addresses, and which of them are one mailbox."""
 
+import random
 import sys
 import unicodedata
 import unittest
 
-from project.api.users.folding import check_email, fold_email, fold_username, prefix_range
+import email_validator
+
+from project.api.users.folding import (
+    check_email,
+    fold_email,
+    fold_username,
+    is_plain_email,
+    prefix_range,
+)
 from project.api.users.models import FOLDED_EMAIL_LENGTH
 
 
@@ -52,6 +61,31 @@ class CheckEmailTests(unittest.TestCase):
         ]:
             with self.subTest(email), self.assertRaises(ValueError):
                 check_email(email)
+
+
+class PlainEmailTests(unittest.TestCase):
+    """What is known at a glance to be an address."""
+
+    def test_usual_addresses_are_plain(self):
+        for email in ["ada@example.com", "A.B+c_d-1@mail.my-host.co.uk"]:
+            self.assertTrue(is_plain_email(email), email)
+
+    def test_what_is_plain_is_an_address(self):
+        made_up = random.Random(20261123)
+        pieces = [*"aZ9_+-.", "b", "example", "x" * 50] * 8
+        pieces += [*"@'\"\\/ \n\x00é", "xn--", "--", "x" * 63, "b@c."]
+
+        def part() -> str:
+            return "".join(made_up.choices(pieces, k=made_up.randint(0, 3)))
+
+        texts = [f"{part()}@{part()}{made_up.choice(['.com', '.C', ''])}" for _ in range(20_000)]
+
+        plain = [text for text in texts if is_plain_email(text)]
+
+        self.assertGreater(len(plain), len(texts) / 50)
+        self.assertLess(len(plain), len(texts))
+        for text in plain:
+            email_validator.validate_email(text, check_deliverability=False)
 
 
 class FoldEmailTests(unittest.TestCase):

@@ -1,8 +1,10 @@
 """The rules of each field."""
 
+import random
+import unicodedata
 import unittest
 
-from project.api.users.schemas import UserCreate
+from project.api.users.schemas import UserCreate, is_plain_text
 from project.errors import Invalid
 from project.web.contract import validate
 
@@ -15,6 +17,32 @@ def messages(**values: object) -> dict[str, str]:
     except Invalid as error:
         return {problem.field: problem.message for problem in error.errors}
     return {}
+
+
+class PlainTextTests(unittest.TestCase):
+    """What is known at a glance to be right."""
+
+    def test_usual_texts_are_plain(self):
+        for text in ["cnych", "Dagný Novák", "名前", "😀"]:
+            self.assertTrue(is_plain_text(text), text)
+
+    def test_what_is_plain_breaks_no_rule(self):
+        made_up = random.Random(20261123)
+        pieces = [chr(code) for code in range(0x250)]
+        pieces += [chr(made_up.randrange(0x110000)) for _ in range(2_000)]
+        texts = ["".join(made_up.choices(pieces, k=made_up.randint(0, 3))) for _ in range(20_000)]
+        texts += ["\ufffd", *("x" * length for length in (0, 127, 128, 129))]
+
+        plain = [text for text in texts if is_plain_text(text)]
+
+        self.assertGreater(len(plain), len(texts) / 50)
+        self.assertLess(len(plain), len(texts))
+        for text in plain:
+            categories = {unicodedata.category(character) for character in text}
+            self.assertTrue(0 < len(text) <= 128, text)
+            self.assertFalse(categories & {"Cc", "Cs"}, text)
+            self.assertTrue(any(category[0] not in "ZC" for category in categories), text)
+            self.assertNotIn("\ufffd", text)
 
 
 class UserCreateTests(unittest.TestCase):
