@@ -129,12 +129,10 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Let the pool of connections be as large as there are threads, before the app is loaded.
+    """Keep the worker's settings as plain attributes.
 
-    And keep the worker's settings as plain attributes: gunicorn looks up twenty of them for each
-    request, by two calls each.
+    gunicorn looks up twenty of them for each request, by two calls each.
     """
-    os.environ.setdefault("DATABASE_POOL_SIZE", str(worker.cfg.threads))
     vars(worker.cfg).update({name: one.get() for name, one in worker.cfg.settings.items()})
 
 

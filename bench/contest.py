@@ -65,7 +65,7 @@ CONTEST = {
             *("granian", "--interface", "wsgi", "--workers", "2", "--blocking-threads", "4"),
             *("--no-ws", "--port", "{port}", "manage:app"),
         ),
-        environment={**SERVICE, "ACCESS": "open", "DATABASE_POOL_SIZE": "4"},
+        environment={**SERVICE, "ACCESS": "open"},
     ),
     "naive": Contender(
         _program("gunicorn", "--workers", "2", "--bind", "127.0.0.1:{port}", "naive:app"),

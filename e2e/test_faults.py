@@ -217,7 +217,7 @@ class DatabaseFaultTests(FaultTestCase):
         self.assert_all_kept(load)
 
     def test_frozen_database_is_not_waited_for_twice_by_a_read(self):
-        for _ in range(20):  # so that every worker has a connection in its pool
+        for _ in range(20):  # so that every worker's threads have a connection
             self.get("/users")
         self.database.freeze()
         self.addCleanup(self.database.thaw)
@@ -251,7 +251,7 @@ class DatabaseFaultTests(FaultTestCase):
         self.assertEqual(self.get("/health/live").status, 200)
 
     def test_stale_connections_reach_no_client_as_an_error(self):
-        for number in range(20):  # so that every worker has connections in its pools
+        for number in range(20):  # so that every worker's threads have connections
             Answer(self.url, "POST", "/users", {"username": "u", "email": f"u{number}@example.com"})
             self.get("/users")
         for round_number in range(3):

@@ -135,10 +135,6 @@ class BaseConfig:
 
     SQLALCHEMY_TRACK_MODIFICATIONS = False
 
-    DATABASE_POOL_SIZE = FromEnvironment("DATABASE_POOL_SIZE", 15, positive_integer)
-    """How many connections this process keeps, at least 1: so many for reads, and as many for
-    writes. gunicorn.conf.py sets it to the number of threads, none of which needs more."""
-
     MAX_CONTENT_LENGTH = FromEnvironment("MAX_BODY_BYTES", 1_048_576, positive_integer)
     """Largest request body in bytes, at least 1. A larger one is answered 413."""
 

@@ -3,10 +3,12 @@
 There are four engines on one database, see docs/decisions/engines.md:
 
 - the default one is transactional; ``db.session`` and every write use it;
-- ``read`` is for Core SELECTs only: in AUTOCOMMIT, a read is one round trip. Each thread keeps a
-  connection of it, without a pool; nothing ever begins a transaction there;
+- ``read`` is for Core SELECTs only: in AUTOCOMMIT, a read is one round trip. Nothing ever begins a
+  transaction there;
 - ``probe`` asks whether the database is well, and does not wait;
 - ``maintenance`` is for commands whose statements may take long, such as migrations.
+
+None has a pool: of the first two each thread keeps a connection.
 """
 
 import sqlite3
@@ -22,7 +24,7 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from pymysql.constants import SERVER_STATUS
+from flask_sqlalchemy.session import Session
 from sqlalchemy import (
     Connection,
     CursorResult,
@@ -45,8 +47,7 @@ CONNECT_SECONDS = 3
 ANSWER_SECONDS = 15
 PROBE_SECONDS = 1
 LOCK_SECONDS = 5
-POOL_SECONDS = 3
-RECYCLE_SECONDS = 3600
+KEPT_SECONDS = 3600
 
 # The drivers that are given plain statements: each makes text of parameters by itself.
 PLAIN_DRIVERS = {"pymysql", "mysqldb"}
@@ -79,7 +80,17 @@ class Base(DeclarativeBase):
     )
 
 
-db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+class KeptSession(Session):
+    """A session whose transactions are on the connection that its thread keeps."""
+
+    def get_bind(self, *_: Any, **_options: Any) -> Connection:
+        """Return the connection, whatever is asked on it."""
+        return kept_connection()
+
+
+db = SQLAlchemy(
+    model_class=Base, session_options={"class_": KeptSession, "expire_on_commit": False}
+)
 migrate = Migrate()
 bootstrap = Bootstrap5()
 
@@ -90,24 +101,16 @@ def init_app(app: Flask) -> None:
     The engines are made here: settings that change later are not seen by them.
     """
     uri = app.config["SQLALCHEMY_DATABASE_URI"]
-    pooled = {
-        "pool_size": app.config["DATABASE_POOL_SIZE"],
-        "max_overflow": 0,
-        "pool_timeout": POOL_SECONDS,
-        "pool_recycle": RECYCLE_SECONDS,
-    }
     url = make_url(uri)
-    limited = engine_options(url, CONNECT_SECONDS, ANSWER_SECONDS)
+    served = engine_options(url, CONNECT_SECONDS, ANSWER_SECONDS)
     probe = engine_options(url, PROBE_SECONDS, PROBE_SECONDS)
     maintenance = engine_options(url, CONNECT_SECONDS, None)
     autocommit = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
-    # With PyMySQL, _roll_back_what_is_open takes its place.
-    resets = {"pool_reset_on_return": None} if url.get_driver_name() == "pymysql" else {}
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = limited | pooled | resets
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = served
     app.config["SQLALCHEMY_BINDS"] = {
-        "read": {"url": uri, **limited, **autocommit, "poolclass": NullPool},
-        "probe": {"url": uri, **probe, **autocommit, "poolclass": NullPool},
-        "maintenance": {"url": uri, **maintenance, "poolclass": NullPool},
+        "read": {"url": uri, **served, **autocommit},
+        "probe": {"url": uri, **probe, **autocommit},
+        "maintenance": {"url": uri, **maintenance},
     }
     db.init_app(app)
     with app.app_context():
@@ -117,7 +120,6 @@ def init_app(app: Flask) -> None:
             limits = {"probe": PROBE_SECONDS, "maintenance": None}
             for name, engine in db.engines.items():
                 limit_answers(engine, limits.get(name or "", ANSWER_SECONDS))
-            event.listen(db.engine, "reset", _roll_back_what_is_open)
     migrate.init_app(app, db, directory=str(Path(app.root_path).parent / "migrations"))
     bootstrap.init_app(app)
 
@@ -131,7 +133,12 @@ def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]
     :param answer: how long the database may be silent, and a statement may run; None: for ever.
     """
     connect_args: dict[str, Any]
-    options: dict[str, Any] = {"hide_parameters": True}
+    # A connection that is closed needs no ROLLBACK before.
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "poolclass": NullPool,
+        "pool_reset_on_return": None,
+    }
     if url.get_backend_name() == "sqlite":
         busy = LOCK_SECONDS if answer is None else min(answer, LOCK_SECONDS)
         connect_args = {"timeout": busy, "isolation_level": None}
@@ -161,24 +168,40 @@ def limit_answers(engine: Engine, seconds: int | None) -> None:
         connection._read_timeout = connection._write_timeout = seconds
 
 
-def _roll_back_what_is_open(connection: Any, _record: object, _state: object) -> None:
-    """Leave no transaction open on a connection that goes back to the pool.
-
-    The pool itself would send a ROLLBACK after each COMMIT, too; the server has said already
-    whether there is anything to roll back.
-    """
-    if connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
-        connection.rollback()
-
-
 class _Kept(threading.local):
-    """The connection to the read engine that a thread keeps, and until when."""
+    """The connections that a thread keeps, by the engine's name, each with its last moment."""
 
-    connection: Connection | None = None
-    until = 0.0
+    def __init__(self) -> None:
+        self.connections: dict[str | None, tuple[Connection, float]] = {}
 
 
 _kept = _Kept()
+
+
+def kept_connection(engine_name: str | None = None) -> Connection:
+    """Return the connection that this thread keeps to an engine, a fresh one where it is no good.
+
+    After an hour it is no good: what stands between here and the database may have forgotten it.
+    But one on which a transaction is under way is not exchanged.
+
+    :param engine_name: ``read``; None: the transactional one.
+    """
+    engine = db.engines[engine_name]
+    connection, last_moment = _kept.connections.get(engine_name, (None, 0.0))
+    if connection is not None and connection.engine is engine:
+        spent = connection.invalidated or time.monotonic() > last_moment
+        if not spent or connection.in_transaction():
+            return connection
+    close_kept_connection(engine_name)
+    connection = engine.connect()
+    _kept.connections[engine_name] = connection, time.monotonic() + KEPT_SECONDS
+    return connection
+
+
+def close_kept_connection(engine_name: str | None = None) -> None:
+    """Close what this thread keeps to an engine; who needs it next connects anew."""
+    if engine_name in _kept.connections:
+        _kept.connections.pop(engine_name)[0].close()
 
 
 def fetch_all(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Row[Any]]:
@@ -214,13 +237,6 @@ def execute_plain(
     return _run(connection or db.session.connection(), statement, parameters)
 
 
-def close_read_connection() -> None:
-    """Close what this thread keeps for reads; the next read connects anew."""
-    if _kept.connection is not None:
-        _kept.connection.close()
-        _kept.connection = None
-
-
 def _read(run: Run, statement: Executable, parameters: dict[str, Any]) -> Sequence[Any]:
     try:
         return _read_once(run, statement, parameters)
@@ -231,32 +247,13 @@ def _read(run: Run, statement: Executable, parameters: dict[str, Any]) -> Sequen
 
 
 def _read_once(run: Run, statement: Executable, parameters: dict[str, Any]) -> Sequence[Any]:
-    connection = _read_connection()
+    connection = kept_connection("read")
     try:
         return run(connection, statement, parameters)[0]
     finally:
         # Nothing is sent. But for SQLAlchemy a transaction has begun, and while that refers to the
         # connection, the connection would not be closed when its thread ends.
         connection.rollback()
-
-
-def _read_connection() -> Connection:
-    """Return the connection that this thread keeps for reads, a fresh one where it is no good.
-
-    After an hour it is no good: what stands between here and the database may have forgotten it.
-    """
-    engine = db.engines["read"]
-    connection = _kept.connection
-    if (
-        connection is None
-        or connection.invalidated
-        or connection.engine is not engine
-        or time.monotonic() > _kept.until
-    ):
-        close_read_connection()
-        connection = _kept.connection = engine.connect()
-        _kept.until = time.monotonic() + RECYCLE_SECONDS
-    return connection
 
 
 def _execute(

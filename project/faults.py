@@ -3,7 +3,6 @@
 import sqlite3
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # MySQL's and MariaDB's numbers: https://dev.mysql.com/doc/mysql-errors/9.7/en/
 _LOCK_TIMEOUT = 1205
@@ -72,8 +71,6 @@ def is_stale(error: DBAPIError) -> bool:
 
 def is_outage(error: SQLAlchemyError) -> bool:
     """Say whether the database cannot serve at the moment, whatever is asked of it."""
-    if isinstance(error, PoolTimeout):  # no connection came free in the pool
-        return True
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated or _number(error) in _OUTAGES | _CONFLICTS:

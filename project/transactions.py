@@ -24,8 +24,8 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
 
     A deadlock, a lock waited for too long and a stale connection undo the transaction; then the
     whole function runs again, at most four times in all, after pauses that grow and differ, so that
-    two that met do not meet again; but only once for a stale connection, after which the pool has
-    no other. Once COMMIT is on its way nothing is tried again: when the connection is lost then,
+    two that met do not meet again; but only once for a stale connection, after which comes a fresh
+    one. Once COMMIT is on its way nothing is tried again: when the connection is lost then,
     nobody can know what became of it.
 
     :raises OutcomeUnknown: the connection was lost during COMMIT (503).

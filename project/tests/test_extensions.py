@@ -1,10 +1,9 @@
-"""The two engines: what they send, and how SQLite and MySQL are set up."""
+"""The engines: what they send, and how SQLite and MySQL are set up."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from flask import current_app
 from sqlalchemy import bindparam, event, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
@@ -14,7 +13,7 @@ from project.api.users.models import User
 from project.clock import utcnow
 from project.config import TestingConfig
 from project.extensions import (
-    close_read_connection,
+    close_kept_connection,
     execute_plain,
     fetch_all,
     fetch_plain,
@@ -60,11 +59,11 @@ class WireTests(BaseTestCase):
         with recorded_commands() as commands:
             self.client.post("/users", json={"username": "b", "email": "b@example.com"})
 
-        # MySQL begins by itself; mysqlclient does not tell that all is committed.
+        # MySQL begins by itself.
         expected = {
             "pysqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"],
             "pymysql": ["INSERT", "INSERT", "COMMIT"],
-            "mysqldb": ["INSERT", "INSERT", "COMMIT", "ROLLBACK"],
+            "mysqldb": ["INSERT", "INSERT", "COMMIT"],
         }
         verbs = [command.split()[0] for command in commands]
         self.assertEqual(verbs, expected[db.engine.dialect.driver])
@@ -96,47 +95,42 @@ class EngineTests(BaseTestCase):
 
         self.assertEqual(service.list_users(limit=1), [])
 
-    def test_connection_that_comes_back_in_a_transaction_is_rolled_back(self):
-        statement = (
-            "INSERT INTO audit_events (action, actor, created_at)"
-            " VALUES ('user.created', 'nobody', '2026-01-01 00:00:00')"
-        )
-        connection = db.engine.raw_connection()
-        if db.engine.dialect.name == "sqlite":
-            connection.cursor().execute("BEGIN")
-        connection.cursor().execute(statement)
-        connection.close()
+    def test_thread_keeps_its_connections_and_they_are_closed_with_the_thread(self):
+        client = self.client
+        made, closed = self.connections()
 
-        with recorded_commands() as commands, db.engine.begin() as again:
-            count = again.execute(text("SELECT count(*) FROM audit_events")).scalar_one()
-            self.assertNotIn("ROLLBACK", commands)
-        self.assertEqual(count, 0)
+        def work() -> None:
+            for number in range(3):
+                user = {"username": "a", "email": f"a{number}@example.com"}
+                self.assertEqual(client.post("/users", json=user).status_code, 201)
+                self.assertEqual(client.get("/users/1").status_code, 200)
 
-    def test_thread_keeps_its_connection_for_reads_and_it_is_closed_with_the_thread(self):
-        user = make_user()
-        made, closed = self.read_connections()
-
-        for _ in range(3):
-            service.get_user(user.id)
-            service.get_written_user(user.id)
-        self.assertEqual((len(made), closed), (1, []))
-
-        app: Any = current_app
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(app.test_client().get, f"/users/{user.id}").result()
+            pool.submit(work).result()
             self.assertEqual((len(made), closed), (2, []))
-        self.assertEqual(closed, made[1:])
+        self.assertCountEqual(closed, made)
 
-    def test_connection_for_reads_is_replaced_after_a_while(self):
-        made, closed = self.read_connections()
+    def test_kept_connection_is_replaced_after_a_while_but_not_in_a_transaction(self):
+        def grow_old() -> None:
+            for name, (connection, _) in extensions._kept.connections.items():
+                extensions._kept.connections[name] = connection, time.monotonic()
+
+        made, closed = self.connections()
+        service.create_user("a", "a@example.com")
         service.has_users()
-        extensions._kept.until = time.monotonic()
+        self.assertEqual((len(made), closed), (2, []))
+        grow_old()
 
+        service.create_user("b", "b@example.com")
         service.has_users()
+        self.assertEqual((len(made), closed), (3, made[1:2]))
 
-        self.assertEqual((len(made), closed), (2, made[:1]))
+        db.session.commit()
+        service.create_user("c", "c@example.com")
+        self.assertEqual((len(made), closed), (4, [made[1], made[0]]))
+        self.assertEqual([user.username for user in all_users()], ["a", "b"])
 
-    def test_connection_for_reads_is_that_of_the_app_that_is_served(self):
+    def test_kept_connection_is_that_of_the_app_that_is_served(self):
         service.has_users()
         made: list[Any] = []
 
@@ -148,7 +142,7 @@ class EngineTests(BaseTestCase):
 
     def test_read_on_a_connection_that_died_unnoticed_is_asked_again(self):
         user = make_user()
-        made, _ = self.read_connections()
+        made, _ = self.connections()
         for number, read in enumerate((service.get_user, service.get_written_user), 1):
             with self.subTest(read.__name__):
                 read(user.id)
@@ -157,15 +151,16 @@ class EngineTests(BaseTestCase):
                 self.assertEqual(read(user.id).version, 1)
                 self.assertEqual(len(made), number + 1)
 
-    def read_connections(self) -> tuple[list[Any], list[Any]]:
-        """Return what fills with the driver's connections for reads: those made, and closed."""
+    def connections(self) -> tuple[list[Any], list[Any]]:
+        """Return what fills with the driver's connections: those that are made, and closed."""
         made: list[Any] = []
         closed: list[Any] = []
-        close_read_connection()
-        engine = db.engines["read"]
-        event.listen(engine, "connect", lambda connection, _: made.append(connection))
-        event.listen(engine, "close", lambda connection, _: closed.append(connection))
-        event.listen(engine, "close_detached", closed.append)
+        for name in (None, "read"):
+            close_kept_connection(name)
+            engine = db.engines[name]
+            event.listen(engine, "connect", lambda connection, _: made.append(connection))
+            event.listen(engine, "close", lambda connection, _: closed.append(connection))
+            event.listen(engine, "close_detached", closed.append)
         return made, closed
 
     def test_what_the_database_refuses_is_an_error_of_sqlalchemy(self):
@@ -197,14 +192,6 @@ class EngineTests(BaseTestCase):
 
         db.session.commit()
         self.assertEqual([row.id for row in all_users()], [added])
-
-    def test_pool_is_as_large_as_the_setting_says(self):
-        class Settings(TestingConfig):
-            DATABASE_POOL_SIZE = 3
-
-        with create_app(Settings).app_context():
-            pool: Any = db.engine.pool
-            self.assertEqual((pool.size(), pool._max_overflow), (3, 0))
 
     def test_error_does_not_tell_parameters(self):
         with self.assertRaises(Exception) as caught, db.engine.begin() as connection:

@@ -48,9 +48,6 @@ class FaultTests(unittest.TestCase):
         for error in [silent, driver_error(2013, "", lost=True, statement=None)]:
             self.assertTrue(is_outage(error))
 
-    def test_full_pool_is_an_outage(self):
-        self.assertTrue(is_outage(exc.TimeoutError()))
-
     def test_sqlite_that_stays_locked_is_an_outage(self):
         connections = [
             sqlite3.connect("file:locked?mode=memory&cache=shared", uri=True) for _ in "12"

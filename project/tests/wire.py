@@ -12,7 +12,7 @@ from pymysql.constants import COMMAND
 from sqlalchemy import event
 
 from project import db
-from project.extensions import close_read_connection
+from project.extensions import close_kept_connection
 
 
 @contextmanager
@@ -25,10 +25,10 @@ def recorded_commands() -> Iterator[list[str]]:
     commands: list[str] = []
     with ExitStack() as stack:
         if db.engine.dialect.name == "sqlite":
-            close_read_connection()
-            for engine in db.engines.values():
+            for name, engine in db.engines.items():
+                close_kept_connection(name)
+                stack.callback(close_kept_connection, name)
                 stack.enter_context(_traced(engine, commands))
-            stack.callback(close_read_connection)
         elif db.engine.dialect.driver == "pymysql":
             stack.enter_context(_intercepted(Connection, {"_execute_command": _packet}, commands))
         else:

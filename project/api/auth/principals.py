@@ -13,7 +13,7 @@ from project.api.auth.tokens import KEY_PREFIX, hash_key, read_token
 from project.api.users.models import User
 from project.clock import utcnow
 from project.errors import Unauthenticated
-from project.extensions import db, fetch_plain
+from project.extensions import fetch_plain, kept_connection
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
 KEY_USE_SECONDS = 60
@@ -101,7 +101,8 @@ def by_key(key: str) -> Principal:
         # Of several that find it unused, one writes.
         unused = APIKey.last_used_at.is_not_distinct_from(row.last_used_at)
         used = update(APIKey).where(APIKey.id == row.key_id, unused).values(last_used_at=now)
-        with db.engine.begin() as connection:
+        connection = kept_connection()
+        with connection.begin():
             if connection.execute(used).rowcount:
                 actor = f"key:{row.key_id}"
                 audit.record("key.used", row.user_id, actor=actor, connection=connection)

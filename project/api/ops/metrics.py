@@ -35,13 +35,7 @@ IN_FLIGHT = Gauge(
 ERRORS = Counter("errors_total", "Answers of 500 and above, by kind of error.", ["error"])
 CONNECTIONS_OPEN = Gauge(
     "database_connections_open",
-    "Connections in the pools.",
-    ["engine"],
-    multiprocess_mode="livesum",
-)
-CONNECTIONS_IN_USE = Gauge(
-    "database_connections_in_use",
-    "Connections that a request has taken out of a pool.",
+    "Connections to the database: each thread keeps one for reads and one for writes.",
     ["engine"],
     multiprocess_mode="livesum",
 )
@@ -52,12 +46,9 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         for name, engine in db.engines.items():
             is_open = CONNECTIONS_OPEN.labels(name or "write")
-            in_use = CONNECTIONS_IN_USE.labels(name or "write")
             event.listen(engine, "connect", lambda *_, gauge=is_open: gauge.inc())
             event.listen(engine, "close", lambda *_, gauge=is_open: gauge.dec())
             event.listen(engine, "close_detached", lambda *_, gauge=is_open: gauge.dec())
-            event.listen(engine, "checkout", lambda *_, gauge=in_use: gauge.inc())
-            event.listen(engine, "checkin", lambda *_, gauge=in_use: gauge.dec())
 
 
 def render() -> bytes:
