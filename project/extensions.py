@@ -224,17 +224,14 @@ def fetch_plain(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[
     return _read(_run, statement, parameters)
 
 
-def execute_plain(
-    statement: Executable, parameters: dict[str, Any], connection: Connection | None = None
-) -> tuple[Sequence[Any], int]:
-    """Run a statement in a transaction, by the short way of fetch_plain.
+def execute_plain(statement: Executable, parameters: dict[str, Any]) -> tuple[Sequence[Any], int]:
+    """Run a statement in the transaction of ``db.session``, by the short way of fetch_plain.
 
     :param statement: as for fetch_plain; an INSERT or UPDATE sets the columns that are among the
         parameters, which must be all those that have a default in Python.
-    :param connection: whose transaction it is; None: that of ``db.session``.
     :return: the rows of a SELECT, and the id that an INSERT has given.
     """
-    return _run(connection or db.session.connection(), statement, parameters)
+    return _run(db.session.connection(), statement, parameters)
 
 
 def _read(run: Run, statement: Executable, parameters: dict[str, Any]) -> Sequence[Any]:

@@ -59,14 +59,9 @@ class WireTests(BaseTestCase):
         with recorded_commands() as commands:
             self.client.post("/users", json={"username": "b", "email": "b@example.com"})
 
-        # MySQL begins by itself.
-        expected = {
-            "pysqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"],
-            "pymysql": ["INSERT", "INSERT", "COMMIT"],
-            "mysqldb": ["INSERT", "INSERT", "COMMIT"],
-        }
+        begins = ["BEGIN"] if db.engine.dialect.name == "sqlite" else []  # MySQL does by itself
         verbs = [command.split()[0] for command in commands]
-        self.assertEqual(verbs, expected[db.engine.dialect.driver])
+        self.assertEqual(verbs, [*begins, "INSERT", "INSERT", "COMMIT"])
 
     def test_refused_create_is_rolled_back(self):
         make_user(email="a@example.com")

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from flask import has_request_context, request
-from sqlalchemy import Connection, Row, delete, insert, update
+from sqlalchemy import Row, delete, insert, update
 
 from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
@@ -40,7 +40,6 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
     actor: str | None = None,
-    connection: Connection | None = None,
 ) -> int | None:
     """Add an event to the transaction under way: it is kept if what was done is kept.
 
@@ -49,7 +48,6 @@ def record(
         kept; when none does, there is no event. No secrets, in either.
     :param after: the fields as they are, or the counts of something done to several users.
     :param actor: who did it; None: the command that runs, else the caller as far as known.
-    :param connection: whose transaction it is; None: that of ``db.session``.
     :return: the event's id; None: there is none.
     """
     if before is not None and after is not None:
@@ -73,7 +71,7 @@ def record(
         # What a proxy passes on may be anything.
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
-    return execute_plain(_INSERT, values, connection)[1]
+    return execute_plain(_INSERT, values)[1]
 
 
 def update_counts(event_id: int, counts: dict[str, int]) -> None:

@@ -1,7 +1,7 @@
 """Finds out who calls, by what the request shows: one question to the database, or none."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import request
@@ -13,7 +13,8 @@ from project.api.auth.tokens import KEY_PREFIX, hash_key, read_token
 from project.api.users.models import User
 from project.clock import utcnow
 from project.errors import Unauthenticated
-from project.extensions import fetch_plain, kept_connection
+from project.extensions import db, fetch_plain
+from project.transactions import in_transaction
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
 KEY_USE_SECONDS = 60
@@ -98,13 +99,16 @@ def by_key(key: str) -> Principal:
     row = found[0]
     scopes = SCOPES_OF_ROLE[row.role] & frozenset(row.scopes.split())
     if row.last_used_at is None or row.last_used_at <= now - timedelta(seconds=KEY_USE_SECONDS):
-        # Of several that find it unused, one writes.
-        unused = APIKey.last_used_at.is_not_distinct_from(row.last_used_at)
-        used = update(APIKey).where(APIKey.id == row.key_id, unused).values(last_used_at=now)
-        connection = kept_connection()
-        with connection.begin():
-            if connection.execute(used).rowcount:
-                actor = f"key:{row.key_id}"
-                audit.record("key.used", row.user_id, actor=actor, connection=connection)
+        _write_use(row, now)
     user = {column.key: getattr(row, column.key) for column in _columns}
     return Principal(**user, scopes=scopes, key_id=row.key_id)
+
+
+@in_transaction
+def _write_use(row: Any, now: datetime) -> None:
+    """Note when a key was used. Of several that find it unused, one writes."""
+    key = APIKey.__table__
+    unused = key.c.last_used_at.is_not_distinct_from(row.last_used_at)
+    used = update(key).where(key.c.id == row.key_id, unused).values(last_used_at=now)
+    if db.session.connection().execute(used).rowcount:
+        audit.record("key.used", row.user_id, actor=f"key:{row.key_id}")

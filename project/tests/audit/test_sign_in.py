@@ -9,6 +9,7 @@ from project import account_commands, db
 from project.api.auth import principals
 from project.api.models import APIKey
 from project.clock import utcnow
+from project.extensions import kept_connection
 from project.tests.audit.base import PASSWORD, AuditTestCase
 from project.tests.test_commands import CommandTestCase
 
@@ -128,6 +129,15 @@ class KeyEventTests(AuditTestCase, CommandTestCase):
 
             found = [(event.actor, event.action, event.user_id) for event in events]
             self.assertEqual(found, [("key:1", "key.used", 1)] * uses)
+
+    def test_use_is_written_on_a_fresh_connection_when_the_kept_one_has_died(self):
+        key = self.make()
+        dead: Any = kept_connection().connection.driver_connection
+        dead.close()
+
+        [event] = self.recorded(self.call, "GET", "/auth/status", key)
+
+        self.assertEqual(event.action, "key.used")
 
     def test_use_by_many_at_once_is_recorded_once(self):
         key, barrier = self.make(), Barrier(8)
