@@ -108,8 +108,8 @@ def measure_all(folder: str) -> tuple[str, dict[str, Cost]]:
     from project import create_app, db
     from project.account_commands import create_key
     from project.api.users import service
-    from project.config import ProductionConfig
-    from project.tests.base import empty_tables, refuse_served_database
+    from project.config import ProductionConfig, refuse_served_database
+    from project.tests.base import empty_tables
 
     url = os.environ.get("DATABASE_TEST_URL") or f"sqlite:///{folder}/users.db"
     refuse_served_database(url)

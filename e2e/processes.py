@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 import pymysql
 
-from project.tests.base import refuse_served_database
+from project.config import refuse_served_database
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60

@@ -25,7 +25,7 @@ from project.api.users import service
 from project.api.users.errors import EmailTaken
 from project.api.users.models import User
 from project.archive import BackupError, Header
-from project.extensions import db
+from project.extensions import check_database, db
 from project.transactions import in_transaction
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +61,9 @@ def recreate_db(yes: bool = False) -> None:
     """Drop every table, the migrations' own too, and upgrade to the newest schema.
 
     :param yes: do not ask, even when the database holds users.
+    :raises WrongDatabase: the settings now name another database than the engines have.
     """
+    check_database()
     if not yes and inspect(db.engine).has_table(User.__tablename__) and service.has_users():
         _ask_first("users", "delete them")
     engine = db.engines["maintenance"]

@@ -9,17 +9,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from werkzeug.utils import ImportStringError, import_string
 
 T = TypeVar("T")
 
 DEVELOPMENT_SECRET_KEY = "secret"
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class ConfigError(Exception):
     """A setting is missing or wrong; the message names it. The service does not start."""
+
+
+class WrongDatabase(RuntimeError):
+    """What was to be done to one database would have been done to another; nothing was sent."""
 
 
 def read_environment(name: str) -> str | None:
@@ -264,3 +269,32 @@ def check(settings: Mapping[str, Any]) -> None:
         raise ConfigError(f"{variable}: {url.get_backend_name()} is not supported.")
     if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
         raise ConfigError(f"{variable}: SQLite needs a file; try sqlite:///users.db.")
+
+
+def same_database(one: str, other: str) -> bool:
+    """Say whether two URLs lead to the same database, whatever their users and options."""
+    return _place(make_url(one)) == _place(make_url(other))
+
+
+def _place(url: URL) -> tuple[Any, ...]:
+    if url.get_backend_name() == "sqlite":
+        instance = Path(__file__).parents[1] / "instance"
+        return ("sqlite", (instance / (url.database or "")).resolve())
+    host = "localhost" if url.host is None or url.host in LOOPBACK else url.host.lower()
+    return ("mysql", host, url.port or 3306, (url.database or "").lower())
+
+
+def refuse_served_database(uri: str) -> None:
+    """Keep the tests from emptying the database that is served.
+
+    :raises WrongDatabase: the test database is the one of ``DATABASE_URL``.
+    """
+    served = read_environment("DATABASE_URL")
+    defaults = [
+        settings.__dict__["SQLALCHEMY_DATABASE_URI"].default
+        for settings in (DevelopmentConfig, ProductionConfig)
+    ]
+    if any(same_database(uri, other) for other in ([served] if served else defaults)):
+        raise WrongDatabase(
+            "The test database is the served one: DATABASE_TEST_URL must differ from DATABASE_URL."
+        )

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_bootstrap import Bootstrap5
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
@@ -41,6 +42,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
+from project.config import WrongDatabase, refuse_served_database, same_database
 from project.faults import is_stale
 
 CONNECT_SECONDS = 3
@@ -80,17 +82,55 @@ class Base(DeclarativeBase):
     )
 
 
+class Database(SQLAlchemy):
+    """SQLAlchemy that makes and drops tables only in the database that the settings name."""
+
+    def create_all(self, bind_key: str | None | list[str | None] = "__all__") -> None:
+        """Create the tables that are missing.
+
+        :raises WrongDatabase: as check_database.
+        """
+        check_database()
+        super().create_all(bind_key)
+
+    def drop_all(self, bind_key: str | None | list[str | None] = "__all__") -> None:
+        """Drop all tables.
+
+        :raises WrongDatabase: as check_database.
+        """
+        check_database()
+        super().drop_all(bind_key)
+
+
 class KeptSession(Session):
-    """A session whose transactions are on the connection that its thread keeps."""
+    """A session whose transactions are on the connection that its thread keeps.
+
+    Where a session of another application context has a transaction under way there, as a nested
+    context finds it, this one takes a connection of its own, and closes it at its end.
+    """
+
+    _own_connection: Connection | None = None
 
     def get_bind(self, *_: Any, **_options: Any) -> Connection:
         """Return the connection, whatever is asked on it."""
-        return kept_connection()
+        if self._own_connection is not None:
+            return self._own_connection
+        connection = kept_connection()
+        if not connection.in_transaction():
+            connection.info["session"] = ref(self)
+        elif connection.info["session"]() is not self:
+            connection = self._own_connection = db.engine.connect()
+        return connection
+
+    def close(self) -> None:
+        """End the transaction, and close a connection of its own."""
+        super().close()
+        if self._own_connection is not None:
+            self._own_connection.close()
+            self._own_connection = None
 
 
-db = SQLAlchemy(
-    model_class=Base, session_options={"class_": KeptSession, "expire_on_commit": False}
-)
+db = Database(model_class=Base, session_options={"class_": KeptSession, "expire_on_commit": False})
 migrate = Migrate()
 bootstrap = Bootstrap5()
 
@@ -122,6 +162,26 @@ def init_app(app: Flask) -> None:
                 limit_answers(engine, limits.get(name or "", ANSWER_SECONDS))
     migrate.init_app(app, db, directory=str(Path(app.root_path).parent / "migrations"))
     bootstrap.init_app(app)
+
+
+def check_database() -> None:
+    """See that tables are made and dropped where the settings of the app say.
+
+    Settings that change after ``create_app`` do not reach the engines.
+
+    :raises WrongDatabase: the engines lead to another database, or the settings are those of tests
+        and lead to the database that is served.
+    """
+    settings = current_app.config
+    named, bound = make_url(settings["SQLALCHEMY_DATABASE_URI"]), db.engine.url
+    if not same_database(str(named), str(bound)):
+        raise WrongDatabase(
+            f"The app was created for {bound!r}, and its settings now name {named!r}: no table was"
+            " made or dropped. Give the settings to create_app, as in"
+            " create_app('project.config.TestingConfig')."
+        )
+    if settings["TESTING"]:
+        refuse_served_database(str(bound))
 
 
 def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]:

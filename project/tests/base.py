@@ -2,51 +2,18 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from alembic.script import ScriptDirectory
 from flask import Flask, Response, request
 from flask_testing import TestCase
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.engine import URL, make_url
 
 from project import create_app, db
-from project.config import DevelopmentConfig, ProductionConfig, read_environment
+from project.config import refuse_served_database
 from project.extensions import close_kept_connection, kept_connection
 from project.web.openapi import describe
 
 _made: set[str] = set()  # the databases in which this process has made the tables
-
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-def same_database(one: str, other: str) -> bool:
-    """Say whether two URLs lead to the same database, whatever their users and options."""
-    return _place(make_url(one)) == _place(make_url(other))
-
-
-def _place(url: URL) -> tuple[Any, ...]:
-    if url.get_backend_name() == "sqlite":
-        instance = Path(__file__).parents[2] / "instance"
-        return ("sqlite", (instance / (url.database or "")).resolve())
-    host = "localhost" if url.host is None or url.host in LOOPBACK else url.host.lower()
-    return ("mysql", host, url.port or 3306, (url.database or "").lower())
-
-
-def refuse_served_database(uri: str) -> None:
-    """Keep the tests from emptying the database that is served.
-
-    :raises RuntimeError: the test database is the one of ``DATABASE_URL``.
-    """
-    served = read_environment("DATABASE_URL")
-    defaults = [
-        settings.__dict__["SQLALCHEMY_DATABASE_URI"].default
-        for settings in (DevelopmentConfig, ProductionConfig)
-    ]
-    if any(same_database(uri, other) for other in ([served] if served else defaults)):
-        raise RuntimeError(
-            "The test database is the served one: DATABASE_TEST_URL must differ from DATABASE_URL."
-        )
 
 
 def head_revision() -> str:

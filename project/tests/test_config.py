@@ -10,8 +10,14 @@ from flask import Flask, current_app
 from flask_testing import TestCase
 
 from project import create_app, db
-from project.config import BaseConfig, ConfigError, ProductionConfig, choose
-from project.tests.base import refuse_served_database, same_database
+from project.config import (
+    BaseConfig,
+    ConfigError,
+    ProductionConfig,
+    choose,
+    refuse_served_database,
+    same_database,
+)
 
 SECRET = {"SECRET_KEY": "a key of production's own"}
 

@@ -1,26 +1,179 @@
 """The engines: what they send, and how SQLite and MySQL are set up."""
 
+import os
+import tempfile
 import time
+import unittest
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
+from unittest import mock
 
+from flask import Flask
+from flask_testing import TestCase
 from sqlalchemy import bindparam, event, insert, literal_column, select, text, update
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from project import create_app, db, extensions
+from project import commands, create_app, db, extensions
 from project.api.users import service
 from project.api.users.models import User
 from project.clock import utcnow
-from project.config import TestingConfig
+from project.config import TestingConfig, WrongDatabase
 from project.extensions import (
+    KeptSession,
     close_kept_connection,
     execute_plain,
     fetch_all,
     fetch_plain,
+    kept_connection,
 )
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user, make_users
 from project.tests.wire import recorded_commands
+from project.transactions import in_transaction
+
+
+class TablesTests(BaseTestCase):
+    """Tables are made and dropped only in the database that the settings name."""
+
+    def test_settings_that_changed_later_drop_and_make_nothing(self):
+        make_user(username="kept")
+        url = make_url(self.app.config["SQLALCHEMY_DATABASE_URI"])
+        self.app.config["SQLALCHEMY_DATABASE_URI"] = url.set(database="other.db")
+        for change in (db.drop_all, db.create_all, lambda: commands.recreate_db(yes=True)):
+            with self.subTest(change), recorded_commands() as sent:
+                with self.assertRaisesRegex(WrongDatabase, "Give the settings to create_app"):
+                    change()
+
+                self.assertEqual(sent, [])
+        self.assertEqual([user.username for user in all_users()], ["kept"])
+
+    def test_error_tells_no_password(self):
+        self.app.config["SQLALCHEMY_DATABASE_URI"] = "mysql+pymysql://u:secret@db.example/users"
+
+        with self.assertRaises(WrongDatabase) as caught:
+            db.drop_all()
+
+        self.assertNotIn("secret", str(caught.exception))
+
+    def test_tests_drop_nothing_that_is_served(self):
+        make_user(username="kept")
+        served = {"DATABASE_URL": self.app.config["SQLALCHEMY_DATABASE_URI"]}
+
+        with mock.patch.dict(os.environ, served), self.assertRaises(WrongDatabase):
+            db.drop_all()
+
+        self.assertEqual([user.username for user in all_users()], ["kept"])
+
+
+class TutorialBase(TestCase):
+    """The base of the first version's tests, as its page has it."""
+
+    def create_app(self) -> Flask:
+        app = create_app()
+        app.config.from_object("project.config.TestingConfig")
+        return app
+
+    def setUp(self) -> None:
+        db.create_all()
+        db.session.commit()
+
+    def tearDown(self) -> None:
+        db.session.remove()
+        db.drop_all()
+
+    def list_users(self) -> None:
+        self.assertEqual(self.client.get("/users").status_code, 200)
+
+
+class TutorialBaseTests(BaseTestCase):
+    """Whoever follows the tutorial loses nothing."""
+
+    def test_first_versions_base_leaves_the_served_database_alone(self):
+        for name in ("DevelopmentConfig", "ProductionConfig"):
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                served = {
+                    "APP_SETTINGS": f"project.config.{name}",
+                    "DATABASE_URL": f"sqlite:///{folder}/served.db",
+                    "SECRET_KEY": "x" * 32,
+                }
+                with mock.patch.dict(os.environ, served):
+                    with create_app().app_context():
+                        db.create_all()
+                        make_user(username="kept")
+                        db.session.remove()
+
+                    result = unittest.TestResult()
+                    TutorialBase("list_users")(result)
+
+                    self.assertIn("create_app('project.config.TestingConfig')", result.errors[0][1])
+                    with create_app().app_context():
+                        self.assertEqual([user.username for user in all_users()], ["kept"])
+
+
+class NestedContextTests(BaseTestCase):
+    """Two application contexts of one thread, each with a session."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        if db.engine.dialect.name == "sqlite":
+            event.listen(
+                db.engine, "connect", lambda one, _: one.execute("PRAGMA busy_timeout = 10")
+            )
+
+    def test_inner_transaction_is_saved_or_refused(self):
+        for look in (lambda: make_user(), lambda: db.session.execute(text("SELECT 1"))):
+            with self.subTest(look):
+                db.session.remove()
+                look()
+                count = len(all_users())
+                saved = 0
+                with self.app.app_context():
+                    try:
+                        in_transaction(service.create_user)("inner", f"inner{count}@example.com")
+                        saved = 1
+                    except DBAPIError:  # SQLite has one writer
+                        self.assertEqual(db.engine.dialect.name, "sqlite")
+                db.session.remove()
+
+                self.assertEqual(len(all_users()), count + saved)
+
+    def test_outer_transaction_is_its_own(self):
+        service.create_user("outer", "outer@example.com")
+        with self.app.app_context():
+            with suppress(DBAPIError):
+                service.create_user("inner", "inner@example.com")
+            db.session.rollback()
+
+        db.session.commit()
+
+        self.assertEqual([user.username for user in all_users()], ["outer"])
+
+    def test_inner_session_closes_its_own_connection(self):
+        made: list[Any] = []
+        closed: list[Any] = []
+        db.session.execute(text("SELECT 1"))
+        event.listen(db.engine, "connect", lambda connection, _: made.append(connection))
+        event.listen(db.engine, "close", lambda connection, _: closed.append(connection))
+
+        with self.app.app_context(), suppress(DBAPIError):
+            db.session.execute(text("SELECT 1"))
+
+        self.assertEqual(len(made), 1)
+        self.assertEqual(closed, made)
+
+    def test_context_that_comes_back_does_not_join_another_ones_transaction(self):
+        db.session.execute(text("SELECT 1"))
+        db.session.commit()
+        with self.app.app_context():
+            service.create_user("inner", "inner@example.com")
+            inner = db.session()
+            outer_before = kept_connection()
+
+            self.assertIs(inner.connection(), outer_before)
+            self.assertIsNot(KeptSession(db).get_bind(), outer_before)
+            db.session.rollback()
 
 
 class WireTests(BaseTestCase):
