@@ -14,6 +14,9 @@ from flask import Response, jsonify
 
 from project.errors import FieldError
 
+MAX_ERRORS = 100
+MAX_NAME_CHARACTERS = 100
+MAX_MESSAGE_CHARACTERS = 1000
 _TEXT = {"type": "string"}
 
 SCHEMAS: dict[str, Any] = {
@@ -29,7 +32,15 @@ SCHEMAS: dict[str, Any] = {
         "properties": {
             "status": {"const": "fail"},
             "message": _TEXT,
-            "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldError"}},
+            "errors": {
+                "type": "array",
+                "items": {"$ref": "#/components/schemas/FieldError"},
+                "maxItems": MAX_ERRORS,
+            },
+            "errors_omitted": {
+                "type": "integer",
+                "description": "How many more there are than `errors` names.",
+            },
         },
         "required": ["status", "message"],
     },
@@ -86,12 +97,25 @@ def fail(message: str, status: int, errors: Sequence[FieldError] = ()) -> Respon
     """Answer a request in which the client made a mistake.
 
     :param status: 400 to 499.
-    :param errors: left out when there are none.
+    :param errors: left out when there are none. An answer names the first 100, and says how many
+        there are beyond those: what a client sends must not come back to it many times over.
     """
-    body: dict[str, Any] = {"status": "fail", "message": message}
+    body: dict[str, Any] = {"status": "fail", "message": _shorten(message, MAX_MESSAGE_CHARACTERS)}
     if errors:
-        body["errors"] = errors
+        body["errors"] = [
+            FieldError(
+                _shorten(each.field, MAX_NAME_CHARACTERS),
+                _shorten(each.message, MAX_MESSAGE_CHARACTERS),
+            )
+            for each in errors[:MAX_ERRORS]
+        ]
+    if len(errors) > MAX_ERRORS:
+        body["errors_omitted"] = len(errors) - MAX_ERRORS
     return _response(body, status)
+
+
+def _shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def error(message: str, status: int, request_id: str) -> Response:

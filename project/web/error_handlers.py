@@ -79,7 +79,8 @@ def handle_app_error(error: AppError) -> Response:
         response.headers["Retry-After"] = str(error.retry_after)
         return response
     if wants_page():
-        return _page(" ".join([error.message, *(each.message for each in error.errors)]), status)
+        reasons = [each.message for each in error.errors[: envelope.MAX_ERRORS]]
+        return _page(" ".join([error.message, *reasons]), status)
     return envelope.fail(error.message, status, error.errors)
 
 

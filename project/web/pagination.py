@@ -20,6 +20,7 @@ from sqlalchemy import Row
 from project.errors import FieldError, Invalid
 
 MAX_LIMIT = 1000
+NAMED_PARAMETERS = 10
 
 
 def _read_limit(text: str | int) -> int:
@@ -76,7 +77,8 @@ def read_cursor(kind: str, cursor: str) -> list[Any]:
 
 def invalid_parameters(errors: Sequence[FieldError]) -> Invalid:
     """Return the error for parameters of the query string that are wrong."""
-    names = ", ".join(error.field for error in errors)
+    names = ", ".join(error.field for error in errors[:NAMED_PARAMETERS])
+    names += "…" if len(errors) > NAMED_PARAMETERS else ""
     return Invalid(f"Invalid parameter: {names}.", errors)
 
 

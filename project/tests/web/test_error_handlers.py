@@ -9,6 +9,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from project.api.users import service
 from project.tests.base import BaseTestCase
+from project.tests.factories import make_user
 from project.web import error_handlers
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -36,6 +37,34 @@ class ClientErrorTests(BaseTestCase):
                 self.assertEqual(response.json["status"], "fail")
                 allowed = set(response.headers["Allow"].split(", "))
                 self.assertEqual(allowed, {"GET", "HEAD", "OPTIONS", "POST"})
+
+    def test_answer_names_a_hundred_errors_and_counts_the_others(self):
+        user = make_user()
+        unknown = {f"key{number}": 1 for number in range(2500)}
+        for send in (
+            lambda: self.client.patch(f"/users/{user.id}", json=unknown),
+            lambda: self.client.get("/users", query_string=unknown),
+            lambda: self.client.get("/users", query_string=[("a", "1"), *unknown.items()] * 2),
+        ):
+            with self.subTest():
+                response = send()
+
+                self.assertEqual(response.status_code, 400)
+                self.assertEqual(len(response.json["errors"]), 100)
+                self.assertIn(response.json["errors_omitted"], {2400, 2401})
+                self.assertLess(len(response.data), 20_000)
+
+    def test_answer_repeats_the_start_of_a_long_name_only(self):
+        user = make_user()
+        for send in (
+            lambda: self.client.patch(f"/users/{user.id}", json={"x" * 50_000: 1}),
+            lambda: self.client.get("/users", query_string={"x" * 50_000: 1}),
+        ):
+            with self.subTest():
+                response = send()
+
+                self.assertEqual(response.json["errors"][0]["field"], "x" * 100 + "…")
+                self.assertLess(len(response.data), 5000)
 
     def test_browser_gets_a_page_except_on_the_apis_paths(self):
         for path, mimetype in [
