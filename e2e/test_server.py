@@ -239,7 +239,7 @@ class GunicornTests(AnyServerTests, ServerTestCase):
         self.assertEqual(len(self.request("GET", "/users")[1]["data"]["users"]), 200)
 
     def test_body_of_just_the_limit_is_read(self):
-        body = b'{"username": "u", "email": "u@example.com"}'.ljust(1_048_576)
+        body = b'{"username": "u", "email": "u@example.com"}'.ljust(65_536)
 
         status, _answer = self.request("POST", "/users", body, **JSON)
 
@@ -295,7 +295,7 @@ class GunicornTests(AnyServerTests, ServerTestCase):
         status, answer = self.request("POST", "/users", chunks, **JSON)
 
         self.assertEqual(status, 413)
-        self.assertEqual(answer["message"], "The body is larger than 1,048,576 bytes.")
+        self.assertEqual(answer["message"], "The body is larger than 65,536 bytes.")
 
 
 class ProductionTestCase(ServerTestCase):

@@ -140,8 +140,9 @@ class BaseConfig:
 
     SQLALCHEMY_TRACK_MODIFICATIONS = False
 
-    MAX_CONTENT_LENGTH = FromEnvironment("MAX_BODY_BYTES", 1_048_576, positive_integer)
-    """Largest request body in bytes, at least 1. A larger one is answered 413."""
+    MAX_CONTENT_LENGTH = FromEnvironment("MAX_BODY_BYTES", 65_536, positive_integer)
+    """Largest request body in bytes, at least 1. A larger one is answered 413. An import has
+    its own limit, and a page's form never takes more than 64 KiB."""
 
     IMPORT_MAX_BYTES = FromEnvironment("IMPORT_MAX_BYTES", 1_073_741_824, positive_integer)
     """Largest body of an import in bytes, at least 1, both as it is sent and unpacked. A larger one
@@ -149,6 +150,9 @@ class BaseConfig:
 
     MAX_FORM_MEMORY_SIZE = None
     """No limit beside that on the whole body."""
+
+    MAX_FORM_PARTS = 100
+    """The most fields that a form in parts may have; no page's form has ten."""
 
     API_PATHS = ("/ping", "/users", "/health", "/metrics", "/auth", "/audit", "/openapi.json")
     """Where clients call: at and below these paths every answer is JSON, errors included."""

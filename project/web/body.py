@@ -25,6 +25,8 @@ from project.errors import Invalid
 SILENCE_SECONDS = 15  # for which a client may pause in the middle of a body
 UNREAD_SECONDS = 2  # for which a client may go on sending what nobody wants
 CHUNK_BYTES = 65_536
+FORM_MAX_BYTES = 65_536
+FORM_TYPES = {"application/x-www-form-urlencoded", "multipart/form-data"}
 
 
 class BodyCutOff(Invalid):
@@ -38,7 +40,12 @@ class Request(flask.Request):
 
     @cached_property
     def stream(self) -> IO[bytes]:
-        """The body, up to ``max_content_length``."""
+        """The body, up to ``max_content_length``; of a form never more than 64 KiB.
+
+        Parsed, a form takes many times the memory that it came in.
+        """
+        if self.mimetype in FORM_TYPES:
+            self.max_content_length = min(self.max_content_length or 0, FORM_MAX_BYTES)
         _open(self.environ)
         return super().stream
 

@@ -91,23 +91,33 @@ class ClientErrorTests(BaseTestCase):
                 self.assertEqual(response.mimetype, "application/json")
 
     def test_form_with_too_many_fields_is_told_so(self):
-        fields = {f"f{number}": "x" for number in range(1001)}
+        fields = {f"f{number}": "x" for number in range(101)}
 
         response = self.client.post("/", data=fields, content_type="multipart/form-data")
 
         self.assertEqual(response.status_code, 413)
-        self.assertEqual(response.json["message"], "The form has more than 1,000 fields.")
+        self.assertEqual(response.json["message"], "The form has more than 100 fields.")
 
     def test_form_that_is_too_large_is_told_so(self):
-        data = {"username": "x" * 1_048_576}
+        data = {"username": "x" * 65_536}
         for terminated in [{}, {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}]:
             response = self.client.post(
                 "/", data=data, content_type="multipart/form-data", environ_overrides=terminated
             )
 
             self.assertEqual(response.status_code, 413)
-            message = "The body is larger than 1,048,576 bytes."
+            message = "The body is larger than 65,536 bytes."
             self.assertEqual(response.json["message"], message)
+
+    def test_form_takes_64_kib_whatever_the_setting_says(self):
+        self.app.config["MAX_CONTENT_LENGTH"] = 10_000_000
+        for path in ["/sign-in", "/", "/account", "/users"]:
+            for data in [{"username": "x" * 65_536}, {f"f{number}": "x" for number in range(9000)}]:
+                with self.subTest(path, fields=len(data)):
+                    response = self.client.post(path, data=data)
+
+                    self.assertIn(response.status_code, {400, 413} if path == "/users" else {413})
+        self.assertEqual(self.client.post("/users", json={"x": "x" * 70_000}).status_code, 400)
 
     def test_odd_headers_do_no_harm(self):
         for name, value in [
