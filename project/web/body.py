@@ -18,7 +18,7 @@ from typing import IO, Any
 import flask
 from flask import Flask, Response
 from werkzeug.utils import cached_property
-from werkzeug.wsgi import get_content_length, get_input_stream
+from werkzeug.wsgi import LimitedStream, get_content_length, get_input_stream
 
 from project.errors import Invalid
 
@@ -47,7 +47,10 @@ class Request(flask.Request):
         if self.mimetype in FORM_TYPES:
             self.max_content_length = min(self.max_content_length or 0, FORM_MAX_BYTES)
         _open(self.environ)
-        return super().stream
+        stream = super().stream
+        if self.content_length is None and isinstance(stream, LimitedStream):
+            return _Chunks(self.environ["wsgi.input"], stream.limit, is_max=True)  # type: ignore[return-value]
+        return stream
 
 
 def init_app(app: Flask) -> None:
@@ -79,6 +82,20 @@ def _finish(response: Response) -> Response:
         _open(environ)
         environ["wsgi.input"].finish()
     return response
+
+
+class _Chunks(LimitedStream):
+    """A body whose length is known when it ends."""
+
+    def readall(self) -> bytes:
+        """Read all of it.
+
+        :raises RequestEntityTooLarge: there is more, where Werkzeug would stop (413).
+        """
+        data = super().readall()
+        if self.is_exhausted and self._stream.read(1):
+            self.on_exhausted()
+        return data
 
 
 class _Body(io.RawIOBase):

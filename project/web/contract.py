@@ -266,12 +266,8 @@ def _field(detail: ErrorDetails) -> str:
 
 
 def _read_json() -> dict[str, Any]:
-    body = request.get_data()
-    if request.content_length is None:
-        # A body in chunks is cut at the limit; only the attempt to read on raises the 413.
-        request.stream.read(1)
     try:
-        value = current_app.json.loads(body)
+        value = current_app.json.loads(request.get_data())
     except ValueError as error:
         raise Invalid(errors=[FieldError("body", f"Is not JSON: {error}.")]) from error
     if not isinstance(value, dict):

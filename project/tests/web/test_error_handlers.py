@@ -119,6 +119,17 @@ class ClientErrorTests(BaseTestCase):
                     self.assertIn(response.status_code, {400, 413} if path == "/users" else {413})
         self.assertEqual(self.client.post("/users", json={"x": "x" * 70_000}).status_code, 400)
 
+    def test_body_in_chunks_over_the_limit_is_refused_and_not_cut(self):
+        chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+        for path, sent in [
+            ("/sign-in", {"data": {"email": "a@example.com", "password": "x" * 65_536}}),
+            ("/users", {"json": {"username": "x", "email": "a@example.com", "more": "x" * 65_536}}),
+        ]:
+            with self.subTest(path):
+                response = self.client.post(path, environ_overrides=chunked, **sent)
+
+                self.assertEqual(response.status_code, 413)
+
     def test_odd_headers_do_no_harm(self):
         for name, value in [
             ("Host", "a b"),
