@@ -275,14 +275,17 @@ def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool)
 
 
 def _check_not_last_administrator(user: StoredUser) -> None:
-    """Refuse to lose an administrator when there is no other.
+    """Refuse to lose an administrator when there is no other who can do as much.
 
     The others are locked: of two who want to remove one another, one waits and then finds no other.
     """
     if user.role != "admin" or not user.active:
         return
-    others = select(User.id).where(User.role == "admin", User.active, User.id != user.id)
-    if db.session.scalars(others.with_for_update()).first() is None:
+    columns: list[Any] = [User.id, User.password_hash.is_not(None).label("can_sign_in")]
+    active = select(*columns).where(User.role == "admin", User.active).with_for_update()
+    found = {row.id: row.can_sign_in for row in db.session.execute(active)}
+    needed = found.pop(user.id)
+    if not any(can_sign_in or not needed for can_sign_in in found.values()):
         raise LastAdministrator
 
 

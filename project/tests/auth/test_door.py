@@ -135,7 +135,7 @@ class DoorTests(BaseTestCase):
         self.empty()
         method, path = row.split()
         target = make_user(email="target@example.com").id
-        make_user(email="second@example.com", active=True, role="admin")
+        make_user(email="second@example.com", active=True, role="admin", password_hash="x")
         service.create_user("v", LOGIN["email"], active=True, password=PASSWORD, role="viewer")
         db.session.commit()
         own, headers, session = self.credentials(caller)

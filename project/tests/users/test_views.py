@@ -657,6 +657,46 @@ class AdministratorTests(BaseTestCase):
         self.assertEqual(self.client.delete(f"/users/{users[0].id}").status_code, 200)
         self.assertEqual(self.client.delete(f"/users/{users[1].id}").status_code, 409)
 
+    def test_last_administrator_who_can_sign_in_stays_one(self):
+        self.enterContext(mock.patch("project.api.users.views.require_admin"))
+        user = self.admin(password_hash="x")
+        other = self.admin()
+        make_user(role="admin", password_hash="x")
+        make_user(role="editor", active=True, password_hash="x")
+        path = f"/users/{user.id}"
+        losses: list[tuple[str, Any]] = [
+            ("DELETE", None),
+            ("PATCH", {"active": False}),
+            ("PATCH", {"role": "editor"}),
+            ("PATCH", {"role": None}),
+            ("PUT", {"username": "x", "email": "x@example.com", "active": False}),
+        ]
+        for method, body in losses:
+            with self.subTest(method, body=body):
+                response = self.client.open(path, method=method, json=body)
+
+                self.assertEqual(response.status_code, 409)
+        for method, body in losses:
+            with self.subTest(method, body=body, who="another who has no password"):
+                other = self.admin()
+                path = f"/users/{other.id}"
+
+                self.assertEqual(self.client.open(path, method=method, json=body).status_code, 200)
+
+    def test_two_requests_at_once_do_not_lose_the_last_two_who_can_sign_in(self):
+        self.admin()
+        for body in [None, {"active": False}]:
+            with self.subTest(body):
+                paths = [f"/users/{self.admin(password_hash='x').id}" for _ in range(2)]
+                method = "PATCH" if body else "DELETE"
+
+                answers = together(self.app, [(method, path, body, {}) for path in paths])
+
+                self.assertEqual(sorted(answers), [200, 409])
+            with db.engine.begin() as connection:
+                with_password = User.__table__.c.password_hash.is_not(None)
+                connection.execute(User.__table__.delete().where(with_password))
+
     def test_two_requests_at_once_do_not_lose_the_last_two(self):
         # Who has been demoted meanwhile would be refused for that.
         self.enterContext(mock.patch("project.api.users.views.require_admin"))
