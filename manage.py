@@ -124,6 +124,24 @@ def create_key(email: str, name: str, scopes: list[str], days: int | None) -> No
     account_commands.create_key(email, name, scopes, days)
 
 
+@manager.option("email", nargs="?", help="only those of the user with this address")
+def list_keys(email: str | None) -> None:
+    """List API keys: whose, for what, and when they were used; not the keys themselves."""
+    account_commands.list_keys(email)
+
+
+@manager.option("id", type=positive_integer, help="as list_keys tells it")
+def resume_key(id: int) -> None:
+    """Let an API key that is suspended, since its user was deactivated, be good again."""
+    account_commands.resume_key(id)
+
+
+@manager.option("id", type=positive_integer, help="as list_keys tells it")
+def revoke_key(id: int) -> None:
+    """Remove an API key at once, whosever it is."""
+    account_commands.revoke_key(id)
+
+
 @manager.option("--limit", type=positive_integer, default=100, help="the newest; default: 100")
 @manager.option("--since", metavar="WHEN", help="such as 2026-11-23 or 2026-11-23T15:12:58Z")
 @manager.option("--actor", metavar="NAME", help="by user:7, key:3, command:seed_db or anonymous")

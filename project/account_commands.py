@@ -17,9 +17,12 @@ from project.api.users.models import User
 from project.api.users.schemas import UserCreate
 from project.errors import AppError
 from project.extensions import db
+from project.logs import printable
 from project.transactions import in_transaction
 from project.web.contract import validate
 from project.web.guard import SCOPES_OF_ROLE, Principal
+
+KEY_COLUMNS = "id prefix name user scopes created expires used suspended".split()
 
 T = TypeVar("T")
 
@@ -59,11 +62,54 @@ def create_key(email: str, name: str, scopes: list[str], days: int | None) -> No
 
     :param days: for how many days it is good; None: until it is removed.
     """
-    user = users.get_user(_find(email))
-    role = db.session.get(User, user.id).role  # type: ignore[union-attr]
-    who = Principal(user.id, user.username, role, SCOPES_OF_ROLE[role])
-    made = _refuse_wrong(in_transaction(lambda: auth.create_key(who, name, scopes, days)))
-    print(made.key)
+    user_id = _find(email)
+
+    def make() -> auth.MadeKey:
+        user = db.session.get_one(User, user_id, with_for_update=True)
+        scopes_of_user = SCOPES_OF_ROLE[user.role]
+        who = Principal(
+            user_id, user.username, user.role, scopes_of_user, deactivations=user.deactivations
+        )
+        return auth.create_key(who, name, scopes, days)
+
+    print(_refuse_wrong(in_transaction(make)).key)
+
+
+def list_keys(email: str | None) -> None:
+    """Print API keys, a line each with a tab between two values; not the keys themselves.
+
+    :param email: those of the user with this address; None: everybody's.
+    """
+    keys = auth.list_keys(None if email is None else _find(email))
+    print(*KEY_COLUMNS, sep="\t")
+    for key in keys:
+        values = [
+            str(key.id),
+            key.prefix,
+            key.name,
+            f"user:{key.user_id}",
+            ",".join(key.scopes),
+            *(
+                f"{time.isoformat()}Z" if time else "-"
+                for time in (key.created_at, key.expires_at, key.last_used_at)
+            ),
+            "yes" if key.suspended else "no",
+        ]
+        print(*map(printable, values), sep="\t")
+
+
+@audit.by_command("resume_key")
+def resume_key(key_id: int) -> None:
+    """Let an API key that is suspended be good again."""
+    key = _refuse_wrong(in_transaction(lambda: auth.resume_key(key_id)))
+    print(f"{printable(key.name)} of user:{key.user_id} is not suspended.")
+
+
+@audit.by_command("revoke_key")
+def revoke_key(key_id: int) -> None:
+    """Remove an API key; it is dead from then on."""
+    key = _refuse_wrong(in_transaction(lambda: auth.delete_key(key_id)))
+    print(f"{printable(key.name)} of user:{key.user_id} was removed.")
 
 
 def _find(email: str) -> int:

@@ -14,6 +14,7 @@ from project.api.audit import service
 from project.api.audit.schemas import EventListQuery
 from project.clock import utcnow
 from project.errors import Invalid
+from project.logs import printable
 from project.transactions import in_transaction
 from project.web.contract import validate
 
@@ -56,8 +57,7 @@ def _line(event: Row[Any]) -> str:
     states = ["" if state is None else _json(state) for state in (event.before, event.after)]
     if any(states):
         parts.append(" -> ".join(states).strip())
-    # What clients sent must not steer the terminal.
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(parts))
+    return printable(" ".join(parts))
 
 
 def _json(state: dict[str, Any]) -> str:

@@ -36,6 +36,11 @@ def configure(json: bool, level: str) -> None:
     logging.config.dictConfig(_library_logging(shared, _dumps if json else console, level))
 
 
+def printable(text: str) -> str:
+    """Return a text that steers no terminal, whatever clients have sent."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def _library_logging(shared: list[Processor], renderer: Processor, level: str) -> dict[str, Any]:
     structured = {
         "()": structlog.stdlib.ProcessorFormatter,

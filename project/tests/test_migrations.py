@@ -5,9 +5,11 @@ import re
 import flask_migrate
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from project import db
+from project.api.auth import service as auth
+from project.api.models import User
 from project.tests.base import BaseTestCase
 
 
@@ -53,6 +55,38 @@ class MigrationTests(BaseTestCase):
         with db.engine.connect() as connection:
             versions = connection.execute(text("SELECT * FROM alembic_version")).all()
         self.assertEqual(versions, [])
+
+    def test_sign_ins_and_keys_of_active_users_go_on(self):
+        flask_migrate.downgrade(revision="0006")
+        with db.engine.begin() as connection:
+            for user_id, active in [(1, 1), (2, 0), (3, 0)]:
+                connection.execute(
+                    text(
+                        "INSERT INTO users (id, username, email, email_folded, active, created_at,"
+                        " updated_at) VALUES (:id, 'x', :id, :id, :active, :now, :now)"
+                    ),
+                    {"id": user_id, "active": active, "now": "2026-01-01 00:00:00"},
+                )
+            for user_id in (1, 2):
+                connection.execute(
+                    text(
+                        "INSERT INTO api_keys (user_id, name, prefix, key_hash, scopes, created_at)"
+                        " VALUES (:id, 'x', 'x', :id, 'admin', '2026-01-01 00:00:00')"
+                    ),
+                    {"id": user_id},
+                )
+
+        flask_migrate.upgrade()
+
+        counts = select(User.id, User.deactivations).order_by(User.id)
+        suspended = {row.user_id: row.suspended for row in auth.list_keys()}
+        self.assertEqual(db.session.execute(counts).all(), [(1, 0), (2, 1), (3, 0)])
+        self.assertEqual(suspended, {1: False, 2: True})
+        db.session.rollback()
+        flask_migrate.downgrade(revision="0006")
+        with db.engine.connect() as connection:
+            left = connection.scalar(text("SELECT count(*) FROM api_keys"))
+        self.assertEqual(left, 2)
 
     def test_migrated_database_serves(self):
         response = self.client.post("/users", json={"username": "a", "email": "a@example.com"})

@@ -23,6 +23,7 @@ Action = Literal[
     "session.ended",
     "key.created",
     "key.used",
+    "key.resumed",
     "key.removed",
     "audit.pruned",
 ]

@@ -39,16 +39,20 @@ def _read_time(text: str) -> datetime:
     return moment.replace(microsecond=0)
 
 
+AnyUserId = Annotated[
+    int,
+    BeforeValidator(_read_user),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 9_999_999_999}),
+]
+"""A user's id in a query string, whether or not there is such a user."""
+
+
 class EventListQuery(BaseModel):
     """Which events to show, the newest first."""
 
     model_config = ConfigDict(extra="forbid")
 
-    user: Annotated[
-        int | None,
-        BeforeValidator(_read_user),
-        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 9_999_999_999}),
-    ] = Field(None, description="What was done to the user with this id.")
+    user: AnyUserId | None = Field(None, description="What was done to the user with this id.")
     actor: Annotated[
         str | None,
         BeforeValidator(_check_actor),

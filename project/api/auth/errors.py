@@ -1,6 +1,6 @@
 """What can go wrong when somebody proves who they are."""
 
-from project.errors import FieldError, Forbidden, Invalid, NotFound, Unauthenticated
+from project.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Unauthenticated
 
 
 class TokenExpired(Unauthenticated):
@@ -38,7 +38,7 @@ class RegistrationClosed(Forbidden):
 
 
 class KeyNotFound(NotFound):
-    """The caller has no API key with this id (404)."""
+    """There is no API key with this id, or it is somebody else's (404)."""
 
     message = "API key does not exist"
 
@@ -47,3 +47,9 @@ class ScopeTooWide(Forbidden):
     """A key cannot do what its maker may not do (403)."""
 
     message = "A key can only have scopes that you have yourself."
+
+
+class TooManyKeys(Conflict):
+    """The user has as many API keys as there may be (409)."""
+
+    message = "A user may have at most 50 API keys, those that are expired too. Remove one first."

@@ -28,7 +28,8 @@ class Words(TypeDecorator[list[str]]):
 class Session(db.Model):  # type: ignore[name-defined,misc]
     """A sign-in that is still good: its token or cookie names ``token_id``. Removed, it is over.
 
-    So it is when the user has got another password since: ``password_version``.
+    So it is when the user has got another password since (``password_version``), or was deactivated
+    (``deactivations``), also when the user is active again.
     """
 
     __tablename__ = "sessions"
@@ -39,6 +40,7 @@ class Session(db.Model):  # type: ignore[name-defined,misc]
     password_version: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(DateTime)
     expires_at: Mapped[datetime] = mapped_column(DateTime, index=True)
+    deactivations: Mapped[int] = mapped_column(Integer, server_default="0")
 
     __table_args__ = TABLE_OPTIONS
 
@@ -47,7 +49,8 @@ class APIKey(db.Model):  # type: ignore[name-defined,misc]
     """A key with which a machine acts for its user.
 
     Only a hash of the key is kept (SHA-256: keys are random, nothing could be guessed), and its
-    first characters, by which people recognise it.
+    first characters, by which people recognise it. It is suspended when the user was deactivated
+    since it was made or resumed: ``deactivations`` is not the user's.
     """
 
     __tablename__ = "api_keys"
@@ -61,6 +64,7 @@ class APIKey(db.Model):  # type: ignore[name-defined,misc]
     created_at: Mapped[datetime] = mapped_column(DateTime)
     expires_at: Mapped[datetime | None] = mapped_column(DateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime)
+    deactivations: Mapped[int] = mapped_column(Integer, server_default="0")
 
     __table_args__ = (
         Index(None, "user_id", "id"),

@@ -19,17 +19,23 @@ from project.web.guard import SCOPES_OF_ROLE, Principal
 
 KEY_USE_SECONDS = 60
 
-_columns: list[Any] = [User.id.label("user_id"), User.username, User.role]
+_columns: list[Any] = [
+    User.id.label("user_id"),
+    User.username,
+    User.role,
+    User.deactivations,
+]
 _NOW = bindparam("now", type_=DateTime)
 
-# Whether the session has been ended, the user deactivated, or the password changed is part of the
-# one question that the caller's role needs anyway.
+# Whether the session has been ended, the user deactivated since, or the password changed is part of
+# the one question that the caller's role needs anyway.
 _BY_SESSION = (
     select(*_columns)
     .join(Session, and_(Session.user_id == User.id, Session.expires_at > _NOW))
     .where(
         Session.token_id == bindparam("token_id", type_=String),
         Session.password_version == User.password_version,
+        Session.deactivations == User.deactivations,
         User.active,
     )
 )
@@ -44,6 +50,7 @@ _BY_KEY = (
     .where(
         APIKey.key_hash == bindparam("key_hash", type_=String),
         or_(APIKey.expires_at.is_(None), APIKey.expires_at > _NOW),
+        APIKey.deactivations == User.deactivations,
         User.active,
     )
 )
@@ -90,7 +97,8 @@ def by_session(session: str) -> Principal | None:
 def by_key(key: str) -> Principal:
     """Return for whom an API key acts: with the key's scopes, as far as the user has them.
 
-    :raises Unauthenticated: no such key, its time is over, or its user is not active (401).
+    :raises Unauthenticated: no such key, its time is over, it is suspended, or its user is not
+        active (401).
     """
     now = utcnow()
     found = fetch_plain(_BY_KEY, {"key_hash": hash_key(key), "now": now})

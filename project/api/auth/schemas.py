@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from project.api.audit.schemas import AnyUserId
 from project.api.users.models import TEXT_LENGTH
 from project.api.users.passwords import MAX_CHARACTERS
 from project.api.users.schemas import Email, Moment, Password, Text
@@ -81,6 +82,14 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _check_resumed(suspended: bool) -> bool:
+    if suspended:
+        raise PydanticCustomError(
+            "suspended", "Must be false. Keys are suspended by deactivating their user."
+        )
+    return suspended
+
+
 class APIKeyCreate(BaseModel):
     """What makes an API key. Without ``expires_in_days`` it is good until it is removed."""
 
@@ -99,6 +108,31 @@ class APIKeyCreate(BaseModel):
     ] = None
 
 
+class APIKeyUpdate(BaseModel):
+    """What to change of an API key: it is resumed. To suspend keys, deactivate their user."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    suspended: Annotated[
+        bool,
+        Field(strict=True),
+        AfterValidator(_check_resumed),
+        WithJsonSchema({"const": False, "examples": [False]}),
+    ]
+
+
+class APIKeyListQuery(BaseModel):
+    """Whose API keys to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: AnyUserId | None = Field(
+        None,
+        description="Those of the user with this id; of somebody else only for administrators."
+        " Without it, one's own.",
+    )
+
+
 class APIKeyRead(BaseModel):
     """An API key as its owner sees it again: not the key itself. Times are UTC."""
 
@@ -109,6 +143,13 @@ class APIKeyRead(BaseModel):
     created_at: Moment
     expires_at: Annotated[Moment | None, Field(examples=[None])]
     last_used_at: Annotated[Moment | None, Field(examples=[None])]
+    suspended: Annotated[
+        bool,
+        Field(
+            examples=[False],
+            description="Whether it is refused because its user was deactivated since.",
+        ),
+    ]
 
 
 class APIKeyMade(APIKeyRead):

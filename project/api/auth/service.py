@@ -16,6 +16,7 @@ from project.api.auth import throttle, tokens
 from project.api.auth.errors import (
     KeyNotFound,
     ScopeTooWide,
+    TooManyKeys,
     UserExists,
     WrongCredentials,
     WrongPassword,
@@ -34,12 +35,18 @@ from project.transactions import in_transaction
 from project.web.guard import Principal
 
 APIKEY_FIELDS = tuple(APIKeyRead.model_fields)
+KEYS_PER_USER = 50
 EXPIRED_PER_SIGN_IN = 100
 _PLAIN = {"synchronize_session": False}
 _users = User.__table__.c
 _ACCOUNT = select(*(_users[name] for name in AccountRead.model_fields)).where(
     _users.id == bindparam("user_id"), _users.active
 )
+
+
+_KEYS: Any = select(
+    APIKey.__table__, (APIKey.deactivations != User.deactivations).label("suspended")
+).join(User, User.id == APIKey.user_id)
 
 
 @dataclass(frozen=True)
@@ -173,6 +180,7 @@ class MadeKey:
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+    suspended: bool
     key: str
 
 
@@ -183,9 +191,17 @@ def create_key(
 
     :param expires_in_days: None: it is good until it is removed, or its user is.
     :raises ScopeTooWide: the maker does not have a scope (403).
+    :raises TooManyKeys: the user has as many as there may be (409).
     """
     if not set(scopes) <= who.scopes:
         raise ScopeTooWide
+    # Of several that are being made at once, each waits here until the one before is there.
+    user = db.session.get(User, who.user_id, with_for_update=True)
+    if user is None:  # removed this very moment
+        raise Unauthenticated
+    held = select(APIKey.id).where(APIKey.user_id == user.id).with_for_update()
+    if len(db.session.scalars(held).all()) >= KEYS_PER_USER:
+        raise TooManyKeys
     key, now = tokens.make_key(), utcnow()
     made = APIKey(
         user_id=who.user_id,
@@ -193,34 +209,65 @@ def create_key(
         prefix=key[: tokens.SHOWN_CHARACTERS],
         key_hash=tokens.hash_key(key),
         scopes=list(scopes),
+        # Deactivated since the caller was found out, the user has a key that is suspended.
+        deactivations=who.deactivations,
         created_at=now,
         expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
     )
     db.session.add(made)
     db.session.flush()
     audit.record("key.created", who.user_id, after=_recorded(made))
-    shown = {field: getattr(made, field) for field in APIKEY_FIELDS}
-    return MadeKey(**shown, key=key)
+    suspended = made.deactivations != user.deactivations
+    shown = {field: getattr(made, field) for field in APIKEY_FIELDS if field != "suspended"}
+    return MadeKey(**shown, suspended=suspended, key=key)
 
 
-def list_keys(user_id: int) -> Sequence[Row[Any]]:
-    """Return a user's API keys, in the order in which they were made."""
-    keys: Any = select(APIKey.__table__).where(APIKey.user_id == user_id).order_by(APIKey.id)
-    return fetch_all(keys, {})
+def list_keys(user_id: int | None = None) -> Sequence[Row[Any]]:
+    """Return API keys, in the order in which they were made, and which are ``suspended``.
 
-
-def delete_key(user_id: int, key_id: int) -> APIKey:
-    """Remove one of a user's API keys; it is dead from then on.
-
-    :raises KeyNotFound: the user has no such key (404).
+    :param user_id: whose; None: everybody's.
     """
-    key = db.session.get(APIKey, key_id, with_for_update=True)
-    if key is None or key.user_id != user_id:
-        raise KeyNotFound
+    keys = _KEYS if user_id is None else _KEYS.where(APIKey.user_id == user_id)
+    return fetch_all(keys.order_by(APIKey.id), {})
+
+
+def resume_key(key_id: int, owner_id: int | None = None) -> Row[Any]:
+    """Let a suspended API key be good again.
+
+    :param owner_id: only a key of this user; None: of anybody.
+    :return: the key, as list_keys does.
+    :raises KeyNotFound: there is no such key (404).
+    """
+    key, deactivations = _lock_key(key_id, owner_id)
+    if key.deactivations != deactivations:
+        key.deactivations = deactivations
+        audit.record("key.resumed", key.user_id, after=_recorded(key))
+    db.session.flush()
+    shown: Row[Any] = db.session.execute(_KEYS.where(APIKey.id == key_id)).one()
+    return shown
+
+
+def delete_key(key_id: int, owner_id: int | None = None) -> APIKey:
+    """Remove an API key; it is dead from then on.
+
+    :param owner_id: as for resume_key.
+    :raises KeyNotFound: there is no such key (404).
+    """
+    key, _ = _lock_key(key_id, owner_id)
     db.session.delete(key)
     db.session.flush()
-    audit.record("key.removed", user_id, before=_recorded(key))
+    audit.record("key.removed", key.user_id, before=_recorded(key))
     return key
+
+
+def _lock_key(key_id: int, owner_id: int | None) -> tuple[APIKey, int]:
+    """Return a key, and how often its user was deactivated; both rows are locked."""
+    keys = select(APIKey, User.deactivations).join(User, User.id == APIKey.user_id)
+    locked = keys.where(APIKey.id == key_id).with_for_update()
+    found = db.session.execute(locked).first() if 0 < key_id <= users.LARGEST_ID else None
+    if found is None or owner_id not in (None, found.APIKey.user_id):
+        raise KeyNotFound
+    return found.APIKey, found.deactivations
 
 
 def _recorded(key: APIKey) -> dict[str, Any]:
@@ -249,6 +296,7 @@ def _sign_in(user: User | StoredUser) -> SignIn:
         token_id=uuid4().hex,
         user_id=user.id,
         password_version=user.password_version,
+        deactivations=user.deactivations,
         created_at=now,
         expires_at=expires_at,
     )
@@ -257,6 +305,14 @@ def _sign_in(user: User | StoredUser) -> SignIn:
     _remove_expired()
     token = tokens.make_token(user.id, session.token_id, now, expires_at)
     return SignIn(user.role, session.token_id, token)
+
+
+@users.after_deactivation
+def _end_sign_ins(user_ids: Sequence[int]) -> None:
+    """Remove the sign-ins of users; one that is just being made is over by its count."""
+    db.session.execute(
+        delete(Session).where(Session.user_id.in_(user_ids)), execution_options=_PLAIN
+    )
 
 
 def _remove_expired() -> None:

@@ -13,19 +13,23 @@ from project.api.auth.models import APIKey
 from project.api.auth.schemas import (
     AccountRead,
     APIKeyCreate,
+    APIKeyListQuery,
     APIKeyMade,
     APIKeyRead,
+    APIKeyUpdate,
     KeyId,
     Login,
     PasswordChange,
     Registration,
 )
+from project.api.users import service as users
 from project.api.users.views import parse_id
 from project.errors import Forbidden, Invalid
 from project.transactions import in_transaction
 from project.web import guard
 from project.web.contract import (
     accepts,
+    accepts_query,
     declare,
     returns,
     returns_message,
@@ -131,11 +135,19 @@ def change_password(body: PasswordChange) -> None:
 
 
 @bp.get("/auth/keys")
-@signed_in
+@known
+@accepts_query(APIKeyListQuery)
 @returns_page(APIKeyRead, "keys")
-def list_keys() -> Page:
-    """List one's own API keys; not the keys themselves."""
-    return Page(service.list_keys(guard.principal().user_id))
+def list_keys(query: APIKeyListQuery) -> Page:
+    """List one's own API keys, or another user's; not the keys themselves.
+
+    :raises UserNotFound: no user has this id (404).
+    """
+    who = guard.principal()
+    user_id = who.user_id if query.user is None else query.user
+    if _own_keys_only() not in (None, user_id):
+        raise Forbidden
+    return Page(service.list_keys(users.get_user(user_id).id))
 
 
 @bp.post("/auth/keys")
@@ -147,21 +159,51 @@ def create_key(body: APIKeyCreate) -> service.MadeKey:
     """Make an API key; it is shown in this answer and never again.
 
     :raises ScopeTooWide: one does not have a scope oneself (403).
+    :raises TooManyKeys: one has as many as there may be (409).
     """
     return service.create_key(guard.principal(), body.name, body.scopes, body.expires_in_days)
 
 
+@bp.patch("/auth/keys/<key_id>")
+@known
+@accepts(APIKeyUpdate)
+@returns(APIKeyRead, etag=False)
+@in_transaction
+def update_key(key_id: KeyId, body: APIKeyUpdate) -> Any:
+    """Let an API key that is suspended be good again: one's own, or as an administrator any.
+
+    :raises WrongId: the id is no decimal integer (400).
+    :raises KeyNotFound: there is no such key, or it is somebody else's (404).
+    """
+    return service.resume_key(parse_id(key_id), _own_keys_only())
+
+
 @bp.delete("/auth/keys/<key_id>")
-@signed_in
+@known
 @returns_message("{0.name} was removed!")
 @in_transaction
 def delete_key(key_id: KeyId) -> APIKey:
-    """Remove one of one's own API keys.
+    """Remove one of one's own API keys, or as an administrator any.
 
     :raises WrongId: the id is no decimal integer (400).
-    :raises KeyNotFound: one has no such key (404).
+    :raises KeyNotFound: there is no such key, or it is somebody else's (404).
     """
-    return service.delete_key(guard.principal().user_id, parse_id(key_id))
+    return service.delete_key(parse_id(key_id), _own_keys_only())
+
+
+def _own_keys_only() -> int | None:
+    """Return whose API keys alone the caller may look after; None: everybody's.
+
+    An administrator's key with that scope may do so too: a machine may have to revoke keys.
+
+    :raises Forbidden: an API key without it calls (403).
+    """
+    who = guard.principal()
+    if "admin" in who.scopes:
+        return None
+    if who.session is None:
+        raise Forbidden
+    return who.user_id
 
 
 def _session() -> str:

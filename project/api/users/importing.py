@@ -24,6 +24,7 @@ from project.api.users.folding import fold_email, fold_username
 from project.api.users.models import User
 from project.api.users.row_reader import BadRow, Row
 from project.api.users.row_rules import ImportedUser, read_row
+from project.api.users.service import run_after_deactivation
 from project.clock import utcnow
 from project.errors import Invalid, TooLarge, Unavailable
 from project.extensions import db, fetch_all
@@ -43,16 +44,18 @@ _UPDATE = {
             username VARCHAR(128) CHARACTER SET utf8mb4 PATH '$.username',
             username_folded VARCHAR(384) CHARACTER SET utf8mb4 PATH '$.username_folded',
             email VARCHAR(128) CHARACTER SET utf8mb4 PATH '$.email',
-            active INT PATH '$.active'
+            active INT PATH '$.active', deactivations INT PATH '$.deactivations'
         )) AS state STRAIGHT_JOIN users ON users.id = state.id AND users.version = state.version
         SET users.username = state.username, users.username_folded = state.username_folded,
             users.email = state.email, users.active = state.active, users.updated_at = :now,
-            users.version = users.version + state.changes""",
+            users.version = users.version + state.changes,
+            users.deactivations = users.deactivations + state.deactivations""",
     "sqlite": """
         UPDATE users
         SET username = value ->> 'username', username_folded = value ->> 'username_folded',
             email = value ->> 'email', active = value ->> 'active', updated_at = :now,
-            version = version + (value ->> 'changes')
+            version = version + (value ->> 'changes'),
+            deactivations = deactivations + (value ->> 'deactivations')
         FROM json_each(:states)
         WHERE users.id = value ->> 'id' AND version = value ->> 'version'""",
 }
@@ -130,6 +133,7 @@ class _Mailbox:
     :param changes: how often they have changed it.
     :param user_id: None: it is not there yet.
     :param is_admin: whether it is an administrator, whom an import does not change.
+    :param deactivations: how often the rows have deactivated it, though a later one may undo that.
     """
 
     username: str
@@ -139,6 +143,7 @@ class _Mailbox:
     version: int = 1
     is_admin: bool = False
     changes: int = 0
+    deactivations: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
@@ -269,6 +274,7 @@ def _update(mailboxes: Sequence[_Mailbox], now: datetime) -> None:
             "username_folded": fold_username(mailbox.username),
             "email": mailbox.email,
             "active": int(mailbox.active),
+            "deactivations": mailbox.deactivations,
         }
         for mailbox in mailboxes
     ]
@@ -277,6 +283,9 @@ def _update(mailboxes: Sequence[_Mailbox], now: datetime) -> None:
     parameters = {"states": orjson.dumps(states).decode(), "now": now}
     if db.session.connection().execute(statement, parameters).rowcount != len(mailboxes):
         raise _Overtaken
+    deactivated = [one.user_id for one in mailboxes if one.deactivations and one.user_id]
+    if deactivated:
+        run_after_deactivation(deactivated)
 
 
 @contextmanager
@@ -367,5 +376,6 @@ def _change(mailbox: _Mailbox, row: _Checked, now: datetime) -> Outcome:
     for name, value in changes.items():
         setattr(mailbox, name, value)
     mailbox.changes += 1
+    mailbox.deactivations += changes.get("active") is False
     mailbox.updated_at = now
     return Outcome(row.line, "updated", f"Changed: {', '.join(changes)}.")

@@ -34,6 +34,7 @@ class StoredUser(NamedTuple):
     version: int
     role: str | None
     password_version: int
+    deactivations: int
 
 
 class User(db.Model):  # type: ignore[name-defined,misc]
@@ -43,7 +44,9 @@ class User(db.Model):  # type: ignore[name-defined,misc]
     One mailbox is one user, by the unique constraint on ``email_folded``; usernames repeat freely.
     Without a password nobody can sign in as the user; without a role it is an ordinary user.
     ``password_version`` counts the passwords that the user has had: a sign-in with another one is
-    over. ``version`` counts the states of a user from 1; the ETag is made of it.
+    over. ``deactivations`` counts how often the user was deactivated: a sign-in of before is over,
+    and so is an API key, until somebody resumes it. ``version`` counts the states of a user from 1;
+    the ETag is made of it.
     Times are UTC, naive, in whole seconds. Text compares by code point in every database
     (utf8mb4_bin). An id is never given twice, also not after its user was removed.
     """
@@ -62,6 +65,7 @@ class User(db.Model):  # type: ignore[name-defined,misc]
     password_hash: Mapped[str | None] = mapped_column(String(PASSWORD_HASH_LENGTH))
     password_version: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     role: Mapped[str | None] = mapped_column(Enum(*ROLES, name="role"), index=True)
+    deactivations: Mapped[int] = mapped_column(Integer, server_default="0")
 
     # Each UPDATE raises the version in the same statement.
     __mapper_args__ = {"version_id_col": version}

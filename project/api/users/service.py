@@ -44,8 +44,23 @@ _UPDATE = update(User.__table__).where(queries.HAS_ID).values(version=_NEXT_VERS
 _DELETE = delete(User.__table__).where(queries.HAS_ID)
 
 
+_after_deactivation: list[Callable[[Sequence[int]], None]] = []
+
+
 def _any_version(_version: int) -> bool:
     return True
+
+
+def after_deactivation(work: Callable[[Sequence[int]], None]) -> Callable[[Sequence[int]], None]:
+    """Let this be done in each transaction that deactivates users, with their ids; a decorator."""
+    _after_deactivation.append(work)
+    return work
+
+
+def run_after_deactivation(user_ids: Sequence[int]) -> None:
+    """Do what is to be done with users who have just been deactivated."""
+    for work in _after_deactivation:
+        work(user_ids)
 
 
 def get_user(user_id: int) -> Any:
@@ -185,6 +200,7 @@ def create_user(
         version=1,
         role=role,
         password_version=password_version,
+        deactivations=0,
     )
     audit.record("user.created", user.id, after=_state(user, password is not None))
     return user
@@ -223,6 +239,9 @@ def update_user(
     }
     if new_password:
         changed["password_version"] = user.password_version + 1
+    deactivated = changed.get("active") is False
+    if deactivated:
+        changed["deactivations"] = user.deactivations + 1
     if not changed:
         return user
     changed["updated_at"] = utcnow()
@@ -232,6 +251,8 @@ def update_user(
         values["password_hash"] = password_hash
     with _taken_emails_refused():
         execute_plain(_UPDATE, {"user_id": user_id, **values})
+    if deactivated:
+        run_after_deactivation([user_id])
     audit.record("user.updated", user_id, before=_state(user), after=_state(after, new_password))
     return after
 
@@ -277,7 +298,8 @@ def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool)
 def _check_not_last_administrator(user: StoredUser) -> None:
     """Refuse to lose an administrator when there is no other who can do as much.
 
-    The others are locked: of two who want to remove one another, one waits and then finds no other.
+    Whoever has a password can sign in, and only another who can takes their place. All are locked:
+    of two who want to remove one another, one waits and then finds no other.
     """
     if user.role != "admin" or not user.active:
         return

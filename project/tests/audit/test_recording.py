@@ -8,9 +8,10 @@ from unittest import mock
 
 from project import commands, db, transfer_commands
 from project.api.audit import service as audit
-from project.api.models import User
+from project.api.models import APIKey, User
 from project.api.users import importing, service
 from project.api.users.row_reader import Row
+from project.clock import utcnow
 from project.errors import Invalid, Unavailable
 from project.tests.audit.base import PASSWORD, AuditTestCase
 from project.tests.factories import all_users, make_user
@@ -261,6 +262,7 @@ class EveryWriteTests(AuditTestCase):
         ("POST", "/auth/register", {"json": {**ADA, "password": PASSWORD}}),
         ("POST", "/auth/login", {"json": {"email": ADA["email"], "password": PASSWORD}}),
         ("POST", "/auth/keys", {"json": {"name": "robot", "scopes": ["users:read"]}}),
+        ("PATCH", "/auth/keys/1", {"json": {"suspended": False}}),
         ("DELETE", "/auth/keys/1", {}),
         ("POST", "/auth/password", {"json": {"current_password": PASSWORD, "password": OTHER}}),
         ("POST", "/auth/logout", {}),
@@ -295,6 +297,8 @@ class EveryWriteTests(AuditTestCase):
         ("POST", "/auth/register", {"json": {**ADMIN, "password": PASSWORD}}, 400),
         ("POST", "/auth/login", {"json": {"email": "admin@example.com"}}, 400),
         ("POST", "/auth/keys", {"json": {"name": "robot", "scopes": ["all"]}}, 400),
+        ("PATCH", "/auth/keys/99", {"json": {"suspended": False}}, 404),
+        ("PATCH", "/auth/keys/1", {"json": {"suspended": True}}, 400),
         ("DELETE", "/auth/keys/99", {}, 404),
         ("POST", "/auth/password", {"json": {"current_password": "x", "password": OTHER}}, 400),
         ("POST", "/account", {"data": {**ADMIN, "version": "1"}}, 403),
@@ -311,6 +315,10 @@ class EveryWriteTests(AuditTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.token = self.sign_in("admin", "admin")
+        key = APIKey(user_id=1, name="old", prefix="x", key_hash="x", scopes=["users:read"])
+        key.created_at, key.deactivations = utcnow(), 1
+        db.session.add(key)
+        db.session.commit()
 
     def test_table_holds_every_route_that_writes(self):
         adapter = self.app.url_map.bind("")

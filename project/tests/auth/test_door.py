@@ -72,6 +72,7 @@ ROWS: dict[str, tuple[str, Any]] = {
         "403 403 201 201 201 403 403 401 401 401",
         {"name": "robot", "scopes": ["users:read"]},
     ),
+    "PATCH /auth/keys/KEY": (SIGNED_IN, {"suspended": False}),
     "DELETE /auth/keys/KEY": (SIGNED_IN, None),
     "GET /": (READ_PAGE, None),
     "POST /": (WRITE_PAGE.replace("200", "303"), PERSON),

@@ -358,13 +358,6 @@ class TokenTests(AuthTestCase):
             self.assertEqual(self.status(token), 401)
             self.assertEqual(self.call(method, "/auth/logout", token).status_code, 401)
 
-    def test_token_is_dead_while_the_user_is_not_active(self):
-        self.client.patch("/users/1", json={"active": False})
-        self.assertEqual(self.status(self.token), 401)
-
-        self.client.patch("/users/1", json={"active": True})
-        self.assertEqual(self.status(self.token), 200)
-
     def test_token_goes_with_its_user(self):
         self.client.delete("/users/1")
 
@@ -491,11 +484,6 @@ class APIKeyTests(AuthTestCase):
         self.assertEqual(self.status(key), 200)
         with mock.patch.object(principals, "utcnow", lambda: utcnow() + timedelta(days=1)):
             self.assertEqual(self.status(key), 401)
-        self.client.patch("/users/1", json={"active": False})
-        self.assertEqual(self.status(key), 401)
-        self.client.patch("/users/1", json={"active": True})
-        self.assertEqual(self.status(key), 200)
-
         self.assertEqual(self.call("DELETE", "/auth/keys/1", self.token).status_code, 200)
         self.assertEqual(self.status(key), 401)
         self.assertEqual(self.call("DELETE", "/auth/keys/1", self.token).status_code, 404)

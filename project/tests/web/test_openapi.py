@@ -77,8 +77,9 @@ class DescribeTests(BaseTestCase):
             "log_out": guarded | writes | {"200"},
             "get_status": guarded | {"200"},
             "change_password": guarded | writes | {"200", "400", "408", "413", "415"},
-            "list_keys": guarded | {"200"},
-            "create_key": guarded | writes | {"201", "400", "408", "413", "415"},
+            "list_keys": guarded | {"200", "400", "404"},
+            "create_key": guarded | writes | {"201", "400", "408", "409", "413", "415"},
+            "update_key": guarded | writes | {"200", "400", "404", "408", "413", "415"},
             "list_events": guarded | {"200", "400"},
             "delete_key": guarded | writes | {"200", "400", "404"},
         }.items():
