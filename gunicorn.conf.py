@@ -137,7 +137,7 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Let a worker that is told to end refuse new connections at once.
+    """Let a worker remove what is past its time, and refuse new connections when it is to end.
 
     By itself, gunicorn only takes no more of them off the queue of its socket: they would wait
     there, their requests sent, and be cut off when the worker ends. Refused, nginx sends a request
@@ -158,6 +158,10 @@ def post_worker_init(worker: Any) -> None:
                 listener.close()
 
     worker.set_accept_enabled = close_at_the_end
+
+    from project.web import pruning
+
+    pruning.start(worker.wsgi)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

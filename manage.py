@@ -152,8 +152,14 @@ def audit(user: str | None, actor: str | None, since: str | None, limit: int) ->
 
 
 @manager.command
+def prune() -> None:
+    """Remove all that is past its time, as those who serve do little by little."""
+    audit_commands.prune()
+
+
+@manager.command
 def prune_audit() -> None:
-    """Remove what was done longer ago than AUDIT_DAYS from the audit trail."""
+    """Do what `prune` does: the name that it once had."""
     audit_commands.prune()
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from project.clock import utcnow
 from project.errors import Invalid
 from project.logs import printable
 from project.transactions import in_transaction
+from project.web import pruning
 from project.web.contract import validate
 
 EVENTS_PER_BATCH = 1000
@@ -64,19 +66,24 @@ def _json(state: dict[str, Any]) -> str:
     return orjson.dumps(state).decode()
 
 
-@service.by_command("prune_audit")
 def prune() -> None:
-    """Remove the events that are older than ``AUDIT_DAYS``, in short transactions."""
+    """Remove all that is past its time, in short transactions.
+
+    Of the trail that are the events older than ``AUDIT_DAYS``, to the second.
+    """
     before = utcnow() - timedelta(days=current_app.config["AUDIT_DAYS"])
-    older = f"{before.isoformat()}Z"
-
-    def remove_some(first: bool) -> int:
-        removed = service.remove_older(before, EVENTS_PER_BATCH)
-        if first and removed:
-            service.record("audit.pruned", after={"older_than": older})
-        return removed
-
-    with tqdm(unit=" events", unit_scale=True) as progress:
-        while removed := in_transaction(remove_some)(progress.n == 0):
-            progress.update(removed)
-    print(f"Events removed: {progress.n:,}, from before {older}.")
+    remove_events = in_transaction(partial(service.remove_expired, EVENTS_PER_BATCH, before))
+    removals = {
+        "events": iter(remove_events, 0),
+        **{what: pruning.remove_all(what) for what in pruning.prunable()},
+    }
+    counts = dict.fromkeys(removals, 0)
+    with tqdm(unit=" rows", unit_scale=True) as progress:
+        for what, batches in removals.items():
+            for removed in batches:
+                counts[what] += removed
+                progress.update(removed)
+    counts["events"] += counts.pop("audit events")
+    print(f"Events removed: {counts.pop('events'):,}, from before {before.isoformat()}Z.")
+    for what, count in counts.items():
+        print(f"{what.capitalize()} removed: {count:,}.")

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from flask import Flask
 from sqlalchemy import MetaData, inspect
 from tqdm import tqdm
-from werkzeug.serving import WSGIRequestHandler, run_simple
+from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader, run_simple
 
 from project import backup
 from project.api.audit import service as audit
@@ -27,6 +27,7 @@ from project.api.users.models import User
 from project.archive import BackupError, Header
 from project.extensions import check_database, db
 from project.transactions import in_transaction
+from project.web import pruning
 
 ROOT = Path(__file__).parent.parent
 FIRST_USERS = [("cnych", "qikqiak@gmail.com"), ("chyang", "icnych@gmail.com")]
@@ -40,12 +41,15 @@ def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
 
     :param reload: start anew when the code changes; only in debug mode.
     """
+    reload = reload and app.debug
+    if not reload or is_running_from_reloader():
+        pruning.start(app)
     run_simple(
         host,
         port,
         app,
         threaded=True,
-        use_reloader=reload and app.debug,
+        use_reloader=reload,
         request_handler=QuietRequestHandler,
     )
 

@@ -181,8 +181,8 @@ class BaseConfig:
     """How long a sign-in lasts, in hours, at least 1."""
 
     AUDIT_DAYS = FromEnvironment("AUDIT_DAYS", 365, days)
-    """How old an event of the audit trail may get, in days, 1 to 36,500; ``manage.py prune_audit``
-    removes those that are older."""
+    """How old an event of the audit trail may get, in days, 1 to 36,500; those that
+    are older are removed."""
 
     PASSWORD_MIN_CHARACTERS = FromEnvironment("PASSWORD_MIN_CHARACTERS", 15, positive_integer)
     """The shortest password, in characters, at least 1; NIST SP 800-63B-4 says 15."""

@@ -10,11 +10,13 @@ from sqlalchemy import insert
 
 from project import audit_commands, db
 from project.api.audit import service
-from project.api.models import AuditEvent
+from project.api.models import AuditEvent, Session
 from project.clock import utcnow
 from project.commands import ROOT
 from project.tests.audit.base import AuditTestCase
+from project.tests.factories import make_user
 from project.tests.test_commands import CommandTestCase
+from project.web import idempotency, pruning
 
 START = datetime(2026, 1, 1)
 
@@ -134,7 +136,7 @@ class AuditTests(AuditCommandTestCase):
 
 
 class PruneTests(AuditCommandTestCase):
-    """prune_audit."""
+    """prune, and prune_audit as it once was called."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -154,10 +156,10 @@ class PruneTests(AuditCommandTestCase):
         printed = self.printed(audit_commands.prune)
 
         older = f"{kept.isoformat()}Z"
-        self.assertEqual(printed, f"Events removed: 9, from before {older}.\n")
+        self.assertEqual(printed.splitlines()[0], f"Events removed: 9, from before {older}.")
         first, second, pruned = self.events()
         self.assertEqual((first.created_at, second.created_at), (kept, self.now))
-        self.assertEqual((pruned.actor, pruned.action), ("command:prune_audit", "audit.pruned"))
+        self.assertEqual((pruned.actor, pruned.action), ("command:prune", "audit.pruned"))
         self.assertEqual((pruned.user_id, pruned.after), (None, {"older_than": older}))
 
     def test_nothing_to_remove_leaves_no_event(self):
@@ -183,10 +185,29 @@ class PruneTests(AuditCommandTestCase):
         self.assertEqual([event.action for event in self.events()][-1], "audit.pruned")
         self.assertEqual(len(self.events()), 9 - 4 + 1)
 
-    def test_command_line_prunes(self):
-        self.add({"created_at": self.now - timedelta(days=8)})
+    def test_all_that_is_past_its_time_goes(self):
+        past = datetime(2020, 1, 1)
+        with mock.patch.multiple(idempotency, utcnow=lambda: past):
+            db.session.add_all(idempotency.claim_of(str(number), b"") for number in range(3))
+        user = make_user()
+        sign_in = {"user_id": user.id, "password_version": 0, "created_at": past}
+        for number, expires_at in enumerate([past, past, self.now + timedelta(hours=1)]):
+            db.session.add(Session(token_id=str(number), expires_at=expires_at, **sign_in))
+        db.session.commit()
 
-        result = self.manage("prune_audit", environment={"AUDIT_DAYS": "7"})
+        with mock.patch.object(pruning, "ROWS_PER_BATCH", 2):
+            printed = self.printed(audit_commands.prune)
 
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("Events removed: 1, ", result.stdout)
+        self.assertIn("\nStored answers removed: 3.\n", printed)
+        self.assertIn("\nSign-ins removed: 2.\n", printed)
+        self.assertEqual(db.session.query(Session).count(), 1)
+
+    def test_command_line_prunes_by_both_names(self):
+        for name in ("prune", "prune_audit"):
+            with self.subTest(name):
+                self.add({"created_at": self.now - timedelta(days=8)})
+
+                result = self.manage(name, environment={"AUDIT_DAYS": "7"})
+
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertIn("Events removed: 1, ", result.stdout)

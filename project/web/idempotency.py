@@ -26,12 +26,11 @@ from project.extensions import TABLE_OPTIONS, db, fetch_all
 from project.faults import is_lock_timeout
 from project.web.contract import declare
 from project.web.guard import known_principal
+from project.web.pruning import prunes
 
 HEADER = "Idempotency-Key"
 KEPT = timedelta(hours=24)
 KEPT_HEADERS = ("Content-Type", "ETag", "Location")
-KEYS_PER_REMOVAL = 20
-EXPIRED_PER_BATCH = 100
 
 LONGEST_KEY = 255
 
@@ -128,8 +127,6 @@ def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Respo
         finally:
             _running.discard(claim.key_hash)
         claim.answer = _to_json(response)
-        if claim.id % KEYS_PER_REMOVAL == 0:
-            _remove_expired()
         return response
     if not _is_hash_of(asked, kept.request_hash):
         raise KeyReused(errors=[FieldError(HEADER, "Was sent with another request before.")])
@@ -180,18 +177,24 @@ def _store(claim: IdempotencyKey) -> Row[Any] | None:
     return _store(claim)
 
 
-def _remove_expired() -> None:
-    """Remove some of the keys that have expired; not those that another request is removing."""
+@prunes("stored answers")
+def remove_expired(limit: int) -> int:
+    """Remove keys that have expired, with their answers.
+
+    :param limit: how many at most.
+    :return: how many there were.
+    """
     expired = (
         select(IdempotencyKey.id)
         .where(IdempotencyKey.created_at <= utcnow() - KEPT)
         .order_by(IdempotencyKey.created_at)
-        .limit(EXPIRED_PER_BATCH)
+        .limit(limit)
         .with_for_update(skip_locked=True)
     )
     if ids := db.session.scalars(expired).all():
         chosen = IdempotencyKey.id.in_(ids)
         db.session.execute(delete(IdempotencyKey).where(chosen), execution_options=_PLAIN)
+    return len(ids)
 
 
 def invalid_key() -> Invalid:

@@ -30,6 +30,7 @@ OLDER = (
     .where(_events.created_at < bindparam("before", type_=DateTime))
     .order_by(_events.created_at, _events.id)
     .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
 )
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from flask import has_request_context, request
+from flask import current_app, has_request_context, request
 from sqlalchemy import Row, delete, insert, update
 
 from project.api.audit import queries
@@ -15,9 +15,11 @@ from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
 from project.clock import utcnow
 from project.extensions import db, execute_plain, fetch_all
 from project.web.guard import known_principal
+from project.web.pruning import prunes
 from project.web.request_id import request_id
 
 ANONYMOUS = "anonymous"
+PRUNER = "command:prune"
 _INSERT = insert(AuditEvent.__table__)
 
 _command: ContextVar[str | None] = ContextVar("command", default=None)
@@ -103,6 +105,28 @@ def list_events(
     keys = {} if after is None else {"key": after[0], "key_id": after[1]}
     statement = queries.page(*(name in used for name in filters), after is not None)
     return fetch_all(statement, {"limit": limit, **used, **keys})
+
+
+@prunes("audit events")
+def remove_expired(limit: int, before: datetime | None = None) -> int:
+    """Remove the oldest events that are older than ``AUDIT_DAYS``, and record that.
+
+    It is recorded once for each ``before``: with the first events that go, so that a gap has its
+    reason, also after a crash.
+
+    :param limit: how many at most.
+    :param before: the time before which they were recorded; None: the one of the last midnight
+        (UTC), so that the service itself, which prunes all day, records it once a day.
+    :return: how many there were.
+    """
+    if before is None:
+        midnight = utcnow().replace(hour=0, minute=0, second=0)
+        before = midnight - timedelta(days=current_app.config["AUDIT_DAYS"])
+    removed = remove_older(before, limit)
+    state = {"older_than": f"{before.isoformat()}Z"}
+    if removed and all(event.after != state for event in list_events(1, actor=PRUNER)):
+        record("audit.pruned", after=state, actor=PRUNER)
+    return removed
 
 
 def remove_older(before: datetime, limit: int) -> int:

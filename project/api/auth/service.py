@@ -33,10 +33,10 @@ from project.errors import Unauthenticated
 from project.extensions import db, fetch_all
 from project.transactions import in_transaction
 from project.web.guard import Principal
+from project.web.pruning import prunes
 
 APIKEY_FIELDS = tuple(APIKeyRead.model_fields)
 KEYS_PER_USER = 50
-EXPIRED_PER_SIGN_IN = 100
 _PLAIN = {"synchronize_session": False}
 _users = User.__table__.c
 _ACCOUNT = select(*(_users[name] for name in AccountRead.model_fields)).where(
@@ -302,7 +302,6 @@ def _sign_in(user: User | StoredUser) -> SignIn:
     )
     db.session.add(session)
     db.session.flush()
-    _remove_expired()
     token = tokens.make_token(user.id, session.token_id, now, expires_at)
     return SignIn(user.role, session.token_id, token)
 
@@ -315,9 +314,15 @@ def _end_sign_ins(user_ids: Sequence[int]) -> None:
     )
 
 
-def _remove_expired() -> None:
-    """Remove some of the sign-ins whose time is over; not those that another is removing."""
+@prunes("sign-ins")
+def remove_expired(limit: int) -> int:
+    """Remove sign-ins whose time is over.
+
+    :param limit: how many at most.
+    :return: how many there were.
+    """
     expired = select(Session.id).where(Session.expires_at <= utcnow()).order_by(Session.expires_at)
-    chosen = expired.limit(EXPIRED_PER_SIGN_IN).with_for_update(skip_locked=True)
+    chosen = expired.limit(limit).with_for_update(skip_locked=True)
     if ids := db.session.scalars(chosen).all():
         db.session.execute(delete(Session).where(Session.id.in_(ids)), execution_options=_PLAIN)
+    return len(ids)

@@ -23,6 +23,7 @@ from project.clock import utcnow
 from project.config import ProductionConfig
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user
+from project.transactions import in_transaction
 
 PASSWORD = "correct horse battery staple"
 ADA = {"username": "Ada", "email": "ada@example.com", "password": PASSWORD}
@@ -240,8 +241,10 @@ class LoginTests(AuthTestCase):
 
     def test_old_sign_ins_are_removed(self):
         self.register()
-        with self.at(utcnow() + timedelta(hours=25)):
+        with self.at(utcnow() + timedelta(hours=12)):
             self.log_in()
+        with self.at(utcnow() + timedelta(hours=24)):
+            self.assertEqual(in_transaction(auth.remove_expired)(9), 1)
 
         self.assertEqual(db.session.query(Session).count(), 1)
 

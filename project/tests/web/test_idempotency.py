@@ -14,6 +14,7 @@ from project.api.users import service
 from project.clock import utcnow
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user
+from project.transactions import in_transaction
 from project.web import idempotency
 from project.web.idempotency import IdempotencyKey
 
@@ -254,18 +255,35 @@ class IdempotencyKeyTests(BaseTestCase):
         """Let it be this time for the keys."""
         return mock.patch.object(idempotency, "utcnow", lambda: now)
 
-    def test_expired_keys_are_removed_in_small_batches(self):
-        count = 3 * idempotency.EXPIRED_PER_BATCH
-        db.session.add_all(idempotency.claim_of(f"old{number}", b"") for number in range(count))
-        db.session.commit()
+    def test_expired_keys_are_removed_oldest_first(self):
+        self.post("old")
+        with self.at(utcnow() + timedelta(hours=1)):
+            self.post("younger")
+            self.post("youngest")
 
+        with self.at(utcnow() + timedelta(hours=24, seconds=1)):
+            self.assertEqual(in_transaction(idempotency.remove_expired)(9), 1)
+        with self.at(utcnow() + timedelta(hours=26)):
+            self.assertEqual(in_transaction(idempotency.remove_expired)(1), 1)
+            self.assertEqual(self.kept(), 1)
+            self.assertEqual(in_transaction(idempotency.remove_expired)(9), 1)
+            self.assertEqual(in_transaction(idempotency.remove_expired)(9), 0)
+
+    def test_keys_that_somebody_is_removing_are_passed_over(self):
+        self.post("k")
         with self.at(utcnow() + timedelta(hours=25)):
-            before = self.kept()
-            for number in range(idempotency.KEYS_PER_REMOVAL):
-                self.post(f"new{number}")
-            added = idempotency.KEYS_PER_REMOVAL
+            if db.engine.dialect.name == "sqlite":  # has one lock for all
+                return
+            idempotency.remove_expired(9)
+            removed: list[int] = []
+            thread = Thread(target=self.remove_elsewhere, args=(removed,))
+            thread.start()
+            thread.join()
+            db.session.commit()
 
-            self.assertEqual(self.kept(), before + added - idempotency.EXPIRED_PER_BATCH)
-            for number in range(3 * idempotency.KEYS_PER_REMOVAL):
-                self.post(f"newer{number}")
-            self.assertEqual(self.kept(), 4 * idempotency.KEYS_PER_REMOVAL)
+        self.assertEqual(removed, [0])
+
+    def remove_elsewhere(self, removed: list[int]) -> None:
+        """Remove what has expired, in a thread of its own."""
+        with self.app.app_context():
+            removed.append(in_transaction(idempotency.remove_expired)(9))
