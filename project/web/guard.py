@@ -159,6 +159,12 @@ def require_admin(credentials: str = BEARER) -> Principal:
     return who
 
 
+def is_admin() -> bool:
+    """Say whether an administrator calls, as far as anybody has asked who does."""
+    who = known_principal()
+    return who is not None and "admin" in who.scopes
+
+
 def may(scope: str) -> bool:
     """Say whether the caller, who is known by now, may do this."""
     who = known_principal()

@@ -174,6 +174,16 @@ class UserCreate(BaseModel):
     email: Email
     password: Password = ""
     role: Role = None
+    active: Annotated[
+        Any,
+        WithJsonSchema(
+            {
+                "description": "Whether the user may sign in: `true` or `false`. Heeded if an"
+                " administrator says it, and ignored otherwise.",
+                "examples": [False],
+            }
+        ),
+    ] = None
 
 
 class UserUpdate(BaseModel):

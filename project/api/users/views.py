@@ -24,8 +24,9 @@ from project.web.contract import (
     returns,
     returns_message,
     returns_page,
+    validate,
 )
-from project.web.guard import may, require, require_admin
+from project.web.guard import is_admin, may, require, require_admin
 from project.web.idempotency import idempotent
 from project.web.pagination import Page
 from project.web.preconditions import meets_if_match
@@ -64,11 +65,16 @@ def list_users(query: UserListQuery) -> Page:
 def create_user(body: UserCreate) -> StoredUser:
     """Add a user; only administrators may give a password or a role.
 
+    Whether the user is ``active`` is theirs to say too. The first API knew no such key, so from
+    anybody else it is ignored as any unknown key is.
+
     :raises EmailTaken: another user has this mailbox (400).
     """
     given = body.model_dump(include={"password", "role"}, exclude_unset=True)
     if given:
         require_admin()
+    if "active" in body.model_fields_set and is_admin():
+        given |= validate(UserUpdate, {"active": body.active}).changes()
     return service.create_user(body.username, body.email, **given)
 
 

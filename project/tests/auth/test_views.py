@@ -429,6 +429,58 @@ class PasswordTests(AuthTestCase):
         self.assertEqual(self.log_in(password=self.new).status_code, 200)
 
 
+class CreateUserTests(AuthTestCase):
+    """POST /users by an administrator, and by others."""
+
+    body = {"username": "New", "email": "new@example.com"}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.token = self.register()
+
+    def create(self, **more: Any) -> Any:
+        """Create a user as Ada."""
+        return self.call("POST", "/users", self.token, json={**self.body, **more})
+
+    def test_user_of_an_administrator_is_active_if_they_say_so(self):
+        self.set_role("admin")
+        for number, active in enumerate([True, False]):
+            for access in ("open", "protected"):
+                email = f"{access}{number}@example.com"
+                with self.subTest(email):
+                    self.app.config["ACCESS"] = access
+                    made = self.create(email=email, password=PASSWORD, active=active)
+
+                    self.assertEqual(made.status_code, 201, made.text)
+                    self.assertIs(made.json["data"]["active"], active)
+                    self.assertEqual(self.log_in(email).status_code, 200 if active else 401)
+
+    def test_user_of_an_administrator_who_does_not_say_is_not_active(self):
+        self.set_role("admin")
+
+        self.assertIs(self.create(password=PASSWORD).json["data"]["active"], False)
+
+    def test_administrator_must_say_it_right(self):
+        self.set_role("admin")
+        for active in ["true", 1, None]:
+            response = self.create(active=active)
+
+            self.assertEqual(response.status_code, 400)
+            self.assertEqual([each["field"] for each in response.json["errors"]], ["active"])
+
+    def test_from_anybody_else_it_is_an_unknown_key(self):
+        self.set_role("editor")
+        for number, active in enumerate([True, "true", None, [1]]):
+            body = {"username": "New", "active": active}
+            for name, token in [("editor", self.token), ("forged", "x")]:
+                with self.subTest(name, active=active):
+                    body["email"] = f"{name}{number}@example.com"
+                    response = self.call("POST", "/users", token, json=body)
+
+                    self.assertEqual(response.status_code, 201, response.text)
+                    self.assertIs(response.json["data"]["active"], False)
+
+
 class APIKeyTests(AuthTestCase):
     """/auth/keys."""
 
