@@ -22,12 +22,16 @@ from project.web.pagination import MAX_LIMIT, Limit
 
 # What bytes that are not UTF-8 become in a form of parts, before anything here sees them.
 UNREADABLE = "\ufffd"
+# Embeddings, overrides and isolates (UAX #9): with one, a text reads as another, and so may what
+# stands behind it.
+DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def is_plain_text(text: object) -> TypeGuard[str]:
     """Say whether a text is certainly right.
 
-    What can be printed is no control character and no surrogate, and other than U+0020 no space.
+    What can be printed is no control character, no surrogate and changes no direction, and other
+    than U+0020 it is no space.
     """
     return (
         isinstance(text, str)
@@ -50,6 +54,10 @@ def _check_text(text: str) -> str:
     categories = {unicodedata.category(character) for character in text}
     if categories & {"Cc", "Cs"}:
         raise PydanticCustomError("control", "Must not contain control characters.")
+    if DIRECTIONS.intersection(text):
+        raise PydanticCustomError(
+            "direction", "Must not contain characters that change the direction of the text."
+        )
     if UNREADABLE in text:
         raise PydanticCustomError(
             "unreadable", "Must not contain U+FFFD, which stands for what was not valid UTF-8."
@@ -77,10 +85,11 @@ def _check_role(value: Any) -> Any:
 
 # The rules above for the API's description, as far as JSON Schema can say them.
 _TEXT = {"type": "string", "minLength": 1, "maxLength": TEXT_LENGTH}
-_NOT_IN_TEXT = r"\x00-\x1f\x7f-\x9f\ufffd"
+_NOT_IN_TEXT = r"\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffd"
 _TEXT_SCHEMA = _TEXT | {
     "pattern": rf"^[^{_NOT_IN_TEXT}]*[^\s{_NOT_IN_TEXT}][^{_NOT_IN_TEXT}]*$",
-    "description": "Any text that is not blank, without control characters and U+FFFD.",
+    "description": "Any text that is not blank, without control characters, those that change the"
+    " direction of text (U+202A to U+202E, U+2066 to U+2069) and U+FFFD.",
     "examples": ["Ada Lovelace"],
 }
 _EMAIL_SCHEMA = _TEXT | {

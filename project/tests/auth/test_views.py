@@ -586,6 +586,7 @@ class APIKeyTests(AuthTestCase):
         cases: list[tuple[dict[str, Any], str]] = [
             ({"name": ""}, "name"),
             ({"name": "x" * 129}, "name"),
+            ({"name": "robot\u2066"}, "name"),
             ({"scopes": []}, "scopes"),
             ({"scopes": "users:read"}, "scopes"),
             ({"scopes": ["x"]}, "scopes"),

@@ -43,6 +43,11 @@ class ReadRowTests(unittest.TestCase):
 
                 self.assertEqual(row, ("a", email, True, TIME, TIME))
 
+    def test_name_that_changes_the_direction_of_text_is_refused(self):
+        values = {"username": "Ada\u202enimda", "email": "a@example.com"}
+
+        self.assertEqual(list(problems(read_row, values)), ["username"])
+
     def test_flag_in_any_letter_case_is_read(self):
         for value, flag in [("true", True), ("False", False), (True, True), (False, False)]:
             with self.subTest(value):

@@ -1,10 +1,11 @@
 """The rules of each field."""
 
 import random
+import re
 import unicodedata
 import unittest
 
-from project.api.users.schemas import UserCreate, is_plain_text
+from project.api.users.schemas import DIRECTIONS, UserCreate, is_plain_text
 from project.errors import Invalid
 from project.web.contract import validate
 
@@ -31,7 +32,7 @@ class PlainTextTests(unittest.TestCase):
         pieces = [chr(code) for code in range(0x250)]
         pieces += [chr(made_up.randrange(0x110000)) for _ in range(2_000)]
         texts = ["".join(made_up.choices(pieces, k=made_up.randint(0, 3))) for _ in range(20_000)]
-        texts += ["\ufffd", *("x" * length for length in (0, 127, 128, 129))]
+        texts += ["\ufffd", *DIRECTIONS, *("x" * length for length in (0, 127, 128, 129))]
 
         plain = [text for text in texts if is_plain_text(text)]
 
@@ -42,7 +43,7 @@ class PlainTextTests(unittest.TestCase):
             self.assertTrue(0 < len(text) <= 128, text)
             self.assertFalse(categories & {"Cc", "Cs"}, text)
             self.assertTrue(any(category[0] not in "ZC" for category in categories), text)
-            self.assertNotIn("\ufffd", text)
+            self.assertFalse({"\ufffd", *DIRECTIONS} & set(text), text)
 
 
 class UserCreateTests(unittest.TestCase):
@@ -78,6 +79,23 @@ class UserCreateTests(unittest.TestCase):
         ]:
             with self.subTest(username):
                 self.assertEqual(messages(username=username), {"username": reason})
+
+    def test_text_that_changes_its_direction_is_refused(self):
+        reason = "Must not contain characters that change the direction of the text."
+        for code in [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]:
+            for text in [chr(code), f"Ada{chr(code)}nimda", f"שלום{chr(code)}"]:
+                with self.subTest(text):
+                    self.assertEqual(messages(username=text), {"username": reason})
+                    self.assertEqual(list(messages(email=f"{text}@example.com")), ["email"])
+        for text in ["שלום עולם", "مرحبا", "שלום Ada", "a\u200eb"]:
+            self.assertEqual(messages(username=text), {})
+
+    def test_pattern_says_the_same(self):
+        pattern = re.compile(UserCreate.model_json_schema()["properties"]["username"]["pattern"])
+        for code in range(0x3000):
+            text = f"a{chr(code)}"
+            with self.subTest(text):
+                self.assertEqual(bool(pattern.fullmatch(text)), not messages(username=text))
 
     def test_wrong_email_is_refused_with_the_reason(self):
         for email, reason in [

@@ -396,6 +396,16 @@ class UpdateUserTests(BaseTestCase):
         self.assertEqual(response.json["message"], "Sorry. That email already exists.")
         self.assertEqual(self.client.get(self.path).json, before)
 
+    def test_name_of_before_the_rules_is_shown_and_may_stay(self):
+        user = make_user(username="Ada\u202enimda")
+        path = f"/users/{user.id}"
+
+        self.assertEqual(self.client.get(path).json["data"]["username"], "Ada\u202enimda")
+        self.assertEqual(self.client.patch(path, json={"active": True}).status_code, 200)
+        self.assertEqual(self.client.get("/").status_code, 200)
+        response = self.client.patch(path, json={"username": "Ada\u202enimda"})
+        self.assertEqual(response.status_code, 400)
+
     def test_update_user_with_wrong_field_is_refused_by_name(self):
         before = self.client.get(self.path).json
         for changes, field in [
