@@ -13,7 +13,7 @@ from e2e.processes import GUNICORN, ROOT, manage, served, test_database
 
 # gunicorn's own 414 is a page of its own; in production nginx answers first, as it is described.
 ENVIRONMENT = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--limit-request-line 0"}
-ADMINISTRATOR = {"email": "ada@example.com", "password": "correct horse battery staple"}
+ADMINISTRATOR = {"email": "ada@example.com", "password": "grey otters paddle home at dusk"}
 
 
 class OpenAPITests(unittest.TestCase):

@@ -17,7 +17,7 @@ QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 QUIET += ["--disable-component-update", "--disable-sync", "--no-first-run"]
 DESKTOP = {"width": 1280, "height": 720}
 PHONE = {"width": 375, "height": 667}
-PASSWORD = "correct horse battery staple"
+PASSWORD = "grey otters paddle home at dusk"
 PEOPLE = [
     ("Ada Lovelace", "ada@example.com"),
     ("Bjarne Ødegård", "bjarne@example.com"),

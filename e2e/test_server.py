@@ -405,7 +405,7 @@ class ProtectedTests(ProductionTestCase):
     more = {"REGISTRATION": "on"}
 
     def test_who_calls_is_known_but_nothing_secret_is_in_the_log(self):
-        person = {"email": "secret@example.com", "password": "correct horse battery staple"}
+        person = {"email": "secret@example.com", "password": "grey otters paddle home at dusk"}
         self.assertEqual(self.request("GET", "/users")[0], 403)
         self.request("POST", "/auth/register", {**person, "username": "Secret Name"})
         self.request("POST", "/auth/login", {**person, "password": "a wrong secret"})

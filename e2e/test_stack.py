@@ -1078,7 +1078,7 @@ class TLSTests(unittest.TestCase):
         self.assertEqual(refused.json["message"], "Provide a valid auth token.")
         page = self.request("GET", "/", Accept="text/html")
         self.assertEqual(page.headers["Location"], "/sign-in")
-        person = {"email": "boss@example.com", "password": "correct horse battery staple"}
+        person = {"email": "boss@example.com", "password": "grey otters paddle home at dusk"}
         self.assertEqual(
             self.request("POST", "/auth/register", {**person, "username": "Boss"}).status, 403
         )

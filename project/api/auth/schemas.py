@@ -26,7 +26,7 @@ class Registration(BaseModel):
 
     username: Text
     email: Email
-    password: Annotated[Password, Field(examples=["correct horse battery staple"])]
+    password: Annotated[Password, Field(examples=["grey otters paddle home at dusk"])]
 
 
 class Login(BaseModel):
@@ -44,7 +44,7 @@ class Login(BaseModel):
             strict=True,
             min_length=1,
             max_length=MAX_CHARACTERS,
-            examples=["correct horse battery staple"],
+            examples=["grey otters paddle home at dusk"],
         ),
     ]
 
@@ -54,7 +54,7 @@ class PasswordChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    current_password: Annotated[Password, Field(examples=["correct horse battery staple"])]
+    current_password: Annotated[Password, Field(examples=["grey otters paddle home at dusk"])]
     password: Annotated[Password, Field(examples=["another fine and long one"])]
 
 

@@ -2,6 +2,8 @@
 
 import unicodedata
 from functools import cache
+from pathlib import Path
+from string import digits
 
 import bcrypt
 from argon2 import PasswordHasher, Type
@@ -19,6 +21,10 @@ FEWEST_LOOKED_AT = 16
 BCRYPT_BYTES = 72
 # Shorter ones are in many words.
 SHORTEST_NAME = 4
+SERVICE_NAME = "users-service"
+PHRASES = Path(__file__).with_name("common_phrases.txt")
+# 1 and ! are one key.
+_UNSHIFTED = str.maketrans("!@#$%^&*()", "1234567890")
 
 
 def check_password(password: str, *personal: str) -> None:
@@ -40,7 +46,9 @@ def check_password(password: str, *personal: str) -> None:
         problem = f"Must have at least {minimum} characters; this has {len(text)}."
     elif any(len(name) >= SHORTEST_NAME and name in folded for name in names):
         problem = "Must not contain the username or the email address."
-    elif reason := _why_common(text, names):
+    elif _letters(SERVICE_NAME) in _letters(text):
+        problem = "Must not contain the name of this service."
+    elif reason := _why_common(text, names) or _why_known(text, minimum):
         problem = f"Is too easily guessed. {reason}"
     else:
         return
@@ -124,3 +132,43 @@ def _part_to_look_at(text: str) -> str:
     part = text[:LOOKED_AT_CHARACTERS]
     substitutes = {symbol for symbols in L33T_TABLE.values() for symbol in symbols} & set(part)
     return part if len(substitutes) <= LOOKED_AT_SUBSTITUTES else part[:FEWEST_LOOKED_AT]
+
+
+def _why_known(text: str, minimum: int) -> str | None:
+    """Return why a password is well known, though zxcvbn finds it hard to guess; None: it is not.
+
+    It tries words one by one, and knows neither what people say by heart nor longer walks over the
+    keyboard. Spaces, punctuation and letter case make no difference, and digits hardly any.
+    """
+    letters = _letters(text)
+    period = next(n for n in range(1, len(letters) + 2) if letters.startswith(letters[n:]))
+    if period < minimum and 2 * period <= len(letters):
+        return "It repeats a short text."
+    without_digits = "".join(filter(str.isalpha, letters))
+    if any(_is_phrase(each, len(text)) for each in (letters, without_digits)):
+        return "It is a well-known phrase, or a walk over the keyboard."
+    return None
+
+
+def _is_phrase(letters: str, length: int) -> bool:
+    """Say whether this, of a password so long, is made of phrases or is most of a phrase."""
+    rest = letters
+    for phrase in _phrases():
+        rest = rest.replace(phrase, "")
+    if rest != letters and len(rest.strip(digits)) < SHORTEST_NAME:
+        return 2 * len(letters) >= length
+    core = letters.strip(digits)
+    return 2 * len(core) >= length and any(core in phrase for phrase in _phrases())
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a text, as they are compared."""
+    folded = unicodedata.normalize("NFKC", text.translate(_UNSHIFTED)).casefold()
+    return "".join(filter(str.isalnum, folded))
+
+
+@cache
+def _phrases() -> list[str]:
+    """Return the well-known phrases, the longest first."""
+    lines = PHRASES.read_text(encoding="utf-8").splitlines()
+    return sorted(map(_letters, lines), key=len, reverse=True)

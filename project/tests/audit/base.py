@@ -8,7 +8,7 @@ from project.api.audit import service
 from project.api.models import User
 from project.tests.base import BaseTestCase
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "grey otters paddle home at dusk"
 
 
 class AuditTestCase(BaseTestCase):

@@ -25,7 +25,7 @@ from project.tests.base import BaseTestCase
 from project.tests.factories import make_user
 from project.transactions import in_transaction
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "grey otters paddle home at dusk"
 ADA = {"username": "Ada", "email": "ada@example.com", "password": PASSWORD}
 
 

@@ -740,7 +740,7 @@ class AdministratorTests(BaseTestCase):
             ("POST", "/users", {"username": "a", "email": "a@example.com"}),
             ("PATCH", f"/users/{user.id}", {}),
         ]:
-            for more in [{"role": "admin"}, {"password": "correct horse battery staple"}]:
+            for more in [{"role": "admin"}, {"password": "grey otters paddle home at dusk"}]:
                 with self.subTest(method, more=more):
                     response = self.client.open(path, method=method, json={**body, **more})
 
