@@ -85,8 +85,14 @@ def by_token(token: str) -> Principal:
     return who
 
 
-def by_session(session: str) -> Principal | None:
-    """Return who has signed in; None when the session is over or the user not active any more."""
+def by_session(session: object) -> Principal | None:
+    """Return who has signed in; None when the session is over or the user not active any more.
+
+    :param session: what a token or a cookie says; what is no id of a sign-in never reaches the
+        database, which would choke on some of it.
+    """
+    if not isinstance(session, str) or not re.fullmatch("[0-9a-f]{32}", session):
+        return None
     found = fetch_plain(_BY_SESSION, {"token_id": session, "now": utcnow()})
     if not found:
         return None

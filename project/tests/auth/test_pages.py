@@ -74,6 +74,17 @@ class SignInTests(PageTestCase):
         self.assertIn("<strong>Ada</strong>", page)
         self.assertIn('Signed in as <a href="/account">Ada</a>', page)
 
+    def test_cookie_of_any_form_is_nobodys(self):
+        odd = ["\x00" * 32, "", "0" * 32, "é" * 32, "x" * 1000, 5, None, [], ["x"], {}]
+        for value in odd:
+            with self.subTest(value):
+                with self.client.session_transaction() as cookie:
+                    cookie["sign_in"] = value
+
+                for method, path in [("GET", "/"), ("GET", "/account"), ("POST", "/sign-out")]:
+                    response = self.client.open(path, method=method, headers=AS_PERSON)
+                    self.assertEqual(response.status_code, 303)
+
     def test_client_of_the_page_gets_the_envelope(self):
         response = self.client.get("/", headers={"Accept": "application/json"})
 

@@ -1,6 +1,7 @@
 """Accounts, tokens and API keys, over the wire."""
 
 import hmac
+import json
 import time
 import unicodedata
 from base64 import urlsafe_b64encode
@@ -25,6 +26,7 @@ from project.tests.base import BaseTestCase
 from project.tests.factories import make_user
 from project.transactions import in_transaction
 
+FREE = {"nbf", "aud"}  # we give none, and those that say nothing do no harm
 PASSWORD = "grey otters paddle home at dusk"
 ADA = {"username": "Ada", "email": "ada@example.com", "password": PASSWORD}
 
@@ -330,6 +332,71 @@ class TokenTests(AuthTestCase):
                 self.assertEqual(response.status_code, 401)
                 self.assertEqual(response.json["message"], "Invalid token. Please log in again.")
                 self.assertIn('error="invalid_token"', response.headers["WWW-Authenticate"])
+
+    def test_signed_claims_of_any_form_are_refused(self):
+        odd: list[Any] = [
+            "\ud800", "\x00", "\x00" * 32, "", " ", f"{self.claims['jti']} ", "A" * 32, "é" * 32,
+            "0" * 31, "0" * 33, "0" * 600, 0, 1.5, True, [], ["x"], {}, {"x": 1},
+        ]  # fmt: skip
+        times = ["\ud800", "x", "", [], {}, [1], True, -1, 10**300, float("inf"), float("nan")]
+        for claim, values in {
+            "jti": odd,
+            "sub": [*odd, "01", "1 ", "\uff11"],
+            "iss": odd,
+            "exp": [*times[:8], *times[9:], 1e999],
+            "iat": [*times[:6], 10**300, float("inf"), float("nan")],
+            "nbf": [*times[:6], 10**300, float("inf"), float("nan")],
+            "aud": odd,
+        }.items():
+            for value in values:
+                with self.subTest(claim, value=value):
+                    response = self.ask(f"Bearer {self.signed(**{claim: value})}")
+
+                    self.assertIn(response.status_code, {200, 401} if claim in FREE else {401})
+                    self.assertNotIn("request_id", response.json)
+
+    def signed(self, **changes: Any) -> str:
+        """Return a token with these claims, whatever they are, signed by us."""
+        claims = json.dumps({**self.claims, **changes}).encode()
+        return jwt.api_jws.encode(claims, "secret", "HS256")
+
+    def test_what_is_signed_and_no_object_of_claims_is_refused(self):
+        for payload in [
+            b"",
+            b"x",
+            b"5",
+            b"[]",
+            b'"x"',
+            b"null",
+            b"\xff",
+            b"[" * 500,
+            b'{"a":' * 90,
+        ]:
+            with self.subTest(payload):
+                token = jwt.api_jws.encode(payload, "secret", "HS256")
+
+                self.assertEqual(self.ask(f"Bearer {token}").status_code, 401)
+
+    def test_odd_headers_are_refused(self):
+        _, claims, signature = self.token.split(".")
+        for header in [
+            b"", b"x", b"5", b"[]", b'"HS256"', b"null", b"\xff", b"[" * 700, b"{}",
+            b'{"alg":[]}', b'{"alg":{}}', b'{"alg":5}', b'{"alg":null}', b'{"alg":"\\ud800"}',
+            b'{"alg":"HS256","kid":5}', b'{"alg":"HS256","b64":false}', b'{"alg":"HS256","crit":5}',
+            b'{"alg":"HS256","crit":["x"]}', b'{"alg":"HS256","typ":[]}', b"1" * 700,
+        ]:  # fmt: skip
+            with self.subTest(header):
+                head = urlsafe_b64encode(header).rstrip(b"=").decode()
+
+                self.assertEqual(self.ask(f"Bearer {head}.{claims}.{signature}").status_code, 401)
+                self.assertEqual(self.ask(f"Bearer {head}.e30.{signature}").status_code, 401)
+                self.assertEqual(self.ask(f"Bearer {head}..").status_code, 401)
+
+    def test_odd_bytes_in_the_header_are_refused(self):
+        for text in ["\xff", "\x80\xfe", "usk_\xff", "a.b.\xc3\xa9", "\x7f", "usk_" + "x" * 5000]:
+            for scheme in ["Bearer ", "bearer   ", "", "Basic "]:
+                with self.subTest(scheme + text):
+                    self.assertEqual(self.ask(scheme + text).status_code, 401)
 
     def test_public_key_is_no_secret(self):
         # RS256 against HS256: what says that it is signed otherwise is not even looked at.
