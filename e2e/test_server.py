@@ -14,17 +14,18 @@ import unittest
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection
+from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
 from urllib.parse import urlsplit
 
-from e2e.processes import GUNICORN, ROOT, RUNSERVER, free_port, served, test_database
+from e2e.processes import GUNICORN, ROOT, RUNSERVER, free_port, manage, served, test_database
 
 WORKERS = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--threads 4"}
 JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
+PASSWORD = "correct horse battery staple"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -296,6 +297,80 @@ class GunicornTests(AnyServerTests, ServerTestCase):
 
         self.assertEqual(status, 413)
         self.assertEqual(answer["message"], "The body is larger than 65,536 bytes.")
+
+
+class LostRightTests(ServerTestCase):
+    """An editor is deactivated while an import or export of theirs is under way."""
+
+    def setUp(self) -> None:
+        database = self.enterContext(test_database())
+        self.log = Path(self.enterContext(tempfile.TemporaryDirectory()), "log")
+        environment = {"DATABASE_URL": database, "ACCESS": "protected", **WORKERS}
+        self.url = self.enterContext(served(GUNICORN, self.log, **environment))
+        options = ["--username", "Boss", "--email", "boss@example.com", "--password-stdin"]
+        manage("create_admin", *options, input=PASSWORD, DATABASE_URL=database)
+        self.admin = self.sign_in("boss@example.com")
+        editor = {"username": "Ed", "email": "ed@example.com", "password": PASSWORD}
+        _status, answer = self.request("POST", "/users", editor, **self.admin)
+        self.path = f"/users/{answer['data']['id']}"
+        self.request("PATCH", self.path, {"active": True, "role": "editor"}, **self.admin)
+        self.editor = self.sign_in("ed@example.com")
+
+    def sign_in(self, email: str) -> dict[str, str]:
+        """Return the header that tells who calls."""
+        login = {"email": email, "password": PASSWORD}
+        _status, answer = self.request("POST", "/auth/login", login)
+        return {"Authorization": f"Bearer {answer['auth_token']}"}
+
+    def deactivate(self) -> None:
+        status, _answer = self.request("PATCH", self.path, {"active": False}, **self.admin)
+        self.assertEqual(status, 200)
+
+    def count(self) -> int:
+        """Return how many users there are beside the administrator and the editor."""
+        _status, answer = self.request("GET", "/users?limit=1&total=true", **self.admin)
+        total: int = answer["data"]["total"]
+        return total - 2
+
+    def test_import_of_a_slow_client_ends_with_the_batch_that_was_saved(self):
+        def body() -> Iterator[bytes]:
+            yield b"username,email\n"
+            yield from rows[:9000]
+            deadline = time.monotonic() + 30
+            while self.count() < 5000 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            self.deactivate()
+            yield from rows[9000:]
+
+        rows = [b"u%d,u%d@example.com\n" % (number, number) for number in range(20_000)]
+
+        status, answer = self.request("POST", "/users/import", body(), **CSV, **self.editor)
+
+        self.assertEqual(status, 401)
+        self.assertRegex(
+            answer["message"], r"The rows up to line 5,001 were taken\. So far: created 5,000, "
+        )
+        self.assertEqual(self.count(), 5000)
+        _status, trail = self.request("GET", "/audit?limit=9", **self.admin)
+        counts = [e["after"] for e in trail["data"]["events"] if e["action"] == "users.imported"]
+        self.assertEqual([count["created"] for count in counts], [5000])
+
+    def test_export_to_a_slow_client_is_cut_off(self):
+        domain = f"{'x' * 60}.{'y' * 40}.example"
+        rows = "".join(f"{'u' * 120},u{number}@{domain}\n" for number in range(40_000))
+        self.request("POST", "/users/import", f"username,email\n{rows}", **CSV, **self.editor)
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/users/export", headers=self.editor)
+        response = connection.getresponse()
+        self.assertTrue(response.read(1_000).startswith(b"id,username,email,active,"))
+
+        self.deactivate()
+
+        # Far less than the 12 MB of it is in the buffers between.
+        with self.assertRaises(IncompleteRead):
+            response.read()
+        self.assertEqual(self.log.read_text().count("export cut off"), 1)
 
 
 class ProductionTestCase(ServerTestCase):

@@ -84,19 +84,33 @@ def known_principal() -> Principal | None:
     return request.environ.get(_PRINCIPAL) if has_request_context() else None
 
 
-def principal(credentials: str = BEARER) -> Principal:
+def principal(credentials: str = BEARER, *, anew: bool = False) -> Principal:
     """Return who calls.
 
+    :param anew: find it out also when it is known.
     :raises MissingCredentials: the request has no credentials (403).
     :raises Unauthenticated: its credentials are worth nothing (401).
     """
-    who = known_principal()
+    who = None if anew else known_principal()
     if who is None:
         who = current_app.extensions["guard"][credentials]()
         if who is None:
             raise MissingCredentials
         request.environ[_PRINCIPAL] = who
     return who
+
+
+def require_still(scope: str) -> None:
+    """Let a request that takes long go on only while its caller may do this.
+
+    Who calls is found out anew: they may have been deactivated or removed, have another role, have
+    signed out, or have lost their key. When access is open, nobody is asked.
+
+    :raises Unauthenticated: the caller's credentials are worth nothing any more (401).
+    :raises Forbidden: the caller may not do this any more (403).
+    """
+    if not is_open() and scope not in principal(anew=True).scopes:
+        raise Forbidden
 
 
 def require(

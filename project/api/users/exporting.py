@@ -1,6 +1,6 @@
 """Export: all users in the order of their ids, as lines that the database builds. Knows no HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -26,13 +26,14 @@ class Chunk(NamedTuple):
     data: bytes
 
 
-def export_users(form: str) -> Iterator[Chunk]:
+def export_users(form: str, authorize: Callable[[], None] = lambda: None) -> Iterator[Chunk]:
     """Give all users, chunk by chunk, in constant memory.
 
     Each chunk is a SELECT of its own, so users who come or change meanwhile may be there or not;
     nobody who is there all the time is missing or comes twice.
 
     :param form: ``csv`` (RFC 4180, all text quoted) or ``ndjson``.
+    :param authorize: called before each chunk but the first; it raises when there may be no more.
     """
     statement, last_id, text = _select(form), 0, ""
     if form == "csv":
@@ -44,6 +45,7 @@ def export_users(form: str) -> Iterator[Chunk]:
         if len(rows) < ROWS_PER_CHUNK:
             return
         last_id, text = rows[-1].id, ""
+        authorize()
 
 
 @cache

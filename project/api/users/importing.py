@@ -26,7 +26,7 @@ from project.api.users.row_reader import BadRow, Row
 from project.api.users.row_rules import ImportedUser, read_row
 from project.api.users.service import run_after_deactivation
 from project.clock import utcnow
-from project.errors import Invalid, TooLarge, Unavailable
+from project.errors import Forbidden, Invalid, TooLarge, Unauthenticated, Unavailable
 from project.extensions import db, fetch_all
 from project.faults import is_outage
 from project.transactions import ATTEMPTS, in_transaction
@@ -156,7 +156,11 @@ class _Overtaken(Exception):
     """Somebody else has changed a user between our SELECT and our UPDATE."""
 
 
-def import_users(rows: Iterable[Row | BadRow], dry_run: bool = False) -> Iterator[Batch]:
+def import_users(
+    rows: Iterable[Row | BadRow],
+    dry_run: bool = False,
+    authorize: Callable[[], None] = lambda: None,
+) -> Iterator[Batch]:
     """Add and change users, and tell what became of each batch when it is saved.
 
     A row whose mailbox is known changes that user, also when it is known from a row before. A row
@@ -164,16 +168,27 @@ def import_users(rows: Iterable[Row | BadRow], dry_run: bool = False) -> Iterato
     grow with each batch.
 
     :param dry_run: tell the same and save nothing; what rows would have made is kept on disk.
+    :param authorize: called when the rows of a batch are there, before they are saved; it raises
+        when they may not be.
+    :raises Unauthenticated: so says ``authorize`` (401).
+    :raises Forbidden: so says ``authorize`` (403).
     :raises Invalid: the data is cut off or damaged (400).
     :raises TooLarge: there is more data than is taken (413).
     :raises Unavailable: the database is away; the import can be run again (503).
     """
-    rows, line = iter(rows), 0
+    rows, line, counts = iter(rows), 0, Counter[str]()
     with _rehearsal() if dry_run else nullcontext(_Saving().save) as work:
         try:
             while batch := list(islice(rows, ROWS_PER_BATCH)):
-                yield work([_check(row) for row in batch])
+                authorize()
+                done = work([_check(row) for row in batch])
                 line = batch[-1].line
+                counts.update(done.counts())
+                yield done
+        except (Unauthenticated, Forbidden) as error:
+            told = ", ".join(f"{name} {counts[name]:,}" for name in RESULTS)
+            taken = f"{error.message} {_taken(line, dry_run)} So far: {told}."
+            raise type(error)(taken) from error
         except (Invalid, TooLarge) as error:
             taken = f"{error.message} {_taken(line, dry_run)}"
             raise type(error)(taken, error.errors) from error

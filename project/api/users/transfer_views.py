@@ -1,6 +1,7 @@
 """The endpoints that move many users at once."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from typing import Annotated, Literal
 
@@ -15,11 +16,11 @@ from werkzeug.routing import Rule
 from project.api.users import bp, exporting, importing
 from project.api.users.row_reader import Source, read_rows
 from project.api.users.schemas import Flag
-from project.errors import FieldError, UnsupportedInput
+from project.errors import AppError, FieldError, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
 from project.web.contract import accepts_query, moves_files
-from project.web.guard import require
+from project.web.guard import require, require_still
 from project.web.request_id import request_id
 
 log = structlog.get_logger()
@@ -87,8 +88,9 @@ def import_users(query: ImportQuery) -> Response:
     """
     form, gzipped = _content_type(), _is_gzipped()
     source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
+    rows, authorize = read_rows(source, form, gzipped), partial(require_still, "users:write")
     report = importing.Report()
-    for batch in importing.import_users(read_rows(source, form, gzipped), query.dry_run):
+    for batch in importing.import_users(rows, query.dry_run, authorize):
         report.add(batch)
     return envelope.success(vars(report))
 
@@ -100,13 +102,15 @@ def import_users(query: ImportQuery) -> Response:
 def export_users(query: ExportQuery) -> Response:
     """Send all users as a CSV or NDJSON file, in the order of their ids.
 
-    Where the database fails in the middle, the connection is cut: what has come is no whole file.
+    Where the database fails in the middle, or the caller loses the right, the connection is cut:
+    what has come is no whole file.
 
     :raises Invalid: a parameter is unknown, repeated or wrong (400).
     """
     chunks: Iterator[bytes] = iter(())
     if request.method != "HEAD":
-        chunks = (chunk.data for chunk in exporting.export_users(query.format))
+        authorize = partial(require_still, "users:read")
+        chunks = (chunk.data for chunk in exporting.export_users(query.format, authorize))
         # What fails with the first chunk is answered as usual.
         chunks = stream_with_context(_watched(chain([next(chunks)], chunks)))
     response = Response(chunks, content_type=CONTENT_TYPES[query.format])
@@ -117,7 +121,7 @@ def export_users(query: ExportQuery) -> Response:
 def _watched(chunks: Iterator[bytes]) -> Iterator[bytes]:
     try:
         yield from chunks
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, AppError) as error:
         reason = str(getattr(error, "orig", error))
         log.warning("export cut off", request_id=request_id(), reason=reason)
         raise

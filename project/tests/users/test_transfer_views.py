@@ -1,6 +1,8 @@
 """POST /users/import and GET /users/export over HTTP."""
 
 import gzip
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 from unittest import mock
@@ -10,8 +12,11 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import LogCapture
 
 from project import db
-from project.api.users import exporting, transfer_views
+from project.api.users import exporting, importing, transfer_views
+from project.api.users.row_reader import read_rows
+from project.errors import AppError, Forbidden, Unauthenticated
 from project.extensions import fetch_all
+from project.tests.audit.base import PASSWORD, AuditTestCase
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user, make_users
 from project.tests.test_faults import driver_error
@@ -19,6 +24,16 @@ from project.tests.wire import recorded_commands
 
 CSV = "username,email,active\r\nAda,ada@example.com,true\r\nBo,bo@example.com,\r\n"
 NDJSON = '{"username": "Ada", "email": "ada@example.com", "active": true}\n'
+
+
+@contextmanager
+def captured_log() -> Iterator[list[MutableMapping[str, Any]]]:
+    """Give the lines that imports and exports log."""
+    capture = LogCapture()
+    every_level = structlog.make_filtering_bound_logger("DEBUG")
+    log = structlog.wrap_logger(None, processors=[capture], wrapper_class=every_level)
+    with mock.patch.object(transfer_views, "log", log):
+        yield capture.entries
 
 
 class ImportTests(BaseTestCase):
@@ -232,19 +247,16 @@ class ExportTests(BaseTestCase):
         make_users(2)
         lost = driver_error(2013, "Lost connection", lost=True)
         answers = [fetch_all(exporting._select("csv"), {"after": 0, "limit": 1}), lost]
-        capture = LogCapture()
-        every_level = structlog.make_filtering_bound_logger("DEBUG")
-        log = structlog.wrap_logger(None, processors=[capture], wrapper_class=every_level)
         with (
             mock.patch.object(exporting, "ROWS_PER_CHUNK", 1),
             mock.patch.object(exporting, "fetch_all", side_effect=answers),
-            mock.patch.object(transfer_views, "log", log),
+            captured_log() as entries,
             self.assertRaises(DBAPIError),
         ):
             self.client.get("/users/export").get_data()
 
-        self.assertEqual([entry["event"] for entry in capture.entries], ["export cut off"])
-        self.assertEqual(capture.entries[0]["reason"], "(2013, 'Lost connection')")
+        self.assertEqual([entry["event"] for entry in entries], ["export cut off"])
+        self.assertEqual(entries[0]["reason"], "(2013, 'Lost connection')")
 
     def test_wrong_parameter_is_named(self):
         for query, field in [
@@ -268,3 +280,107 @@ class ExportTests(BaseTestCase):
                 self.assertEqual(set(response.allow), {"GET", "HEAD", "OPTIONS"})
         allowed = set(self.client.options("/users/export").allow)
         self.assertEqual(allowed, {"GET", "HEAD", "OPTIONS"})
+
+
+class LostRightTests(AuditTestCase):
+    """A caller loses the right while an import or export of theirs is under way."""
+
+    ROWS = "".join(f"u{number},u{number}@example.com\n" for number in range(5))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.enterContext(mock.patch.object(importing, "ROWS_PER_BATCH", 2))
+        self.enterContext(mock.patch.object(exporting, "ROWS_PER_CHUNK", 2))
+        self.admin, self.token = self.sign_in("boss", "admin"), self.sign_in("editor", "editor")
+        key = {"name": "robot", "scopes": ["users:read", "users:write"]}
+        self.key = self.call("POST", "/auth/keys", self.token, json=key).json["data"]["key"]
+        self.app.config["ACCESS"] = "protected"
+
+    def losses(self) -> Iterator[tuple[str, str, Callable[[], object], type[AppError]]]:
+        """Give each way in which the editor loses the right, once they have it again."""
+
+        def change(**fields: Any) -> None:
+            """Change the editor as an administrator does, in a request of its own."""
+            response = self.call("PATCH", "/users/2", self.admin, json=fields)
+            self.assertEqual(response.status_code, 200, response.text)
+
+        def sign_out() -> None:
+            self.assertEqual(self.call("POST", "/auth/logout", self.token).status_code, 200)
+
+        def revoke() -> None:
+            self.assertEqual(self.call("DELETE", "/auth/keys/1", again).status_code, 200)
+
+        def remove() -> None:
+            self.assertEqual(self.call("DELETE", "/users/2", self.admin).status_code, 200)
+
+        for name, token in [("token", self.token), ("key", self.key)]:
+            yield f"{name}: demoted", token, lambda: change(role=None), Forbidden
+            change(role="editor")
+            yield f"{name}: deactivated", token, lambda: change(active=False), Unauthenticated
+            change(active=True)
+        login = {"email": "editor@example.com", "password": PASSWORD}
+        self.token = again = self.client.post("/auth/login", json=login).json["auth_token"]
+        yield "token: signed out", self.token, sign_out, Unauthenticated
+        self.token = again = self.client.post("/auth/login", json=login).json["auth_token"]
+        yield "key: revoked", self.key, revoke, Unauthenticated
+        yield "token: removed", self.token, remove, Unauthenticated
+
+    def test_import_ends_when_the_next_batch_is_there(self):
+        for number, (name, token, lose, kind) in enumerate(self.losses()):
+
+            def rows(*arguments: Any) -> Iterator[Any]:
+                for row in read_rows(*arguments):
+                    if row.line == 5:  # the last of the second batch
+                        lose()  # noqa: B023  (called at once)
+                    yield row
+
+            body = "username,email\n" + self.ROWS.replace("@", f"@{number}.")
+            there = len(self.events())
+            with self.subTest(name), mock.patch.object(transfer_views, "read_rows", rows):
+                response = self.call(
+                    "POST", "/users/import", token, data=body, content_type="text/csv"
+                )
+
+                self.assertEqual(response.status_code, 401 if kind is Unauthenticated else 403)
+                self.assertEqual(
+                    response.json["message"],
+                    f"{kind.message} The rows up to line 3 were taken."
+                    " So far: created 2, updated 0, skipped 0, failed 0.",
+                )
+                saved = [user.username for user in all_users() if f"@{number}." in user.email]
+                self.assertEqual(saved, ["u0", "u1"])
+                events = [e for e in self.events()[there:] if e.action == "users.imported"]
+                self.assertEqual(
+                    [event.after for event in events],
+                    [{"created": 2, "updated": 0, "skipped": 0, "failed": 0}],
+                )
+
+    def test_export_is_cut_off_before_the_next_chunk(self):
+        make_users(5)
+        for name, token, lose, kind in self.losses():
+            with self.subTest(name), captured_log() as entries:
+                response = self.call("GET", "/users/export", token, buffered=False)
+                chunks = response.iter_encoded()
+                self.assertIn(b"boss", next(chunks))
+                lose()
+
+                with self.assertRaises(kind):
+                    next(chunks)
+
+                self.assertEqual(
+                    [(entry["event"], entry["reason"]) for entry in entries],
+                    [("export cut off", kind.message)],
+                )
+
+    def test_nobody_is_asked_where_access_is_open(self):
+        self.app.config["ACCESS"] = "open"
+        self.call("PATCH", "/users/2", self.admin, json={"active": False})
+        body = "username,email\n" + self.ROWS
+
+        imported = self.call(
+            "POST", "/users/import", self.token, data=body, content_type="text/csv"
+        )
+        exported = self.call("GET", "/users/export", self.token)
+
+        self.assertEqual(imported.json["data"]["created"], 5)
+        self.assertEqual(len(exported.get_data().splitlines()), 1 + 2 + 5)
