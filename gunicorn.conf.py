@@ -3,10 +3,12 @@
 Flags on the command line or in GUNICORN_CMD_ARGS go before what stands here.
 """
 
+import gc
 import os
 import select
 import shutil
 import tempfile
+from importlib import import_module
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,41 @@ control_socket_disable = True
 # Each worker loads the code itself, so that `kill -HUP` loads new code without ending the service.
 preload_app = False
 
+# What the code imports of others is loaded before the workers are, which share its memory: a
+# reload keeps it. Nothing of ours may be among it, nor import it.
+LIBRARIES = (
+    "alembic.migration",
+    "argon2",
+    "bcrypt",
+    "email_validator",
+    "flask",
+    "flask_bootstrap",
+    "flask_migrate.cli",
+    "flask_script_ng",
+    "flask_sqlalchemy.cli",
+    "flask_wtf.csrf",
+    "jinja2.ext",
+    "jwt",
+    "logging.config",
+    "orjson",
+    "prometheus_client.multiprocess",
+    "pydantic.fields",
+    "pydantic.json_schema",
+    "pydantic.plugin._loader",
+    "pydantic.type_adapter",
+    "pydantic.types",
+    "pymysql",
+    "sqlalchemy.dialects.mysql.pymysql",
+    "sqlalchemy.dialects.sqlite",
+    "sqlite3",
+    "structlog",
+    "tqdm",
+    "unittest",
+    "werkzeug.middleware.proxy_fix",
+    "wtforms",
+    "zxcvbn",
+)
+
 # The application writes a line for each request (project/logs.py).
 accesslog = None
 
@@ -106,26 +143,22 @@ if os.environ.get("APP_SETTINGS", "").endswith("ProductionConfig"):
 
 # The workers add up their metrics in this folder. It is named before anything imports
 # prometheus_client, which looks only once; a reload keeps it.
-_folder_is_ours = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
-if _folder_is_ours:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="users-metrics-")
+_OURS = "users-metrics-"
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS)
 
 
 def on_starting(_server: Any) -> None:
-    """Forget the metrics of an earlier run."""
+    """Forget the metrics of an earlier run, and load the libraries.
+
+    What is there now is left alone by the garbage collector, whose marks would copy its pages.
+    """
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
         file.unlink()
-
-
-def when_ready(server: Any) -> None:
-    """Warn, once for all workers, when production lets everybody do everything."""
-    from project import config
-
-    settings = config.choose(None)
-    if not settings.DEBUG and settings.ACCESS == "open":
-        server.log.warning(
-            "ACCESS=open: anybody who reaches this service may read, change and remove every user"
-        )
+    for name in LIBRARIES:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 def post_fork(_server: Any, worker: Any) -> None:
@@ -137,7 +170,21 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Let a worker remove what is past its time, and refuse new connections when it is to end.
+    """Warn of open access, let old data go by itself, and end as close_at_the_end does."""
+    settings = worker.wsgi.config
+    # The first worker does it for all.
+    if worker.age == 1 and not settings["DEBUG"] and settings["ACCESS"] == "open":
+        worker.log.warning(
+            "ACCESS=open: anybody who reaches this service may read, change and remove every user"
+        )
+    from project.web import pruning
+
+    pruning.start(worker.wsgi)
+    close_at_the_end(worker)
+
+
+def close_at_the_end(worker: Any) -> None:
+    """Let a worker that is told to end refuse new connections at once.
 
     By itself, gunicorn only takes no more of them off the queue of its socket: they would wait
     there, their requests sent, and be cut off when the worker ends. Refused, nginx sends a request
@@ -145,7 +192,7 @@ def post_worker_init(worker: Any) -> None:
     """
     set_accept_enabled = worker.set_accept_enabled
 
-    def close_at_the_end(enabled: bool) -> None:
+    def close_if_ending(enabled: bool) -> None:
         if not enabled and not worker.alive:
             for listener in worker.sockets:
                 for _ in range(100):  # those that are in the queue already
@@ -157,11 +204,7 @@ def post_worker_init(worker: Any) -> None:
             for listener in worker.sockets:
                 listener.close()
 
-    worker.set_accept_enabled = close_at_the_end
-
-    from project.web import pruning
-
-    pruning.start(worker.wsgi)
+    worker.set_accept_enabled = close_if_ending
 
 
 def child_exit(_server: Any, worker: Any) -> None:
@@ -173,5 +216,6 @@ def child_exit(_server: Any, worker: Any) -> None:
 
 def on_exit(_server: Any) -> None:
     """Remove the folder of the metrics, when it was made here."""
-    if _folder_is_ours:
-        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if folder.name.startswith(_OURS):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import pymysql
 
 from e2e.processes import GUNICORN, ROOT, MariaDB, manage, served_process
+from e2e.stacks import copy_tracked_files
 
 CLIENTS = 6
 WORKERS = {"WEB_CONCURRENCY": "2"}
@@ -121,13 +122,14 @@ class RetryingLoad(Load):
 class FaultTestCase(unittest.TestCase):
     """A migrated MariaDB, and gunicorn with two workers before it."""
 
-    settings: dict[str, str] = {}
+    folder = ROOT
 
     def setUp(self) -> None:
         self.database = self.enterContext(MariaDB())
         manage("db", "upgrade", DATABASE_URL=self.database.url)
-        environment = {"DATABASE_URL": self.database.url, **WORKERS, **self.settings}
-        self.url, self.server = self.enterContext(served_process(GUNICORN, **environment))
+        environment = {"DATABASE_URL": self.database.url, **WORKERS}
+        server = served_process(GUNICORN, cwd=self.folder, **environment)
+        self.url, self.server = self.enterContext(server)
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers."""
@@ -344,13 +346,11 @@ class DatabaseFaultTests(FaultTestCase):
 
 
 class ProcessFaultTests(FaultTestCase):
-    """What happens to the service's own processes."""
+    """What happens to the service's own processes, which run a copy of the code."""
 
     def setUp(self) -> None:
-        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="users-settings-"))
-        self.limit = Path(folder, "import_max_bytes")
-        self.limit.write_text("1000")
-        self.settings = {"IMPORT_MAX_BYTES_FILE": str(self.limit)}
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="users-code-")))
+        copy_tracked_files(self.folder)
         super().setUp()
 
     def test_worker_killed_under_load_loses_nothing(self):
@@ -392,23 +392,20 @@ class ProcessFaultTests(FaultTestCase):
         self.assertEqual(again.status, 201)
         self.assertEqual(again.json["message"], "u@example.com was added!")
 
-    def test_reload_under_load_loads_all_anew_and_fails_no_request(self):
+    def test_reload_under_load_loads_all_code_anew_and_fails_no_request(self):
+        views = self.folder / "project" / "api" / "ops" / "views.py"
         before = set(self.workers())
         with Load(self.url) as load:
             load.wait_for(50)
-            self.assertEqual(self.import_row().status, 200)
-            self.limit.write_text("10")
+            views.write_text(views.read_text().replace("pong!", "pong of the new code!"))
             os.kill(self.server.pid, signal.SIGHUP)
             self.recovery_seconds(lambda: not before & set(self.workers()))
             load.wait_for(50)
-            self.assertEqual({self.import_row().status for _ in range(10)}, {413})
+        messages = {self.get("/ping").json["message"] for _ in range(20)}
 
+        self.assertEqual(messages, {"pong of the new code!"})
         self.assertEqual(load.statuses(), {201})
         self.assert_all_kept(load)
-
-    def import_row(self) -> Answer:
-        rows = b"username,email\nu,import@example.com\n"
-        return Answer(self.url, "POST", "/users/import", rows, **CSV)
 
     def test_termination_lets_requests_in_flight_finish(self):
         with self.database.connect() as connection, connection.cursor() as cursor:

@@ -8,7 +8,9 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import tempfile
+import textwrap
 import time
 import unittest
 from collections.abc import Iterator
@@ -472,6 +474,36 @@ class ProductionTests(ProductionTestCase):
         text = connection.getresponse().read().decode()
         connection.close()
         return text
+
+
+class SharedMemoryTests(unittest.TestCase):
+    """What gunicorn's master loads, for its workers to share."""
+
+    def test_master_loads_every_library_and_nothing_of_ours(self):
+        script = """
+            import runpy, sys
+
+            settings = runpy.run_path("gunicorn.conf.py")
+            settings["on_starting"](None)
+            shared = set(sys.modules)
+            import manage
+
+            print(*sorted(shared), "|", *sorted(set(sys.modules) - shared))
+        """
+        shared, own = self.run_python(script).split("|")
+        ours = {"manage", "project"}
+
+        self.assertEqual({name.partition(".")[0] for name in shared.split()} & ours, set())
+        self.assertEqual({name.partition(".")[0] for name in own.split()} - ours, set())
+
+    def run_python(self, script: str) -> str:
+        """Run a script at the root of the project; return what it prints."""
+        command = [sys.executable, "-c", textwrap.dedent(script)]
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="users-metrics-"))
+        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
 
 
 class ProtectedTests(ProductionTestCase):
