@@ -13,15 +13,16 @@ import os
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from functools import partial
+from gzip import GzipFile
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from sqlalchemy import Column, Row, Table
 from tqdm import tqdm
 
@@ -29,7 +30,10 @@ FORMAT = "users-service backup"
 VERSION = 1
 GZIP_LEVEL = 6
 ROWS_PER_BATCH = 1000
-MAX_LINE_BYTES = 64 * 2**20
+BYTES_PER_BATCH = 2**20
+MAX_HEADER_BYTES = 2**16
+MAX_TEXT_BYTES = 2**16 - 1
+"""The longest value of a column that names no length: what MySQL's TEXT and BLOB hold."""
 
 
 class BackupError(Exception):
@@ -49,7 +53,7 @@ class TableHeader(BaseModel):
     name: str
     columns: list[str]
     rows: NonNegativeInt
-    next_id: PositiveInt | None
+    next_id: Annotated[PositiveInt, Field(lt=2**63)] | None
 
 
 class Header(BaseModel):
@@ -63,7 +67,7 @@ class Header(BaseModel):
 
     format: str = FORMAT
     version: int = VERSION
-    revision: str
+    revision: Annotated[str, Field(pattern=r"^\w{1,32}$")]
     created_at: str
     tables: list[TableHeader]
 
@@ -81,7 +85,7 @@ def write(path: Path, header: Header, batches: Iterable[Sequence[Row[Any]]]) -> 
         open(path, "xb", opener=partial(os.open, mode=0o600)) as raw,
         _progress("Writing", header) as progress,
     ):
-        with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as file:
+        with GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as file:
             digest.update(first := _line(header.model_dump()))
             file.write(first)
             for rows in batches:
@@ -98,7 +102,8 @@ class Reader:
     """The rows of a file, batch by batch, each batch with its table; an empty table gives none.
 
     Whoever has iterated to the end has seen that the file is whole; before, nothing is certain.
-    ``header`` is there from the first batch on, ``digest`` at the end.
+    ``header`` is there from the first batch on, ``digest`` at the end. However long the file says
+    that it is, no more of it is in memory than a batch.
 
     :param doing: what the progress bar says.
     :param revision: the schema revision that the file must be of.
@@ -113,40 +118,51 @@ class Reader:
     def __init__(self, path: Path, doing: str, revision: str, tables: Sequence[Table]) -> None:
         self.path, self.doing, self.revision, self.tables = path, doing, revision, tables
 
+    def read_header(self) -> Header:
+        """Return the header alone: what is no backup for this code is refused at once."""
+        with self._opened() as file:
+            return self._read_header(file)[1]
+
     def __iter__(self) -> Iterator[tuple[Table, list[dict[str, Any]]]]:
+        with self._opened() as file:
+            yield from self._read(file)
+
+    @contextmanager
+    def _opened(self) -> Iterator[GzipFile]:
         try:
             with gzip.open(self.path) as file:
-                yield from self._read(iter(partial(file.readline, MAX_LINE_BYTES), b""))
+                yield file
         except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise BackupError(f"{self.path} is not a whole backup: {reason}.") from error
         except OSError as error:
             raise BackupError(f"{self.path} cannot be read: {error.strerror}.") from error
 
-    def _read(self, lines: Iterator[bytes]) -> Iterator[tuple[Table, list[dict[str, Any]]]]:
-        if not (first := next(lines, b"")):
-            raise ValueError("it is empty")
+    def _read(self, file: GzipFile) -> Iterator[tuple[Table, list[dict[str, Any]]]]:
+        first, self.header = self._read_header(file)
         digest = sha256(first)
-        self.header = self._read_header(first)
         with _progress(self.doing, self.header) as progress:
             for table, saved in zip(self.tables, self.header.tables, strict=True):
-                decoders = {name: decoder(table.columns[name]) for name in saved.columns}
-                for start in range(0, saved.rows, ROWS_PER_BATCH):
-                    batch = list(islice(lines, min(ROWS_PER_BATCH, saved.rows - start)))
+                columns = [table.columns[name] for name in saved.columns]
+                decoders = {column.name: decoder(column) for column in columns}
+                for batch in _batches(file, saved, max_line_bytes(columns)):
                     digest.update(b"".join(batch))
                     yield table, [_decode(line, decoders) for line in batch]
                     progress.update(len(batch))
         self.digest = digest.hexdigest()
-        if next(lines, b"") != _trailer(self.header, self.digest) or next(lines, b""):
+        trailer = _trailer(self.header, self.digest)
+        if file.read(len(trailer)) != trailer or file.read(1):
             raise ValueError("its rows do not fit the digest at its end")
 
-    def _read_header(self, line: bytes) -> Header:
+    def _read_header(self, file: GzipFile) -> tuple[bytes, Header]:
+        """Return the first line, and what it says."""
+        line = _read_line(file, MAX_HEADER_BYTES, "its header", "it is empty")
         found = orjson.loads(line)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ValueError("it does not begin like one")
         if (version := found.get("version")) != VERSION:
             raise BackupError(
-                f"{self.path} has version {version} of the format; this code reads {VERSION}."
+                f"{self.path} has version {version!r:.20} of the format; this code reads {VERSION}."
             )
         try:
             header = Header.model_validate(found)
@@ -161,7 +177,43 @@ class Reader:
         known = [(table.name, sorted(table.columns.keys())) for table in self.tables]
         if saved != known:
             raise BackupError(f"{self.path} holds {saved}, but the schema has {known}.")
-        return header
+        return line, header
+
+
+def _batches(file: GzipFile, table: TableHeader, limit: int) -> Iterator[list[bytes]]:
+    """Give a table's lines, so many at once as memory has room for whatever the file says.
+
+    :param limit: how long a line may be, in bytes.
+    """
+    left = table.rows
+    while left:
+        batch: list[bytes] = []
+        size = 0
+        while len(batch) < min(left, ROWS_PER_BATCH) and size < BYTES_PER_BATCH:
+            batch.append(_read_line(file, limit, f"a row of {table.name}", "it ends early"))
+            size += len(batch[-1])
+        left -= len(batch)
+        yield batch
+
+
+def _read_line(file: GzipFile, limit: int, what: str, nothing: str) -> bytes:
+    line = file.readline(limit + 1)
+    if not line:
+        raise ValueError(nothing)
+    if len(line) > limit:
+        raise ValueError(f"{what} is longer than {limit:,} bytes")
+    return line
+
+
+def max_line_bytes(columns: Iterable[Column[Any]]) -> int:
+    """Return how long the line of a row may be: a character takes six bytes, escaped."""
+    return sum(64 + 6 * _max_length(column) for column in columns)
+
+
+def _max_length(column: Column[Any]) -> int:
+    if column.type.python_type not in (str, bytes, list):
+        return 0
+    return getattr(column.type, "length", None) or MAX_TEXT_BYTES
 
 
 def decoder(column: Column[Any]) -> Callable[[Any], Any]:
@@ -175,12 +227,30 @@ def decoder(column: Column[Any]) -> Callable[[Any], Any]:
     return _DECODERS[kind]
 
 
-def _as_it_is(value: Any) -> Any:
+def _exactly(kind: type) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"{value!r:.20} is no {kind.__name__}")
+        return value
+
+    return check
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value!r:.20} is no integer of 64 bits")
     return value
 
 
+def _words(value: Any) -> list[str]:
+    return list(map(_exactly(str), _exactly(list)(value)))
+
+
 _DECODERS: dict[type, Callable[[Any], Any]] = {
-    **dict.fromkeys((bool, int, str, list), _as_it_is),
+    bool: _exactly(bool),
+    int: _integer,
+    str: _exactly(str),
+    list: _words,
     bytes: b64decode,
     date: date.fromisoformat,
     datetime: datetime.fromisoformat,

@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
 from sqlalchemy import Connection, Row, Table
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import StatementError
 
 import project.api.models  # noqa: F401  (every table)
 from project import archive
@@ -117,7 +117,7 @@ def restore(path: Path, replace: bool = False) -> Header:
                     connection.execute(sa.insert(table), rows)
                 if sqlite:
                     _raise_next_ids(connection, reader.header)
-    except DatabaseError as error:
+    except StatementError as error:
         raise BackupError(f"The database refused: {error.orig}") from error
     return reader.header
 

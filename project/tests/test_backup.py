@@ -8,10 +8,12 @@ import os
 import sqlite3
 import stat
 import tempfile
+import tracemalloc
 from contextlib import redirect_stderr
 from datetime import date, datetime
 from hashlib import sha256
 from io import StringIO
+from itertools import accumulate
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -22,7 +24,7 @@ import orjson
 import sqlalchemy as sa
 
 from project import archive, backup, commands, db
-from project.api.models import User
+from project.api.models import APIKey, User
 from project.api.users import service
 from project.archive import BackupError
 from project.tests.base import head_revision
@@ -63,9 +65,21 @@ class BackupTestCase(CommandTestCase):
         """Return what the lines of the backup say."""
         return [orjson.loads(line) for line in gzip.decompress(self.path.read_bytes()).splitlines()]
 
+    def add_key(self, user: User, name: str) -> None:
+        """Give a user an API key."""
+        hashed = sha256(name.encode()).hexdigest()
+        values = {"prefix": f"key_{name}", "key_hash": hashed, "scopes": ["users:read"]}
+        times = {"created_at": datetime(2026, 1, 1)}
+        db.session.add(APIKey(user_id=user.id, name=name, **values, **times))
+        db.session.commit()
+
+    def content_of(self, *lines: Any) -> bytes:
+        """Return the text of these lines."""
+        return b"".join(orjson.dumps(line) + b"\n" for line in lines)
+
     def write(self, lines: list[Any]) -> None:
         """Write a file with these lines and a trailer that fits them."""
-        content = b"".join(orjson.dumps(line) + b"\n" for line in lines)
+        content = self.content_of(*lines)
         trailer = {"rows": len(lines) - 1, "sha256": sha256(content).hexdigest()}
         self.path.write_bytes(gzip.compress(content + orjson.dumps(trailer) + b"\n"))
 
@@ -462,6 +476,8 @@ class RefusedFileTests(BackupTestCase):
         table = header["tables"][0]
         cases: list[tuple[dict[str, Any], str]] = [
             ({"version": 2}, "has version 2 of the format; this code reads 1"),
+            ({"version": "\x1b" * 99}, r"has version '\\x1b.* of the format"),
+            ({"revision": "\x1b"}, "its header is not complete"),
             ({"revision": "0999"}, f"of schema revision 0999 and this code of {head_revision()}"),
             ({"tables": []}, "but the schema has"),
             ({"tables": [table, {**table, "name": "robots"}]}, "robots"),
@@ -474,6 +490,51 @@ class RefusedFileTests(BackupTestCase):
             self.write([{**header, **changes}, *rows])
             with self.subTest(changes):
                 self.refused(reason)
+
+    def test_more_rows_than_lines_is_a_file_that_ends_early(self):
+        header, *rows = self.lines()[:-1]
+        users = next(table for table in header["tables"] if table["name"] == "users")
+        users["rows"] = 10**18
+        for content in [self.content_of(header), self.content_of(header, *rows)]:
+            self.path.write_bytes(gzip.compress(content))
+            with self.subTest(lines=content.count(b"\n")):
+                self.refused("is not a whole backup: it ends early")
+
+    def test_lines_without_end_are_refused_before_they_take_memory(self):
+        header = self.lines()[0]
+        header["tables"][0]["rows"] = 1000
+        size = 64 * 2**20
+        for start, reason in [
+            (b"", "its header is longer than 65,536 bytes"),
+            (self.content_of(header), r"a row of \w+ is longer than [\d,]+ bytes"),
+        ]:
+            with gzip.open(self.path, "wb") as file:
+                file.write(start)
+                for _ in range(3):
+                    file.write(b"[" + b" " * size + b"\n")
+            tracemalloc.start()
+            with self.subTest(reason):
+                self.refused(reason)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+
+            self.assertLess(peak, 16 * 2**20)
+
+    def test_batches_are_bounded_by_their_bytes_too(self):
+        with mock.patch.object(archive, "BYTES_PER_BATCH", 1):
+            batches = [rows for table, rows in backup._reader(self.path, "Checking") if rows]
+
+        self.assertEqual([len(rows) for rows in batches], [1] * 3)
+
+    def test_longest_row_of_each_table_fits_its_line(self):
+        for table in backup._tables():
+            widest = {
+                column.name: "\x00" * archive._max_length(column) or datetime.max
+                for column in table.columns
+            }
+            with self.subTest(table.name):
+                line = archive._line(tuple(widest.values()))
+                self.assertLessEqual(len(line), archive.max_line_bytes(table.columns))
 
     def test_rows_that_do_not_fit_are_refused(self):
         header, *rows = self.lines()[:-1]
@@ -490,6 +551,19 @@ class RefusedFileTests(BackupTestCase):
         self.write([header, rows[0], *rows[:-1]])
 
         self.refused("The database refused: ")
+
+    def test_values_of_the_wrong_type_are_refused(self):
+        self.add_key(make_user(), "robot")
+        self.back_up()
+        header, *rows = self.lines()[:-1]
+        ends = accumulate(table["rows"] for table in header["tables"])
+        for table, end in zip(header["tables"], ends, strict=True):
+            for place, column in enumerate(table["columns"] if table["rows"] else []):
+                for value in [[7], {}, 2**64 - 1, 1e300]:
+                    row = [*rows[end - 1][:place], value, *rows[end - 1][place + 1 :]]
+                    self.write([header, *rows[: end - 1], row, *rows[end:]])
+                    with self.subTest(table["name"], column=column, value=value):
+                        self.refused("")
 
     def test_file_that_changes_after_the_check_changes_nothing(self):
         header, *rows = self.lines()[:-1]
