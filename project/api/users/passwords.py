@@ -1,6 +1,12 @@
-"""Passwords: what one must be, and how it is kept."""
+"""Passwords: what one must be, and how it is kept.
 
+A hash takes memory and a CPU, so a process computes one at a time: ``turn``.
+"""
+
+import threading
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from string import digits
@@ -10,7 +16,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerificationError
 from flask import current_app
 
-from project.errors import FieldError, Invalid
+from project.errors import FieldError, Invalid, Unavailable
 
 MAX_CHARACTERS = 256
 # What zxcvbn calls somewhat guessable and below: up to 10^8 guesses.
@@ -25,6 +31,53 @@ SERVICE_NAME = "users-service"
 PHRASES = Path(__file__).with_name("common_phrases.txt")
 # 1 and ! are one key.
 _UNSHIFTED = str.maketrans("!@#$%^&*()", "1234567890")
+# Of a worker's four threads, one is always left to those who bring no password.
+WAITING = 2
+WAIT_SECONDS = 5
+
+
+class TooManyPasswords(Unavailable):
+    """More passwords are to be hashed than this process can (503)."""
+
+    message = "Too many passwords are being checked at the moment. Please try again."
+
+
+class _Thread(threading.local):
+    """Whether it is this thread's turn."""
+
+    has_turn = False
+
+
+_thread = _Thread()
+_places = threading.BoundedSemaphore(1 + WAITING)
+_hashing = threading.Lock()
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Be the one thread of the process that may hash; wait for that a few seconds.
+
+    Nobody may wait with a transaction under way: its locks would be held meanwhile. A thread whose
+    turn it is has it within too.
+
+    :raises TooManyPasswords: enough others wait already, or it takes too long (503).
+    """
+    if _thread.has_turn:
+        yield
+        return
+    if not _places.acquire(blocking=False):
+        raise TooManyPasswords
+    try:
+        if not _hashing.acquire(timeout=WAIT_SECONDS):
+            raise TooManyPasswords
+        _thread.has_turn = True
+        try:
+            yield
+        finally:
+            _thread.has_turn = False
+            _hashing.release()
+    finally:
+        _places.release()
 
 
 def check_password(password: str, *personal: str) -> None:
@@ -56,8 +109,12 @@ def check_password(password: str, *personal: str) -> None:
 
 
 def hash_password(password: str) -> str:
-    """Return what is kept of a password: argon2id in its own format, with a salt of its own."""
-    return _hasher().hash(_normal(password))
+    """Return what is kept of a password: argon2id in its own format, with a salt of its own.
+
+    :raises TooManyPasswords: it is not this thread's turn soon enough (503).
+    """
+    with turn():
+        return _hasher().hash(_normal(password))
 
 
 def verify_password(kept: str | None, password: str) -> bool:
@@ -65,15 +122,17 @@ def verify_password(kept: str | None, password: str) -> bool:
 
     :param kept: an argon2 hash, or a bcrypt hash from elsewhere (``$2b$``); None: there is none.
         A wrong password takes as long then as with a hash of our own.
+    :raises TooManyPasswords: it is not this thread's turn soon enough (503).
     """
     text = _normal(password)
-    try:
-        if kept is not None and kept.startswith("$2b$"):
-            # bcrypt has always looked at 72 bytes only; who made the hash need not have known.
-            return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], kept.encode())
-        return _hasher().verify(kept or _hash_of_nobody(), text) and kept is not None
-    except (VerificationError, ValueError):
-        return False
+    with turn():
+        try:
+            if kept is not None and kept.startswith("$2b$"):
+                # bcrypt has always looked at 72 bytes only; who made the hash need not have known.
+                return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], kept.encode())
+            return _hasher().verify(kept or _hash_of_nobody(), text) and kept is not None
+        except (VerificationError, ValueError):
+            return False
 
 
 def needs_rehash(kept: str) -> bool:

@@ -167,16 +167,20 @@ def create_user(
     *,
     active: bool = False,
     password: str | None = None,
+    password_hash: str | None = None,
     role: str | None = None,
 ) -> StoredUser:
     """Add a user.
 
     :param password: None: nobody can sign in as this user.
+    :param password_hash: the password's, where a transaction is under way, in which nobody may wait
+        for their turn to hash it; None: it is made here.
     :raises Invalid: the password is easily guessed (400).
     :raises EmailTaken: another user has this mailbox (400).
     """
     if password is not None:
         check_password(password, username, email)
+        password_hash = password_hash or hash_password(password)
     now = utcnow()
     password_version = int(password is not None)
     values = {
@@ -185,7 +189,7 @@ def create_user(
         "role": role,
         "created_at": now,
         "updated_at": now,
-        "password_hash": None if password is None else hash_password(password),
+        "password_hash": None if password is None else password_hash,
         "password_version": password_version,
     }
     with _taken_emails_refused():

@@ -1,12 +1,17 @@
 """The JSON endpoints of users."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from typing import Any
+
+from flask import request
 
 from project.api.users import bp, paging, service
 from project.api.users.errors import WrongId
 from project.api.users.models import StoredUser
+from project.api.users.passwords import MAX_CHARACTERS, hash_password
 from project.api.users.schemas import (
     UserCreate,
     UserId,
@@ -56,13 +61,31 @@ def list_users(query: UserListQuery) -> Page:
     return replace(page, total=paging.count(query)) if query.total else page
 
 
+def hash_first(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Hash the password in an administrator's body before the view's transaction begins.
+
+    :raises TooManyPasswords: the service is busy with others (503).
+    """
+
+    @wraps(view)
+    def wrapper(**kwargs: Any) -> Any:
+        body = request.get_json(silent=True) if is_admin() else None
+        password = body.get("password") if isinstance(body, dict) else None
+        if isinstance(password, str) and len(password) <= MAX_CHARACTERS:
+            return view(password_hash=hash_password(password), **kwargs)
+        return view(password_hash=None, **kwargs)
+
+    return wrapper
+
+
 @bp.post("/users")
 @require("users:write")
+@hash_first
 @in_transaction
 @idempotent
 @accepts(UserCreate, wrong_type=Invalid)
 @returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
-def create_user(body: UserCreate) -> StoredUser:
+def create_user(body: UserCreate, password_hash: str | None) -> StoredUser:
     """Add a user; only administrators may give a password or a role.
 
     Whether the user is ``active`` is theirs to say too. The first API knew no such key, so from
@@ -75,7 +98,7 @@ def create_user(body: UserCreate) -> StoredUser:
         require_admin()
     if "active" in body.model_fields_set and is_admin():
         given |= validate(UserUpdate, {"active": body.active}).changes()
-    return service.create_user(body.username, body.email, **given)
+    return service.create_user(body.username, body.email, password_hash=password_hash, **given)
 
 
 @bp.get("/users/<user_id>")

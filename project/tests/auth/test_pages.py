@@ -111,7 +111,7 @@ class SignInTests(PageTestCase):
         self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 303)
 
     def test_overlong_text_is_said_beside_its_field(self):
-        long = "a" + "\u0315" * 150_000
+        long = "a" + "\u0315" * 10_000
         for field, most in [("email", 128), ("password", 256)]:
             with self.subTest(field), normalised_lengths() as lengths:
                 response = self.sign_in(**{field: long})

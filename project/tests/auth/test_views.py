@@ -212,7 +212,7 @@ class LoginTests(AuthTestCase):
 
     def test_overlong_text_is_refused_before_it_is_normalised(self):
         self.register()
-        long = "a" + "\u0315" * 500_000
+        long = "a" + "\u0315" * 10_000
         for path, body, field in [
             ("/auth/login", {"email": long, "password": PASSWORD}, "email"),
             ("/auth/login", {"email": ADA["email"], "password": long}, "password"),
@@ -470,8 +470,8 @@ class PasswordTests(AuthTestCase):
             ({"password": "Ada@example.com is me"}, "password"),
             ({"password": None}, "password"),
             ({"more": 1}, "more"),
-            ({"current_password": "a" + "\u0315" * 500_000}, "current_password"),
-            ({"password": "a" + "\u0315" * 500_000}, "password"),
+            ({"current_password": "a" + "\u0315" * 10_000}, "current_password"),
+            ({"password": "a" + "\u0315" * 10_000}, "password"),
         ]
         for changes, field in cases:
             with self.subTest(str(changes)[:40]), normalised_lengths() as lengths:
@@ -662,8 +662,8 @@ class APIKeyTests(AuthTestCase):
             ({"expires_in_days": 1.5}, "expires_in_days"),
             ({"expires_in_days": 10**9}, "expires_in_days"),
             ({"more": 1}, "more"),
-            ({"current_password": "a" + "\u0315" * 500_000}, "current_password"),
-            ({"password": "a" + "\u0315" * 500_000}, "password"),
+            ({"current_password": "a" + "\u0315" * 10_000}, "current_password"),
+            ({"password": "a" + "\u0315" * 10_000}, "password"),
         ]
         for changes, field in cases:
             with self.subTest(changes):

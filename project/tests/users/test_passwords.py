@@ -1,14 +1,24 @@
 """What a password must be, and how it is kept."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from threading import Barrier, Thread
+from typing import Any
 from unittest import mock
 
 import bcrypt
+from argon2 import PasswordHasher
 from zxcvbn import matching
 
+from project.api.users import passwords
 from project.api.users.passwords import (
+    WAITING,
+    TooManyPasswords,
     check_password,
     hash_password,
     needs_rehash,
+    turn,
     verify_password,
 )
 from project.errors import Invalid
@@ -212,3 +222,85 @@ class HashTests(BaseTestCase):
         for kept in ["", "x", "$argon2id$", "$2b$"]:
             with self.subTest(kept):
                 self.assertFalse(verify_password(kept, GOOD))
+
+
+class TurnTests(BaseTestCase):
+    """One hash at a time in a process."""
+
+    def at_once(self, count: int, work: Callable[[], Any]) -> list[Any]:
+        """Return what so many threads get."""
+        results, barrier = [], Barrier(count)
+
+        def run() -> None:
+            with self.app.app_context():
+                barrier.wait()
+                results.append(work())
+
+        threads = [Thread(target=run) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+    def test_others_wait_while_one_hashes(self):
+        for name in ["hash", "verify"]:
+            hashing, most = [0], [0]
+            original = getattr(PasswordHasher, name)
+
+            def counted(
+                *arguments: Any, hashing: Any = hashing, most: Any = most, original: Any = original
+            ) -> Any:
+                hashing[0] += 1
+                most[0] = max(most[0], hashing[0])
+                try:
+                    return original(*arguments)
+                finally:
+                    hashing[0] -= 1
+
+            work: Any = partial(verify_password, hash_password(GOOD), GOOD)
+            if name == "hash":
+                work = partial(hash_password, GOOD)
+            self.app.config["ARGON2_MEMORY_KIB"] = 1024  # long enough to meet
+            with self.subTest(name), mock.patch.object(PasswordHasher, name, counted):
+                results = self.at_once(1 + WAITING, work)
+
+                self.assertTrue(all(map(bool, results)) and len(results) == 1 + WAITING)
+                self.assertEqual(most, [1])
+
+    def test_no_more_wait_than_leave_a_thread_to_others(self):
+        barrier = Barrier(2)
+
+        def hold() -> None:
+            with turn():
+                barrier.wait()
+                barrier.wait()
+
+        holder = Thread(target=hold)
+        holder.start()
+        barrier.wait()
+        with ExitStack() as waiting:
+            for _ in range(WAITING):
+                passwords._places.acquire()
+                waiting.callback(passwords._places.release)
+
+            self.assertRaises(TooManyPasswords, hash_password, GOOD)
+
+        with mock.patch.object(passwords, "WAIT_SECONDS", 0):
+            self.assertRaises(TooManyPasswords, verify_password, None, GOOD)
+        barrier.wait()
+        holder.join()
+        self.assertTrue(verify_password(hash_password(GOOD), GOOD))
+
+    def test_turn_within_a_turn_is_the_same(self):
+        with mock.patch.object(passwords, "WAIT_SECONDS", 0), turn():
+            self.assertTrue(verify_password(hash_password(GOOD), GOOD))
+        with turn():
+            pass
+
+    def test_place_is_free_again_after_a_failure(self):
+        for _ in range(2 + WAITING):
+            with self.assertRaises(KeyError), turn():
+                raise KeyError
+
+        self.assertTrue(hash_password(GOOD))

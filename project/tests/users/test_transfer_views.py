@@ -318,6 +318,8 @@ class LostRightTests(AuditTestCase):
             change(role="editor")
             yield f"{name}: deactivated", token, lambda: change(active=False), Unauthenticated
             change(active=True)
+            resumed = {"suspended": False}
+            self.call("PATCH", "/auth/keys/1", self.admin, json=resumed)
         login = {"email": "editor@example.com", "password": PASSWORD}
         self.token = again = self.client.post("/auth/login", json=login).json["auth_token"]
         yield "token: signed out", self.token, sign_out, Unauthenticated

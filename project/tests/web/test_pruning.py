@@ -178,7 +178,7 @@ class ThreadTests(PruningTestCase):
         hook = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["post_worker_init"]
 
         with mock.patch.object(pruning, "start") as start:
-            hook(SimpleNamespace(wsgi=self.app, set_accept_enabled=None))
+            hook(SimpleNamespace(age=2, wsgi=self.app, set_accept_enabled=None))
 
         start.assert_called_once_with(self.app)
 
