@@ -35,7 +35,7 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 	@echo "== What each kind of request costs on MariaDB"
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m bench.costs
 	@echo "== The server on MariaDB"
-	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server
+	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in
 	@echo "== Backups between SQLite and MariaDB"
 	@$(BIN)/python -m unittest -v e2e.test_backup
 
@@ -47,7 +47,7 @@ test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## the same through mysqlclient 
 
 test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples and examples/
 	@echo "== The server on SQLite"
-	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_examples
+	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_examples
 
 test-faults: $(DEVELOPMENT) ## what production does to a service: databases and processes that die or freeze
 	@echo "== Faults"

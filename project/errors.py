@@ -86,6 +86,8 @@ class TooManyRequests(AppError):
     """
 
     message = "Too many requests. Try again later."
+    field = "email"
+    """Beside which field of a form it is said."""
 
     def __init__(self, retry_after: int = 1) -> None:
         super().__init__()

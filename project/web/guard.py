@@ -6,6 +6,7 @@ found out is registered by ``project.api.auth``; nothing here knows tokens.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -25,6 +26,7 @@ SCOPES_OF_ROLE: dict[str | None, frozenset[str]] = {
 BEARER = "bearer"
 SESSION = "session"
 _PRINCIPAL = "users.principal"
+_EMAIL_CHANGE = "email change"
 
 
 class MissingCredentials(Forbidden):
@@ -63,6 +65,7 @@ class Principal:
 
 
 Identify = Callable[[], Principal | None]
+ChangeEmail = Callable[[Principal, str, str], AbstractContextManager[None]]
 
 
 def is_open() -> bool:
@@ -77,6 +80,25 @@ def register(credentials: str, identify: Identify) -> None:
     :param identify: returns the caller; None when the request has no such credentials.
     """
     current_app.extensions.setdefault("guard", {})[credentials] = identify
+
+
+def register_email_change(change: ChangeEmail) -> None:
+    """Say what those must do who change their own email.
+
+    :param change: takes the caller, their current password and the client's address; the email is
+        changed within.
+    """
+    current_app.extensions["guard"][_EMAIL_CHANGE] = change
+
+
+def own_email_change(who: Principal, current_password: str) -> AbstractContextManager[None]:
+    """Return in what the caller may change their own email.
+
+    :raises Invalid: the password is not theirs (400).
+    :raises TooManyRequests: they have guessed too often (429).
+    """
+    change: ChangeEmail = current_app.extensions["guard"][_EMAIL_CHANGE]
+    return change(who, current_password, request.remote_addr or "")
 
 
 def known_principal() -> Principal | None:

@@ -21,6 +21,7 @@ Action = Literal[
     "session.started",
     "session.failed",
     "session.ended",
+    "password.refused",
     "key.created",
     "key.used",
     "key.resumed",

@@ -12,7 +12,7 @@ from project.errors import Unauthenticated
 
 bp = Blueprint("auth", __name__)
 
-from project.api.auth import pages, principals, views  # noqa: E402, F401  (they add routes to bp)
+from project.api.auth import pages, principals, service, views  # noqa: E402, F401  (they add routes to bp)
 from project.web import guard  # noqa: E402
 
 
@@ -46,6 +46,7 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         guard.register(guard.BEARER, principals.by_bearer)
         guard.register(guard.SESSION, pages.by_cookie)
+        guard.register_email_change(service.own_email_change)
     app.session_interface = BrowserSessions()
     app.config["PERMANENT_SESSION_LIFETIME"] = app.config["TOKEN_HOURS"] * 3600
     for error in (guard.MissingCredentials, Unauthenticated):

@@ -25,10 +25,13 @@ class UserExists(Invalid):
 
 
 class WrongPassword(Invalid):
-    """The current password, asked for before it is changed, is another one (400)."""
+    """The current password, asked for before password or email change, is another one (400).
 
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("current_password", "Is not your password.")])
+    :param problem: a full sentence about the current password.
+    """
+
+    def __init__(self, problem: str = "Is not your password.") -> None:
+        super().__init__(errors=[FieldError("current_password", problem)])
 
 
 class RegistrationClosed(Forbidden):

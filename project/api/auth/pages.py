@@ -18,7 +18,7 @@ from project.api.users import service as users
 from project.api.users.errors import UserChanged
 from project.api.users.forms import OwnForm
 from project.api.users.schemas import UserReplace
-from project.errors import AppError, FieldError, Invalid
+from project.errors import AppError, FieldError, Invalid, TooManyRequests
 from project.transactions import in_transaction
 from project.web import error_handlers, guard
 from project.web.contract import validate
@@ -52,12 +52,14 @@ def sign_in_form() -> str:
 
 @bp.post("/sign-in")
 def sign_in() -> Answer:
-    """Sign in: this browser gets a new session, whatever it had before."""
+    """Sign in: this browser gets a new session, and the one that it had before ends."""
     form = SignInForm()
     if form.validate_on_submit():
         try:
             body = validate(Login, {name: form[name].data for name in Login.model_fields})
-            made = service.log_in(body.email, body.password, request.remote_addr or "")
+            made = service.log_in(
+                body.email, body.password, request.remote_addr or "", replaces=session.get(SIGN_IN)
+            )
         except Invalid as error:
             form.show(error)
         except (WrongCredentials, TooManyAttempts) as error:
@@ -96,21 +98,26 @@ def account_form() -> str:
 @bp.post("/account")
 def change_account() -> Answer:
     """Change one's own name and email."""
-    form = OwnForm()
-    status = 400
+    form, who = OwnForm(), _who()
+    status, headers = 400, {}
     if form.validate_on_submit():
         try:
-            changes = validate(UserReplace, form.fields()).changes()
-            in_transaction(users.update_user)(_who().user_id, changes, form.is_of)
+            body = validate(UserReplace, form.fields())
+            users.change_user(
+                who.user_id, body.changes(), form.is_of, current_password=body.current_password
+            )
         except UserChanged as error:
-            form = OwnForm(formdata=None, obj=users.get_user(_who().user_id))
+            form = OwnForm(formdata=None, obj=users.get_user(who.user_id))
             form.username.errors, status = (error.message,), 412
         except Invalid as error:
             form.show(error)
+        except TooManyRequests as error:
+            form.show_refusal(error)
+            status, headers = 429, {"Retry-After": str(error.retry_after)}
         else:
             flash("Your account was changed.")
             return redirect(url_for("auth.account_form"), 303)
-    return _render_account(form, PasswordForm(formdata=None)), status
+    return _render_account(form, PasswordForm(formdata=None)), status, headers
 
 
 @bp.post("/account/password")
@@ -132,7 +139,7 @@ def change_own_password() -> Answer:
         except Invalid as error:
             form.show(error)
         except TooManyAttempts as error:
-            form.show(Invalid(errors=[FieldError("current_password", error.message)]))
+            form.show_refusal(error)
             status, headers = 429, {"Retry-After": str(error.retry_after)}
         else:
             flash("Your password was changed. You are signed out everywhere else.")

@@ -3,7 +3,8 @@
 Flushes, and the caller commits, where a function does not say that it does so itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,12 +28,12 @@ from project.api.users import service as users
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import check_email, fold_email
 from project.api.users.models import StoredUser, User
-from project.api.users.passwords import hash_password, needs_rehash, verify_password
+from project.api.users.passwords import hash_password, needs_rehash, turn, verify_password
 from project.clock import utcnow
 from project.errors import Unauthenticated
 from project.extensions import db, fetch_all
 from project.transactions import in_transaction
-from project.web.guard import Principal
+from project.web.guard import Principal, may
 from project.web.pruning import prunes
 
 APIKEY_FIELDS = tuple(APIKeyRead.model_fields)
@@ -63,44 +64,71 @@ class SignIn:
     token: str
 
 
-def register(username: str, email: str, password: str) -> SignIn:
-    """Make an account and sign in.
+def register(username: str, email: str, password: str, address: str = "") -> SignIn:
+    """Make an account and sign in; commits.
 
+    :param address: the client's; who may not read all users is told only so often which mailboxes
+        are taken.
     :raises Invalid: the password is easily guessed (400).
     :raises UserExists: another user has this mailbox (400).
+    :raises TooManyTakenEmails: there were too many answers of that kind (429).
+    :raises TooManyPasswords: the service is busy with others (503).
     """
     try:
-        user = users.create_user(username, email, active=True, password=password)
+        with _emails_counted(None, address):
+            return in_transaction(_register)(username, email, password)
     except EmailTaken as error:
         raise UserExists from error
-    return _sign_in(user)
 
 
-def log_in(email: str, password: str, address: str = "") -> SignIn:
+def _register(username: str, email: str, password: str) -> SignIn:
+    return _sign_in(users.create_user(username, email, active=True, password=password))
+
+
+def log_in(email: str, password: str, address: str = "", replaces: str | None = None) -> SignIn:
     """Sign in; commits.
 
     An unknown email takes as long as a wrong password, and so does a user who may not sign in.
 
     :param address: the client's; guessing is slowed down for the account and for the address.
+    :param replaces: the sign-in that this browser has had so far, which ends.
     :raises TooManyAttempts: there were too many failures (429).
+    :raises TooManyPasswords: the service is busy with others; this counts as no attempt (503).
     :raises WrongCredentials: whatever it is that is wrong (401).
     """
-    throttle.admit(email, address)
     found = _find(email)
+    user_id, kept = (found.id, found.password_hash) if found else (None, None)
+    account = throttle.account_of(user_id, email)
     try:
-        return in_transaction(_log_in)(found, email, password, address)
+        rehashed = _verify(account, kept, password, address)
+        if user_id is None or kept is None or rehashed is None:
+            raise WrongCredentials
+        return in_transaction(_log_in)(user_id, kept, rehashed, account, address, replaces)
     except WrongCredentials:
         # What was typed is not kept: it may be a password in the wrong field.
-        in_transaction(audit.record)("session.failed", found.id if found else None)
+        in_transaction(audit.record)("session.failed", user_id)
         raise
 
 
-def _log_in(found: Row[Any] | None, email: str, password: str, address: str) -> SignIn:
-    kept = found.password_hash if found else None
-    if not verify_password(kept, password) or found is None or kept is None:
-        raise WrongCredentials
-    rehashed = hash_password(password) if needs_rehash(kept) else kept
-    user = db.session.get(User, found.id, with_for_update=True)
+def _verify(account: str, kept: str | None, password: str, address: str) -> str | None:
+    """Count and make an attempt at a password; commits.
+
+    :return: what is to be kept of it from now on; None: it is wrong.
+    :raises TooManyAttempts: there were too many failures (429).
+    :raises TooManyPasswords: the service is busy with others (503).
+    """
+    throttle.check(account, address)
+    with turn():  # before it counts: who is not served has not tried
+        throttle.admit(account, address)
+        if not verify_password(kept, password) or kept is None:
+            return None
+        return hash_password(password) if needs_rehash(kept) else kept
+
+
+def _log_in(
+    user_id: int, kept: str, rehashed: str, account: str, address: str, replaces: str | None
+) -> SignIn:
+    user = db.session.get(User, user_id, with_for_update=True)
     # Deactivated, or with another password, since it was looked at.
     if user is None or not user.active or user.password_hash != kept:
         raise WrongCredentials
@@ -112,7 +140,9 @@ def _log_in(found: Row[Any] | None, email: str, password: str, address: str) -> 
             .values(password_hash=rehashed, updated_at=User.updated_at)
         )
         db.session.execute(change, execution_options=_PLAIN)
-    throttle.forgive(email, address)
+    throttle.forgive(account, address)
+    if replaces is not None:
+        log_out(replaces)
     audit.record("session.started", user.id, actor=f"user:{user.id}")
     return _sign_in(user)
 
@@ -144,19 +174,58 @@ def change_password(
     :param session: the sign-in that goes on.
     :param address: the client's; guessing the current password is slowed down as at sign-in.
     :raises TooManyAttempts: there were too many failures (429).
+    :raises TooManyPasswords: the service is busy with others (503).
     :raises WrongPassword: the current password is another one (400).
     :raises Invalid: the new one is easily guessed (400).
     """
-    columns: list[Any] = [User.email, User.password_hash]
-    found = fetch_all(select(*columns).where(User.id == user_id), {})
-    if not found:
-        raise WrongPassword
-    email, kept = found[0].email, found[0].password_hash
-    throttle.admit(email, address)
-    if not verify_password(kept, current_password):
-        raise WrongPassword
-    in_transaction(throttle.forgive)(email, address)  # also where the new password is refused
+    prove(user_id, current_password, address)
     in_transaction(_change_password)(user_id, session, password)
+
+
+def prove(user_id: int, current_password: str, address: str = "") -> None:
+    """Let a user show by their password that it is they; commits.
+
+    :param address: the client's; guessing is slowed down as at sign-in, and recorded.
+    :raises TooManyAttempts: there were too many failures (429).
+    :raises TooManyPasswords: the service is busy with others; this counts as no attempt (503).
+    :raises WrongPassword: it is another one, it is missing, or the user has none (400).
+    """
+    found = fetch_all(select(_users.password_hash).where(_users.id == user_id), {})
+    kept = found[0].password_hash if found else None
+    if kept is None:
+        raise WrongPassword("You have no password, so somebody else has to change this.")
+    if not current_password:
+        raise WrongPassword("Is needed for this change.")
+    account = throttle.account_of(user_id, "")
+    if _verify(account, kept, current_password, address) is None:
+        in_transaction(audit.record)("password.refused", user_id)
+        raise WrongPassword
+    in_transaction(throttle.forgive)(account, address)  # also where the change is refused
+
+
+@contextmanager
+def own_email_change(who: Principal, current_password: str, address: str) -> Iterator[None]:
+    """Let a user change their own email within, once they have shown that it is they; commits.
+
+    :param address: the client's, as for ``prove`` and ``register``.
+    :raises TooManyAttempts: there were too many failures (429).
+    :raises TooManyTakenEmails: too many emails were others' (429).
+    :raises TooManyPasswords: the service is busy with others (503).
+    :raises WrongPassword: the password is not theirs (400).
+    """
+    prove(who.user_id, current_password, address)
+    with _emails_counted(who.user_id, address):
+        yield
+
+
+def _emails_counted(user_id: int | None, address: str) -> AbstractContextManager[None]:
+    """Count what is done within when the email is taken.
+
+    But not for those who may ask which are.
+    """
+    if may("users:read") or may("users:write"):
+        return nullcontext()
+    return throttle.emails_counted(user_id, address)
 
 
 def _change_password(user_id: int, session: str, password: str) -> None:

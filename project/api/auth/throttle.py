@@ -1,25 +1,31 @@
-"""Slows down those who guess passwords, on every worker and host.
+"""Slows down those who guess, on every worker and host: passwords, and which mailboxes are taken.
 
-Failures are counted in the database for three subjects: the account from this address, the account
-from anywhere, and the address for any account. The account from this address, and the address, have
-some failures free; then each further one doubles the time until the next attempt is looked at.
-Attempts before that time are refused without a look, and do not count.
+Failures are counted in the database. Of passwords, for three subjects: the address for any account,
+the account from anywhere, and the account from this address. The account from this address, and the
+address, have some failures free; then each further one doubles the time until the next attempt is
+looked at. Attempts before that time are refused without a look, do not count and write nothing.
 
 An account that is guessed at from many addresses makes nobody wait by itself: it only leaves fewer
 failures free to each address from which it has not been signed in to. The first attempt from an
 address is always looked at, so that nobody elsewhere can keep the true owner out.
+
+Who asks again and again for emails that others have is slowed down likewise: by user, and by
+address.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy import and_, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy.dialects import mysql
 
 from project.api.auth.models import SignInAttempts
+from project.api.users.errors import EmailTaken
 from project.api.users.folding import fold_email
 from project.clock import utcnow
 from project.errors import TooManyRequests
@@ -30,11 +36,21 @@ FAILURES_COUNT = timedelta(hours=24)
 ADDRESS_IS_KNOWN = timedelta(days=30)
 OLD_PER_ATTEMPT = 10
 
+_table: Any = SignInAttempts.__table__
+_rows = _table.c
+
 
 class TooManyAttempts(TooManyRequests):
     """Too many passwords were wrong; the next is looked at later (429)."""
 
     message = "Too many attempts to sign in. Try again later."
+    field = "current_password"
+
+
+class TooManyTakenEmails(TooManyRequests):
+    """Too many emails were others'; whether the next one is will be said later (429)."""
+
+    message = "Too many of the emails belonged to others. Try again later."
 
 
 @dataclass(frozen=True)
@@ -59,61 +75,122 @@ ADDRESS = Limit(free=50, longest=900)
 ACCOUNT_FAILURES = 50
 """With so many, from anywhere, an account is guessed at."""
 
+TAKEN = Limit(free=10, longest=900)
+"""Of the emails for which a user, or an address, has asked and which others have."""
 
-def admit(email: str, address: str) -> None:
-    """Count an attempt as a failure before it is made, so that none slips past beside it; commits.
 
+@dataclass(frozen=True)
+class Count:
+    """What counts of a subject now."""
+
+    failures: int
+    attempted_at: datetime
+    is_known: bool
+
+
+Limits = Callable[..., Sequence[tuple[Count, Limit]]]
+
+
+def account_of(user_id: int | None, email: str) -> str:
+    """Return under which name an account is counted.
+
+    A user's is the id, so that another email is no fresh start; an email that nobody has is counted
+    in all its spellings as one.
+    """
+    if user_id is not None:
+        return f"user {user_id}"
+    try:
+        return f"email {fold_email(email)}"
+    except ValueError:
+        return f"email {email}"
+
+
+def check(account: str, address: str) -> None:
+    """Refuse an attempt that has to wait; writes nothing, and is repeated by ``admit``.
+
+    :param account: as account_of names it.
     :param address: the client's.
     :raises TooManyAttempts: it has to wait (429).
     """
-    subjects = _subjects(email, address)
-    known: Any = select(SignInAttempts.subject_hash).where(_is_one_of(subjects))
-    if len(fetch_all(known, {})) < len(subjects):
-        # Not in the transaction that counts: an INSERT that is ignored locks the row for sharing,
-        # and two that share it would then wait for one another.
-        in_transaction(_add_missing)(subjects)
-    in_transaction(_count)(subjects)
+    _check(_of_password(account, address), _password_limits, TooManyAttempts)
 
 
-def _count(subjects: list[str]) -> None:
-    now = utcnow()
-    rows = {row.subject_hash: row for row in _lock(subjects)}
-    if len(rows) < len(subjects):  # removed this very moment, after a month
-        _add_missing(subjects)
-        rows = {row.subject_hash: row for row in _lock(subjects)}
-    pair, account, of_address = (rows[subject] for subject in subjects)
-    for row in rows.values():
-        if row.attempted_at <= now - FAILURES_COUNT:
-            row.failures = 0
-    known = pair.known_at is not None and pair.known_at > now - ADDRESS_IS_KNOWN
-    guessed_at = account.failures >= ACCOUNT_FAILURES
-    limits = [(pair, STRANGER if guessed_at and not known else PAIR), (of_address, ADDRESS)]
-    wait = max(row.attempted_at + limit.wait_after(row.failures) for row, limit in limits) - now
-    if wait > timedelta():
-        raise TooManyAttempts(retry_after=int(wait.total_seconds()) or 1)
-    for row in rows.values():
-        row.failures += 1
-        row.attempted_at = now
-    _remove_old(now)
+def admit(account: str, address: str) -> None:
+    """Count an attempt as a failure before it is made, so that none slips past beside it; commits.
+
+    :raises TooManyAttempts: it has to wait (429); nothing is written then.
+    """
+    in_transaction(_count)(_of_password(account, address), _password_limits, TooManyAttempts)
+    in_transaction(remove_old)(OLD_PER_ATTEMPT)
 
 
-def forgive(email: str, address: str) -> None:
+def forgive(account: str, address: str) -> None:
     """Take back what was counted for an attempt that has succeeded."""
-    subjects = _subjects(email, address)
-    for row in _lock(subjects):
-        if row.subject_hash == subjects[0]:
-            row.failures, row.known_at = 0, utcnow()
-        else:
-            row.failures = max(0, row.failures - 1)
+    subjects = _of_password(account, address)
+    _take_back(subjects, well_known=subjects[-1])
 
 
-def _subjects(email: str, address: str) -> list[str]:
+@contextmanager
+def emails_counted(user_id: int | None, address: str) -> Iterator[None]:
+    """Count what is done within, when the answer is that the email is taken; commits before.
+
+    :param user_id: who asks; None: it is not known.
+    :param address: the client's.
+    :raises TooManyTakenEmails: there were too many such answers (429).
+    """
+    names = [f"emails of {_place(address)}"]
+    if user_id is not None:
+        names.append(f"emails of user {user_id}")
+    subjects = _hashes(names)
+    _check(subjects, _email_limits, TooManyTakenEmails)
+    in_transaction(_count)(subjects, _email_limits, TooManyTakenEmails)
     try:
-        account = fold_email(email)
-    except ValueError:
-        account = email
+        yield
+    except EmailTaken:
+        raise
+    except BaseException:
+        in_transaction(_take_back)(subjects)
+        raise
+    in_transaction(_take_back)(subjects)
+
+
+def remove_old(limit: int) -> int:
+    """Remove rows that say nothing any more.
+
+    :param limit: how many at most.
+    :return: how many there were.
+    """
+    now = utcnow()
+    # Known addresses are remembered for longer than failures.
+    is_old = and_(
+        _rows.attempted_at <= now - FAILURES_COUNT,
+        or_(_rows.known_at.is_(None), _rows.known_at <= now - ADDRESS_IS_KNOWN),
+    )
+    old = select(_rows.subject_hash).where(is_old).order_by(_rows.attempted_at).limit(limit)
+    found = sorted(row.subject_hash for row in fetch_all(old, {}))
+    if not found:
+        return 0
+    # One by one, in the order in which rows are counted.
+    gone = delete(_table).where(_rows.subject_hash == bindparam("subject"), is_old)
+    result: Any = db.session.execute(gone, [{"subject": subject} for subject in found])
+    return int(result.rowcount)
+
+
+def _password_limits(address: Count, account: Count, pair: Count) -> Sequence[tuple[Count, Limit]]:
+    guessed_at = account.failures >= ACCOUNT_FAILURES
+    return [(address, ADDRESS), (pair, STRANGER if guessed_at and not pair.is_known else PAIR)]
+
+
+def _email_limits(*counts: Count) -> Sequence[tuple[Count, Limit]]:
+    return [(count, TAKEN) for count in counts]
+
+
+def _of_password(account: str, address: str) -> list[str]:
     place = _place(address)
-    names = [f"pair {account} {place}", f"account {account}", f"address {place}"]
+    return _hashes([f"address {place}", f"account {account}", f"pair {account} {place}"])
+
+
+def _hashes(names: Iterable[str]) -> list[str]:
     return [sha256(name.encode()).hexdigest() for name in names]
 
 
@@ -128,33 +205,77 @@ def _place(address: str) -> str:
     return str(ip.ipv4_mapped or IPv6Network((int(ip), 64), strict=False))
 
 
-def _is_one_of(subjects: list[str]) -> ColumnElement[bool]:
-    return SignInAttempts.subject_hash.in_(subjects)
+def _check(subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequests]) -> None:
+    _refuse(fetch_all(_found(subjects), {}), subjects, limits, refusal)
 
 
-def _add_missing(subjects: list[str]) -> None:
-    add = insert(SignInAttempts)
-    for dialect, words in {"sqlite": "OR IGNORE", "mysql": "IGNORE", "mariadb": "IGNORE"}.items():
-        add = add.prefix_with(words, dialect=dialect)
+def _count(subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequests]) -> None:
+    """Count a failure of each subject; a refusal undoes the rows that were added for it."""
+    _lock(subjects)
+    found = db.session.connection().execute(_found(subjects)).all()
+    counts = _refuse(found, subjects, limits, refusal)
+    for subject, count in sorted(zip(subjects, counts, strict=True)):
+        values = {"failures": count.failures + 1, "attempted_at": utcnow()}
+        _update(subject, values)
+
+
+def _refuse(
+    found: Iterable[Any], subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequests]
+) -> list[Count]:
+    """Return what counts of the subjects.
+
+    :raises TooManyRequests: as ``refusal``; one has reached a limit (429).
+    """
+    now = utcnow()
+    rows = {row.subject_hash: row for row in found}
+    counts = [_as_of(now, rows.get(subject)) for subject in subjects]
+    limited = limits(*counts)
+    wait = max(each.attempted_at + limit.wait_after(each.failures) for each, limit in limited) - now
+    if wait > timedelta():
+        raise refusal(retry_after=int(wait.total_seconds()) or 1)
+    return counts
+
+
+def _as_of(now: datetime, row: Any) -> Count:
+    if row is None:
+        return Count(0, now, False)
+    is_known = row.known_at is not None and row.known_at > now - ADDRESS_IS_KNOWN
+    counts = row.attempted_at > now - FAILURES_COUNT
+    return Count(row.failures if counts else 0, row.attempted_at, is_known)
+
+
+def _found(subjects: Sequence[str]) -> Any:
+    return select(_table).where(_rows.subject_hash.in_(subjects))
+
+
+def _lock(subjects: Sequence[str]) -> None:
+    """Lock the rows of these subjects; add those that there are not.
+
+    By one statement and in one order everywhere, so that no two wait for one another: on MySQL, two
+    whose INSERT is ignored would share a row's lock and then both want it alone.
+    """
     rows = [
-        {"subject_hash": subject, "failures": 0, "attempted_at": utcnow() - FAILURES_COUNT}
+        {"subject_hash": subject, "failures": 0, "attempted_at": utcnow()}
         for subject in sorted(subjects)
     ]
+    add: Any
+    if db.engine.dialect.name == "sqlite":
+        add = insert(_table).prefix_with("OR IGNORE")
+    else:
+        add = mysql.insert(_table).on_duplicate_key_update(failures=_rows.failures)
     db.session.execute(add, rows)
 
 
-def _lock(subjects: list[str]) -> Sequence[SignInAttempts]:
-    """Return the rows, locked in one order everywhere, so that no two wait for one another."""
-    rows = select(SignInAttempts).where(_is_one_of(subjects))
-    ordered = rows.order_by(SignInAttempts.subject_hash).with_for_update()
-    return db.session.scalars(ordered.execution_options(populate_existing=True)).all()
+def _take_back(subjects: Sequence[str], well_known: str | None = None) -> None:
+    """Count one failure less of each subject.
+
+    :param well_known: the one of which none counts any more, since the right person was there.
+    """
+    one_less = case((_rows.failures > 0, _rows.failures - 1), else_=0)
+    for subject in sorted(subjects):
+        known = {"failures": 0, "known_at": utcnow()}
+        _update(subject, known if subject == well_known else {"failures": one_less})
 
 
-def _remove_old(now: datetime) -> None:
-    """Remove some of the rows that mean nothing any more."""
-    old = select(SignInAttempts.subject_hash)
-    old = old.where(SignInAttempts.attempted_at <= now - ADDRESS_IS_KNOWN)
-    chosen = old.order_by(SignInAttempts.attempted_at).limit(OLD_PER_ATTEMPT)
-    if subjects := db.session.scalars(chosen.with_for_update(skip_locked=True)).all():
-        gone = delete(SignInAttempts).where(SignInAttempts.subject_hash.in_(subjects))
-        db.session.execute(gone, execution_options={"synchronize_session": False})
+def _update(subject: str, values: dict[str, Any]) -> None:
+    db.session.execute(update(_table).where(_rows.subject_hash == subject).values(values))

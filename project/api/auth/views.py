@@ -75,10 +75,12 @@ def register(body: Registration) -> str:
 
     :raises RegistrationClosed: this is not for everybody here (403).
     :raises UserExists: another user has this mailbox (400).
+    :raises TooManyTakenEmails: too many emails belonged to others before (429).
     """
     if not current_app.config["REGISTRATION"]:
         raise RegistrationClosed
-    return in_transaction(service.register)(body.username, body.email, body.password).token
+    address = request.remote_addr or ""
+    return service.register(body.username, body.email, body.password, address).token
 
 
 @bp.post("/auth/login")

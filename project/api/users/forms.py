@@ -3,10 +3,10 @@
 from typing import Any
 from uuid import uuid4
 
-from wtforms import BooleanField, HiddenField, StringField
+from wtforms import BooleanField, HiddenField, PasswordField, StringField
 
 from project.api.users.schemas import UserReplace
-from project.errors import AppError
+from project.errors import AppError, FieldError, Invalid, TooManyRequests
 from project.web.forms import PageForm
 
 
@@ -27,6 +27,10 @@ class ShowsErrors:
         for problem in error.errors:
             field = self[problem.field]  # type: ignore[index]
             field.errors = (*field.errors, problem.message)
+
+    def show_refusal(self, error: TooManyRequests) -> None:
+        """Put beside its field that the person has to wait."""
+        self.show(Invalid(errors=[FieldError(error.field, error.message)]))
 
 
 class UserForm(ShowsErrors, PageForm):
@@ -56,8 +60,19 @@ class OfVersionForm(PageForm):
         return str(self.version.data) == str(version)
 
 
+def or_empty(text: str | None) -> str:
+    """Make nothing of what was not sent."""
+    return text or ""
+
+
 class OwnForm(UserForm, OfVersionForm):
     """Changes what a user may change of themselves."""
+
+    current_password = PasswordField(
+        "Current password, for a new email",
+        id="password_for_email",  # the page has another form with a current password
+        filters=[or_empty],
+    )
 
     def fields(self) -> dict[str, Any]:
         """Return the user's new state."""

@@ -12,7 +12,7 @@ from project.api.users.errors import OnlyByAdministrators, UserChanged
 from project.api.users.forms import UserAddForm, UserEditForm, UserForm, UserRemoveForm
 from project.api.users.schemas import UserCreate, UserListQuery, UserReplace
 from project.api.users.views import parse_id
-from project.errors import Invalid
+from project.errors import Invalid, TooManyRequests
 from project.transactions import in_transaction
 from project.web.contract import validate, validate_query
 from project.web.guard import SESSION, may, require
@@ -22,7 +22,7 @@ USERS_PER_PAGE = 50
 LIST_PARAMETERS = ("q", "cursor", "before")
 _shown = itemgetter("id", "username", "email", "created_at")
 
-Answer = str | Redirect | tuple[str, int]
+Answer = str | Redirect | tuple[str, int] | tuple[str, int, dict[str, str]]
 
 
 @bp.get("/")
@@ -75,11 +75,16 @@ def edit_user(user_id: str) -> Answer:
     :raises UserNotFound: no user has this id (404).
     """
     form = UserEditForm()
+    status, headers = 400, {}
     if form.validate_on_submit():
         try:
-            changes = validate(UserReplace, form.fields()).changes()
-            changed = in_transaction(service.update_user)(
-                parse_id(user_id), changes, form.is_of, by_admin=may("admin")
+            body = validate(UserReplace, form.fields())
+            changed = service.change_user(
+                parse_id(user_id),
+                body.changes(),
+                form.is_of,
+                by_admin=may("admin"),
+                current_password=body.current_password,
             )
         except UserChanged:
             user = _get_changeable(user_id)
@@ -87,10 +92,13 @@ def edit_user(user_id: str) -> Answer:
             return _render_user("edit.html", current, user, lost=form), 412
         except Invalid as error:
             form.show(error)
+        except TooManyRequests as error:
+            form.show_refusal(error)
+            status, headers = 429, {"Retry-After": str(error.retry_after)}
         else:
             flash(f"{changed.email} was changed!")
             return _back_to_list()
-    return _render_user("edit.html", form, _get_changeable(user_id)), 400
+    return _render_user("edit.html", form, _get_changeable(user_id)), status, headers
 
 
 @bp.get("/remove/<user_id>")

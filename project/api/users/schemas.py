@@ -109,6 +109,15 @@ Password = Annotated[
         description="At least 15 characters of any kind, and not easily guessed.",
     ),
 ]
+CurrentPassword = Annotated[
+    str,
+    Field(
+        strict=True,
+        max_length=256,
+        description="The caller's own. Needed by whoever changes their own email.",
+        examples=["correct horse battery staple"],
+    ),
+]
 Role = Annotated[
     Literal["viewer", "editor", "admin"] | None,
     BeforeValidator(_check_role),
@@ -208,10 +217,11 @@ class UserUpdate(BaseModel):
     active: Active = False
     password: Password = ""
     role: Role = None
+    current_password: CurrentPassword = ""
 
     def changes(self) -> dict[str, Any]:
-        """Return the fields that were sent."""
-        return self.model_dump(exclude_unset=True)
+        """Return the user's fields that were sent."""
+        return self.model_dump(exclude_unset=True, exclude={"current_password"})
 
 
 class UserReplace(BaseModel):
@@ -222,10 +232,11 @@ class UserReplace(BaseModel):
     username: Text
     email: Email
     active: Active = False
+    current_password: CurrentPassword = ""
 
     def changes(self) -> dict[str, Any]:
-        """Return the fields that were sent."""
-        return self.model_dump(exclude_unset=True)
+        """Return the user's fields that were sent."""
+        return self.model_dump(exclude_unset=True, exclude={"current_password"})
 
 
 class UserListQuery(BaseModel):

@@ -7,6 +7,7 @@ caller commits.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, Select, delete, insert, literal_column, select, update
@@ -32,6 +33,8 @@ from project.api.users.passwords import check_password, hash_password
 from project.api.users.queries import Filters
 from project.clock import utcnow
 from project.extensions import db, execute_plain, fetch_all, fetch_plain
+from project.transactions import in_transaction
+from project.web.guard import known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1
 EVERYBODY = Filters()
@@ -259,6 +262,33 @@ def update_user(
         run_after_deactivation([user_id])
     audit.record("user.updated", user_id, before=_state(user), after=_state(after, new_password))
     return after
+
+
+def change_user(
+    user_id: int,
+    changes: dict[str, Any],
+    is_expected: Callable[[int], bool] = _any_version,
+    *,
+    by_admin: bool = True,
+    current_password: str = "",
+) -> StoredUser:
+    """Change fields of a user as the caller asks, as update_user does; commits.
+
+    :param current_password: the caller's, who needs it to change their own email.
+    :raises Invalid: also: the current password is not theirs (400).
+    :raises TooManyRequests: they have guessed too often (429).
+    """
+    who = known_principal()
+    change = partial(
+        in_transaction(update_user), user_id, is_expected=is_expected, by_admin=by_admin
+    )
+    if who is None or who.user_id != user_id or "email" not in changes:
+        return change(changes)
+    if changes["email"] != get_user(user_id).email:
+        with own_email_change(who, current_password):
+            return change(changes)
+    # It stays what it is, also when somebody else changes it this very moment.
+    return change({name: value for name, value in changes.items() if name != "email"})
 
 
 def delete_user(

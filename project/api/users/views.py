@@ -117,7 +117,6 @@ def get_user(user_id: UserId) -> Any:
 @require("users:write", own=True)
 @accepts(UserUpdate)
 @returns(UserRead)
-@in_transaction
 def update_user(user_id: UserId, body: UserUpdate) -> StoredUser:
     """Change the sent fields of one user; the others keep their value.
 
@@ -129,17 +128,19 @@ def update_user(user_id: UserId, body: UserUpdate) -> StoredUser:
     :raises LastAdministrator: nobody would be an active administrator then (409).
     :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
     :raises EmailTaken: another user has this mailbox (400).
+    :raises WrongPassword: callers who change their own email have not sent their own (400).
+    :raises TooManyAttempts: too many passwords were wrong before (429).
+    :raises TooManyTakenEmails: too many emails belonged to others before (429).
     """
     if {"password", "role"} & body.model_fields_set:
         require_admin()
-    return _update(user_id, body.changes())
+    return _update(user_id, body)
 
 
 @bp.put("/users/<user_id>")
 @require("users:write", own=True)
 @accepts(UserReplace)
 @returns(UserRead)
-@in_transaction
 def replace_user(user_id: UserId, body: UserReplace) -> StoredUser:
     """Give one user a new name and email; ``active`` is kept when it is not sent.
 
@@ -149,8 +150,11 @@ def replace_user(user_id: UserId, body: UserReplace) -> StoredUser:
     :raises LastAdministrator: nobody would be an active administrator then (409).
     :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
     :raises EmailTaken: another user has this mailbox (400).
+    :raises WrongPassword: callers who change their own email have not sent their own (400).
+    :raises TooManyAttempts: too many passwords were wrong before (429).
+    :raises TooManyTakenEmails: too many emails belonged to others before (429).
     """
-    return _update(user_id, body.changes())
+    return _update(user_id, body)
 
 
 @bp.delete("/users/<user_id>")
@@ -169,8 +173,15 @@ def delete_user(user_id: UserId) -> StoredUser:
     return service.delete_user(parse_id(user_id), meets_if_match, by_admin=may("admin"))
 
 
-def _update(user_id: str, changes: dict[str, Any]) -> StoredUser:
+def _update(user_id: str, body: UserUpdate | UserReplace) -> StoredUser:
     """Change a user as far as the caller may: ordinary users, their own name and email."""
+    changes = body.changes()
     if "active" in changes and not may("users:write"):
         raise Forbidden(errors=[FieldError("active", "You may not change this.")])
-    return service.update_user(parse_id(user_id), changes, meets_if_match, by_admin=may("admin"))
+    return service.change_user(
+        parse_id(user_id),
+        changes,
+        meets_if_match,
+        by_admin=may("admin"),
+        current_password=body.current_password,
+    )

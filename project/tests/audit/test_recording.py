@@ -300,7 +300,7 @@ class EveryWriteTests(AuditTestCase):
         ("PATCH", "/auth/keys/99", {"json": {"suspended": False}}, 404),
         ("PATCH", "/auth/keys/1", {"json": {"suspended": True}}, 400),
         ("DELETE", "/auth/keys/99", {}, 404),
-        ("POST", "/auth/password", {"json": {"current_password": "x", "password": OTHER}}, 400),
+        ("POST", "/auth/password", {"json": {"current_password": PASSWORD, "password": "x"}}, 400),
         ("POST", "/account", {"data": {**ADMIN, "version": "1"}}, 403),
         ("POST", "/sign-out", {}, 303),
     ]

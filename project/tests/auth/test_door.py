@@ -56,7 +56,7 @@ ROWS: dict[str, tuple[str, Any]] = {
     "PATCH /users/TARGET": (WRITE, {"username": "x"}),
     "PATCH /users/OWN": (OWN_WRITE, {"username": "x"}),
     "PUT /users/TARGET": (WRITE, PERSON),
-    "PUT /users/OWN": (OWN_WRITE, PERSON),
+    "PUT /users/OWN": (OWN_WRITE, {**PERSON, "current_password": PASSWORD}),
     "DELETE /users/TARGET": (WRITE, None),
     "POST /auth/register": (OPEN.replace("200", "201"), {**PERSON, "password": PASSWORD}),
     "POST /auth/login": (OPEN, LOGIN),
@@ -84,7 +84,7 @@ ROWS: dict[str, tuple[str, Any]] = {
     "POST /sign-in": (GOES_ON, LOGIN),
     "POST /sign-out": (GOES_ON, {}),
     "GET /account": (OWN_PAGE, None),
-    "POST /account": (GOES_ON, {**PERSON, "version": "1"}),
+    "POST /account": (GOES_ON, {**PERSON, "version": "1", "current_password": PASSWORD}),
     "POST /account/password": (
         OWN_PAGE.replace("200", "303"),
         {"current_password": PASSWORD, "password": "another fine and long one"},

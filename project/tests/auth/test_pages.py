@@ -7,10 +7,13 @@ from typing import Any
 from flask import Flask, g
 
 from project import create_app, db
+from project.api.audit import service as audit
+from project.api.auth.throttle import PAIR, TAKEN, TooManyTakenEmails
 from project.api.models import User
 from project.api.users import service
 from project.config import TestingConfig
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase, normalised_lengths
+from project.tests.factories import make_user
 from project.tests.users.test_pages import find
 from project.tests.wire import recorded_commands
 
@@ -132,6 +135,27 @@ class SignInTests(PageTestCase):
         with self.client.session_transaction() as session:
             self.assertNotIn("planted", session)
             self.assertNotEqual(session["sign_in"], first)
+
+    def test_sign_in_ends_the_one_that_the_browser_had(self):
+        self.sign_in()
+        old = self.client.get_cookie("session")
+        events = len(audit.list_events(99))
+
+        self.sign_in()
+
+        actions = [event.action for event in audit.list_events(99)[:-events]]
+        self.assertEqual(actions, ["session.started", "session.ended"])
+        self.assertEqual(self.client.get("/account").status_code, 200)
+        self.client.set_cookie("session", old.value)
+        self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 303)
+        self.assertEqual(self.status(self.token), 200)  # elsewhere, she is still signed in
+
+    def test_failed_sign_in_ends_none(self):
+        self.sign_in()
+
+        self.sign_in("a wrong password")
+
+        self.assertEqual(self.client.get("/account").status_code, 200)
 
     def test_cookie_is_for_this_site_and_no_script(self):
         cookie = self.sign_in().headers["Set-Cookie"]
@@ -266,6 +290,7 @@ class AccountTests(PageTestCase):
 
     def test_own_name_and_email_can_be_changed(self):
         form = {"username": "Ada L.", "email": "al@example.com", "version": "1", "active": ""}
+        form["current_password"] = PASSWORD
         response = self.client.post("/account", data=form)
 
         self.assertEqual((response.status_code, response.headers["Location"]), (303, "/account"))
@@ -273,6 +298,71 @@ class AccountTests(PageTestCase):
         self.assertIn("Your account was changed.", page)
         self.assertIn('value="al@example.com"', page)
         self.assertIs(service.get_user(1).active, True)
+
+    def test_name_can_be_changed_without_the_password(self):
+        form = {"username": "Ada L.", "email": ADA["email"], "version": "1"}
+
+        self.assertEqual(self.client.post("/account", data=form).status_code, 303)
+
+        self.assertEqual(service.get_user(1).username, "Ada L.")
+
+    def test_another_email_asks_for_the_password_beside_its_field(self):
+        form = {"username": "Ada L.", "email": "al@example.com", "version": "1"}
+        for password, message in [("", "Is needed for this change."), ("x", "Is not your")]:
+            with self.subTest(password):
+                data = {**form, "current_password": password}
+                response = self.client.post("/account", data=data)
+
+                self.assertEqual(response.status_code, 400)
+                error = find('id="password_for_email-error">(.*?)</div>', response.text)
+                self.assertIn(message, error)
+                self.assertIn('value="al@example.com"', response.text)
+        self.assertEqual(service.get_user(1).version, 1)
+
+    def test_guessing_the_password_for_another_email_is_slowed(self):
+        form = {"username": "Ada", "email": "al@example.com", "version": "1"}
+        for _ in range(PAIR.free):
+            self.client.post("/account", data={**form, "current_password": "x"})
+
+        response = self.client.post("/account", data={**form, "current_password": PASSWORD})
+
+        self.assertEqual(response.status_code, 429)
+        self.assertEqual(response.headers["Retry-After"], "1")
+        error = find('id="password_for_email-error">(.*?)</div>', response.text)
+        self.assertEqual(error, "Too many attempts to sign in. Try again later.")
+        self.assertEqual(service.get_user(1).email, ADA["email"])
+
+    def test_asking_for_emails_of_others_is_slowed(self):
+        make_user(email="taken@example.com")
+        form = {"username": "Ada", "version": "1", "current_password": PASSWORD}
+        for _ in range(TAKEN.free):
+            response = self.client.post("/account", data={**form, "email": "taken@example.com"})
+            self.assertEqual(response.status_code, 400)
+
+        for email in ["taken@example.com", "free@example.com"]:
+            response = self.client.post("/account", data={**form, "email": email})
+
+            self.assertEqual(response.status_code, 429)
+            error = find('id="email-error">(.*?)</div>', response.text)
+            self.assertEqual(error, TooManyTakenEmails.message)
+
+    def test_page_to_edit_oneself_asks_for_the_password_too(self):
+        self.set_role("editor")
+        other = make_user(email="other@example.com").id
+        form = {"username": "Ada", "email": "al@example.com", "active": "y"}
+
+        page = self.client.get("/edit/1").text
+        refused = self.client.post("/edit/1", data={**form, "version": "2"})
+
+        self.assertIn('name="current_password"', page)
+        self.assertNotIn('name="current_password"', self.client.get(f"/edit/{other}").text)
+        self.assertEqual(refused.status_code, 400)
+        self.assertIn('id="password_for_email-error"', refused.text)
+        right = {**form, "version": "2", "current_password": PASSWORD}
+        self.assertEqual(self.client.post("/edit/1", data=right).status_code, 303)
+        form["email"] = "another@example.com"
+        changed = self.client.post(f"/edit/{other}", data={**form, "version": "1"})
+        self.assertEqual(changed.status_code, 303)
 
     def test_mistake_and_lost_update_are_said(self):
         form = {"username": "", "email": ADA["email"], "version": "1"}
@@ -337,6 +427,23 @@ class CSRFTests(PageTestCase):
         self.assertEqual(self.client.get("/account").status_code, 200)
         self.assertEqual(service.get_user(1).username, "Ada")
         self.assertEqual(self.log_in().status_code, 200)
+
+    def test_forms_about_others_do_nothing_without_token(self):
+        self.set_role("admin")
+        self.sign_in(csrf_token=self.token_of("/sign-in"))
+        other = make_user(email="other@example.com").id
+        form = {"username": "Eve", "email": "eve@example.com", "version": "1"}
+        for path in [f"/edit/{other}", f"/remove/{other}"]:
+            for token in ["", "x", self.token_of(path) + "x"]:
+                with self.subTest(path, token=token):
+                    response = self.client.post(path, data={**form, "csrf_token": token})
+
+                    self.assertEqual(response.status_code, 400)
+                    self.assertIn("The form had expired.", response.text)
+        self.assertEqual(service.get_user(other).email, "other@example.com")
+        for path, version in [(f"/edit/{other}", "1"), (f"/remove/{other}", "2")]:
+            data = {**form, "version": version, "csrf_token": self.token_of(path)}
+            self.assertEqual(self.client.post(path, data=data).status_code, 303)
 
     def test_strange_bodies_sign_nobody_out(self):
         self.sign_in(csrf_token=self.token_of("/sign-in"))

@@ -1,20 +1,27 @@
 """Those who guess passwords have to wait, and nobody else."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Barrier, BoundedSemaphore, Thread
 from typing import Any
 from unittest import mock
 
-from project import db
+from flask import Flask
+
+from project import create_app, db
+from project.api.audit import service as audit
 from project.api.auth import throttle
-from project.api.auth.throttle import ACCOUNT_FAILURES, ADDRESS, PAIR
+from project.api.auth.throttle import ACCOUNT_FAILURES, ADDRESS, PAIR, TAKEN, TooManyTakenEmails
 from project.api.models import SignInAttempts
 from project.api.users import passwords
 from project.clock import utcnow
+from project.tests.auth.test_pages import Protected
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
+from project.tests.factories import all_users, make_user
 from project.tests.wire import recorded_commands
+from project.transactions import in_transaction
 
 HOME, AWAY = "192.0.2.1", "198.51.100.7"
+ROWS_A_DAY = 320  # docs/decisions/access.md
 
 
 class ThrottleTests(AuthTestCase):
@@ -224,17 +231,213 @@ class ThrottleTests(AuthTestCase):
 
         self.assertEqual(sorted(statuses), [401] * PAIR.free + [429] * (20 - PAIR.free))
 
-    def test_old_rows_are_removed(self):
-        old = datetime(2026, 1, 1)
-        rows = [
-            SignInAttempts(subject_hash=f"old{number}", failures=9, attempted_at=old)
-            for number in range(15)
-        ]
-        db.session.add_all(rows)
-        db.session.commit()
+    def rows(self) -> int:
+        """Return how many rows the counts take."""
+        count = db.session.query(SignInAttempts).count()
+        db.session.rollback()
+        return count
 
-        self.attempt()
-        self.attempt()
+    def test_refused_attempt_writes_nothing(self):
+        for number in range(260):
+            with recorded_commands() as commands:
+                status = self.attempt(email=f"user{number}@example.com").status_code
 
-        found = db.session.query(SignInAttempts)
-        self.assertEqual(found.filter(SignInAttempts.attempted_at == old).count(), 0)
+            self.assertEqual(status, 401 if number < ADDRESS.free else 429)
+            if status == 429:
+                self.assertEqual({each.split()[0] for each in commands}, {"SELECT"})
+        self.assertEqual(self.rows(), 1 + 2 * ADDRESS.free)
+        self.assertEqual(len(audit.list_events(9999)), 1 + ADDRESS.free)  # one for the account
+
+    def test_attempts_that_are_refused_beside_others_write_nothing(self):
+        self.enterContext(mock.patch.object(passwords, "_places", BoundedSemaphore(20)))
+        for number in range(ADDRESS.free - 1):
+            self.attempt(email=f"user{number}@example.com", address="127.0.0.1")
+        there, barrier = self.rows(), Barrier(8)
+        # As if all had looked at the same moment.
+        self.enterContext(mock.patch.object(throttle, "check"))
+        statuses = []
+
+        def guess(number: int) -> None:
+            client = self.app.test_client()
+            barrier.wait()
+            body = {"email": f"new{number}@example.com", "password": "x"}
+            statuses.append(client.post("/auth/login", json=body).status_code)
+
+        threads = [Thread(target=guess, args=[number]) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        self.assertEqual(sorted(statuses), [401] + [429] * 7)
+        self.assertEqual(self.rows(), there + 2)
+
+    def test_rows_of_one_address_in_a_day_have_a_bound(self):
+        end, looks = self.now + timedelta(hours=24), 0
+        while self.now < end:
+            response = self.attempt(email=f"user{looks}@example.com")
+            if response.status_code == 429:
+                self.wait(int(response.headers["Retry-After"]))
+            looks += response.status_code == 401
+
+        self.assertLess(looks, ROWS_A_DAY / 2)
+        self.assertLessEqual(self.rows(), ROWS_A_DAY)
+
+    def test_rows_are_removed_when_they_say_nothing_any_more(self):
+        for number in range(12):
+            self.attempt(email=f"user{number}@example.com")
+        self.attempt(PASSWORD)
+        self.wait(24 * 3600)
+        self.assertEqual(self.rows(), 1 + 2 * 13)
+
+        for _ in range(3):
+            self.attempt(address=AWAY)
+
+        # What is left: the account, where its owner has signed in, and what the last ones wrote.
+        self.assertEqual(self.rows(), 1 + 1 + 2)
+        self.wait(28 * 24 * 3600)
+        self.attempt(address=AWAY)
+        self.assertEqual(self.rows(), 1 + 3)
+        self.wait(24 * 3600)
+        self.attempt(address=AWAY)
+        self.assertEqual(self.rows(), 3)
+
+    def test_removal_takes_no_more_than_it_is_told(self):
+        for number in range(3):
+            self.attempt(email=f"user{number}@example.com")
+        self.assertEqual(in_transaction(throttle.remove_old)(100), 0)
+        self.wait(24 * 3600)
+
+        removed = [in_transaction(throttle.remove_old)(4) for _ in range(3)]
+
+        self.assertEqual(removed, [4, 3, 0])
+        self.assertEqual(self.rows(), 0)
+
+    def test_another_email_is_no_fresh_start(self):
+        self.set_role("admin")
+        token = self.attempt(PASSWORD, AWAY).json["auth_token"]
+        self.statuses(PAIR.free)
+        body = {"email": "al@example.com", "current_password": PASSWORD}
+        answer = self.call(
+            "PATCH", "/users/1", token, json=body, environ_base={"REMOTE_ADDR": AWAY}
+        )
+        self.assertEqual(answer.status_code, 200)
+
+        self.assertEqual(self.attempt(PASSWORD, email="al@example.com").status_code, 429)
+        self.assertEqual(self.statuses(PAIR.free), [401] * PAIR.free)  # it is nobody's now
+
+    def test_email_that_nobody_has_is_treated_as_one_that_somebody_has(self):
+        self.attempt(address=AWAY)  # which connects to the database
+        answers = []
+        for email in [ADA["email"], "nobody@example.com"]:
+            with recorded_commands() as commands:
+                found = [self.attempt(email=email) for _ in range(PAIR.free + 2)]
+            told = [
+                (each.status_code, each.data, each.headers.get("Retry-After")) for each in found
+            ]
+            answers.append((told, len(commands)))
+
+        self.assertEqual(answers[0], answers[1])
+
+
+class TakenEmailTests(AuthTestCase):
+    """Which mailboxes there are is told slowly to those who may not see the users."""
+
+    def create_app(self) -> Flask:
+        return create_app(Protected)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.now = utcnow()
+        self.enterContext(mock.patch.object(throttle, "utcnow", lambda: self.now))
+        self.token = self.register()
+        make_user(email="taken@example.com")
+
+    def ask(self, email: str = "taken@example.com", address: str = HOME) -> Any:
+        """Register with an email."""
+        return self.client.post(
+            "/auth/register", json={**ADA, "email": email}, environ_base={"REMOTE_ADDR": address}
+        )
+
+    def change(self, email: str = "taken@example.com", address: str = HOME, **more: Any) -> Any:
+        """Change one's own email."""
+        body = {"email": email, "current_password": PASSWORD, **more}
+        at = {"REMOTE_ADDR": address}
+        return self.call("PATCH", "/users/1", self.token, json=body, environ_base=at)
+
+    def test_registration_is_slowed_by_address(self):
+        self.assertEqual({self.ask().status_code for _ in range(TAKEN.free)}, {400})
+        for wait in [1, 2, 4]:
+            for email in ["taken@example.com", "free@example.com"]:
+                response = self.ask(email)
+                self.assertEqual(response.status_code, 429)
+                self.assertEqual(response.json["message"], TooManyTakenEmails.message)
+                self.assertEqual(response.headers["Retry-After"], str(wait))
+            self.now += timedelta(seconds=wait)
+            self.assertEqual(self.ask().status_code, 400)
+
+        self.assertEqual(self.ask(address=AWAY).status_code, 400)
+        self.assertEqual(len(all_users()), 2)
+
+    def test_own_email_is_slowed_by_user_wherever_they_are(self):
+        for number in range(TAKEN.free):
+            self.assertEqual(self.change(address=f"203.0.113.{number}").status_code, 400)
+
+        for email in ["taken@example.com", "free@example.com"]:
+            response = self.change(email, AWAY)
+            self.assertEqual(response.status_code, 429)
+            self.assertEqual(response.headers["Retry-After"], "1")
+        body = {"username": "Ada", "email": "taken@example.com", "current_password": PASSWORD}
+        self.assertEqual(self.call("PUT", "/users/1", self.token, json=body).status_code, 429)
+        self.assertEqual(self.ask(address=AWAY).status_code, 400)  # of the address, it is the first
+        self.now += timedelta(seconds=1)
+        self.assertEqual(self.change("free@example.com", AWAY).status_code, 200)
+
+    def test_registrations_and_own_emails_of_an_address_count_together(self):
+        for _ in range(TAKEN.free // 2):
+            self.ask()
+            self.change()
+
+        self.assertEqual(self.ask().status_code, 429)
+        self.assertEqual(self.change().status_code, 429)
+        self.assertEqual(self.change(ADA["email"], username="Ada L.").status_code, 200)
+
+    def test_other_answers_do_not_count(self):
+        for number in range(TAKEN.free + 2):
+            self.assertEqual(self.ask(f"new{number}@example.com").status_code, 201)
+            short = {**ADA, "email": "x@example.com", "password": "short"}
+            self.assertEqual(self.client.post("/auth/register", json=short).status_code, 400)
+            self.assertEqual(self.change(f"own{number}@example.com").status_code, 200)
+
+        self.assertEqual(self.ask().status_code, 400)
+        self.assertEqual(self.change().status_code, 400)
+
+    def test_none_slips_past_beside_the_others(self):
+        self.enterContext(mock.patch.object(passwords, "_places", BoundedSemaphore(20)))
+        barrier, statuses = Barrier(16), []
+
+        def ask() -> None:
+            client = self.app.test_client()
+            barrier.wait()
+            body = {**ADA, "email": "taken@example.com"}
+            statuses.append(client.post("/auth/register", json=body).status_code)
+
+        threads = [Thread(target=ask) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        self.assertEqual(set(statuses), {400, 429})
+        self.assertLessEqual(statuses.count(400), TAKEN.free)
+
+    def test_those_who_may_see_the_users_are_not_slowed(self):
+        self.set_role("viewer")
+        for _ in range(TAKEN.free + 2):
+            self.assertEqual(self.change().status_code, 400)
+
+    def test_open_door_slows_nobody(self):
+        self.app.config["ACCESS"] = "open"
+        for _ in range(TAKEN.free + 2):
+            self.assertEqual(self.ask().status_code, 400)
+            self.assertEqual(self.change().status_code, 400)

@@ -123,7 +123,8 @@ class DescribeTests(BaseTestCase):
 
         self.assertTrue(patch["required"])
         self.assertEqual(
-            list(body["properties"]), ["username", "email", "active", "password", "role"]
+            list(body["properties"]),
+            ["username", "email", "active", "password", "role", "current_password"],
         )
         self.assertIs(body["additionalProperties"], False)
         self.assertNotIn("required", body)
