@@ -164,14 +164,14 @@ def prune_audit() -> None:
 
 
 @manager.option("--force", action="store_true", help="replace a file of that name")
-@manager.option("file", help="the file to write; it holds personal data")
+@manager.option("file", help="the file to write; it holds personal data; -: standard output")
 def backup(file: str, force: bool) -> None:
     """Write all data to one compressed file, as of one moment."""
     commands.back_up(file, force)
 
 
 @manager.option("--yes", action="store_true", help="do not ask, even when data will be replaced")
-@manager.option("file", help="the file to read, from the backup command")
+@manager.option("file", help="the file to read, from the backup command; -: standard input")
 def restore(file: str, yes: bool) -> None:
     """Fill the database from a backup of the same schema revision."""
     commands.restore(file, yes)

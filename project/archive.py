@@ -105,6 +105,7 @@ class Reader:
     ``header`` is there from the first batch on, ``digest`` at the end. However long the file says
     that it is, no more of it is in memory than a batch.
 
+    :param name: what messages call the file; None: its path.
     :param doing: what the progress bar says.
     :param revision: the schema revision that the file must be of.
     :param tables: the tables that it must hold, in their order.
@@ -115,8 +116,11 @@ class Reader:
     header: Header
     digest: str
 
-    def __init__(self, path: Path, doing: str, revision: str, tables: Sequence[Table]) -> None:
-        self.path, self.doing, self.revision, self.tables = path, doing, revision, tables
+    def __init__(
+        self, path: Path, name: str | None, doing: str, revision: str, tables: Sequence[Table]
+    ) -> None:
+        self.path, self.name, self.doing = path, name or str(path), doing
+        self.revision, self.tables = revision, tables
 
     def read_header(self) -> Header:
         """Return the header alone: what is no backup for this code is refused at once."""
@@ -134,9 +138,9 @@ class Reader:
                 yield file
         except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0].rstrip(".")
-            raise BackupError(f"{self.path} is not a whole backup: {reason}.") from error
+            raise BackupError(f"{self.name} is not a whole backup: {reason}.") from error
         except OSError as error:
-            raise BackupError(f"{self.path} cannot be read: {error.strerror}.") from error
+            raise BackupError(f"{self.name} cannot be read: {error.strerror}.") from error
 
     def _read(self, file: GzipFile) -> Iterator[tuple[Table, list[dict[str, Any]]]]:
         first, self.header = self._read_header(file)
@@ -162,7 +166,7 @@ class Reader:
             raise ValueError("it does not begin like one")
         if (version := found.get("version")) != VERSION:
             raise BackupError(
-                f"{self.path} has version {version!r:.20} of the format; this code reads {VERSION}."
+                f"{self.name} has version {version!r:.20} of the format; this code reads {VERSION}."
             )
         try:
             header = Header.model_validate(found)
@@ -170,13 +174,13 @@ class Reader:
             raise ValueError("its header is not complete") from error
         if header.revision != self.revision:
             raise BackupError(
-                f"{self.path} is of schema revision {header.revision} and this code of"
+                f"{self.name} is of schema revision {header.revision} and this code of"
                 f" {self.revision}: restore it with the code that wrote it, then upgrade."
             )
         saved = [(table.name, sorted(table.columns)) for table in header.tables]
         known = [(table.name, sorted(table.columns.keys())) for table in self.tables]
         if saved != known:
-            raise BackupError(f"{self.path} holds {saved}, but the schema has {known}.")
+            raise BackupError(f"{self.name} holds {saved}, but the schema has {known}.")
         return line, header
 
 

@@ -17,8 +17,8 @@ from flask import current_app
 from sqlalchemy import Connection, Row, Table
 from sqlalchemy.exc import StatementError
 
-import project.api.models  # noqa: F401  (every table)
 from project import archive
+from project.api.models import APIKey, Session, User
 from project.archive import ROWS_PER_BATCH, BackupError, Header, TableHeader
 from project.clock import utcnow
 from project.extensions import db
@@ -76,18 +76,36 @@ def holds_data() -> bool:
         )
 
 
-def restore(path: Path, replace: bool = False) -> Header:
+def list_keys(limit: int) -> Sequence[Row[str, str, str]]:
+    """Return the first of all API keys: ``prefix``, ``name`` and their users' ``email``."""
+    query = sa.select(APIKey.prefix, APIKey.name, User.email).join_from(APIKey, User)
+    with db.engines["read"].connect() as connection:
+        return connection.execute(query.order_by(APIKey.id).limit(limit)).all()
+
+
+def check_header(path: Path, name: str | None = None) -> None:
+    """Refuse at once what does not begin like a backup for this code.
+
+    :param name: what messages call the file; None: its path.
+    :raises BackupError: the file is missing, is no backup, or is of another version or schema.
+    """
+    _reader(path, "Checking", name).read_header()
+
+
+def restore(path: Path, replace: bool = False, name: str | None = None) -> Header:
     """Fill the database from a backup, in one transaction after a check of the whole file.
 
     An empty database gets its schema by the migrations. Ids go on above those that the backup
-    knows of and above those that the database has given itself.
+    knows of and above those that the database has given itself. Sessions stay out: who has signed
+    out since, or was kept out, must not be signed in again.
 
     :param replace: delete the rows that are there.
+    :param name: what messages call the file; None: its path.
     :raises BackupError: the file is damaged or not for this code; the database is at another
         revision, holds rows that are not to be replaced, or refuses the new ones. No row has
         changed then.
     """
-    reader = _reader(path, "Checking")
+    reader = _reader(path, "Checking", name)
     for _ in reader:
         pass
     with db.engines["read"].connect() as connection:
@@ -113,8 +131,9 @@ def restore(path: Path, replace: bool = False) -> Header:
                     # The lock that a DELETE takes keeps other writers out until the end.
                     if connection.execute(sa.delete(table)).rowcount and not replace:
                         raise BackupError("The database holds data. To replace it, say --yes.")
-                for table, rows in _reader(path, "Restoring"):
-                    connection.execute(sa.insert(table), rows)
+                for table, rows in _reader(path, "Restoring", name):
+                    if table is not Session.__table__:
+                        connection.execute(sa.insert(table), rows)
                 if sqlite:
                     _raise_next_ids(connection, reader.header)
     except StatementError as error:
@@ -141,8 +160,8 @@ def _refuse_other_revision(connection: Connection) -> None:
         )
 
 
-def _reader(path: Path, doing: str) -> archive.Reader:
-    return archive.Reader(path, doing, _head_revision(), _tables())
+def _reader(path: Path, doing: str, name: str | None = None) -> archive.Reader:
+    return archive.Reader(path, name, doing, _head_revision(), _tables())
 
 
 @contextmanager

@@ -7,9 +7,12 @@ import subprocess
 import sys
 import unittest
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from random import choice
 from secrets import token_hex
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
 from time import monotonic
 
 import flask_migrate
@@ -21,11 +24,12 @@ from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader, run_s
 
 from project import backup
 from project.api.audit import service as audit
+from project.api.models import APIKey, Session, User
 from project.api.users import service
 from project.api.users.errors import EmailTaken
-from project.api.users.models import User
 from project.archive import BackupError, Header
 from project.extensions import check_database, db
+from project.logs import printable
 from project.transactions import in_transaction
 from project.web import pruning
 
@@ -34,6 +38,7 @@ FIRST_USERS = [("cnych", "qikqiak@gmail.com"), ("chyang", "icnych@gmail.com")]
 FIRST_NAMES = ["Ada", "Chidi", "Dagný", "Emre", "Fatima", "Inés", "Jun", "Lakshmi", "Noor", "Olga"]
 LAST_NAMES = ["Abebe", "Costa", "Haddad", "Kowalska", "Lindqvist", "Novák", "Okafor", "Sato", "Wu"]
 USERS_PER_BATCH = 5000
+SHOWN_KEYS = 50
 
 
 def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
@@ -122,32 +127,95 @@ def _made_up_users(count: int) -> Iterator[tuple[str, str]]:
 def back_up(file: str, force: bool = False) -> None:
     """Write all data to a file, and say what was written.
 
+    :param file: ``-`` is standard output; what is said goes to standard error then.
     :param force: replace a file of that name.
     """
-    _transfer("Wrote and checked", Path(file), lambda: backup.back_up(Path(file), force))
+    if file != "-":
+        with _told():
+            _back_up(Path(file), file, lambda path: backup.back_up(path, force))
+        return
+    if sys.stdout.isatty():
+        raise SystemExit("Standard output is a terminal: send it to a file or to a program.")
+    descriptor = sys.stdout.fileno()
+    with _told(), TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        path = Path(folder, "backup")
+        _back_up(path, "standard output", lambda path: _back_up_to(descriptor, path))
+
+
+def _back_up(path: Path, name: str, work: Callable[[Path], Header]) -> None:
+    started = monotonic()
+    for table in work(path).tables:
+        print(f"{table.name}: {table.rows:,} rows")
+    _print_done("Wrote and checked", name, path, started)
+
+
+def _back_up_to(descriptor: int, path: Path) -> Header:
+    """Send a backup somewhere by way of a file, where it is checked."""
+    header = backup.back_up(path)
+    try:
+        with path.open("rb") as file, open(descriptor, "wb", closefd=False) as output:
+            copyfileobj(file, output)
+    except OSError as error:
+        raise BackupError(f"standard output cannot be written: {error.strerror}.") from error
+    return header
 
 
 def restore(file: str, yes: bool = False) -> None:
     """Fill the database from such a file, and say what came in.
 
+    :param file: ``-`` is standard input.
     :param yes: do not ask, even when the database holds data.
     """
+    if file != "-":
+        with _told():
+            _restore(Path(file), file, yes)
+        return
+    if sys.stdin.isatty():
+        raise SystemExit("Standard input is a terminal: take it from a file or from a program.")
+    # It is read more than once, so it goes into a file that only its owner may read.
+    with _told(), TemporaryDirectory() as folder:
+        path = Path(folder, "backup")
+        with path.open("wb") as copy:
+            copyfileobj(sys.stdin.buffer, copy)
+        _restore(path, "standard input", yes)
+
+
+def _restore(path: Path, name: str, yes: bool) -> None:
+    backup.check_header(path, name)
     if not yes and backup.holds_data():
         _ask_first("data", "replace it")
         yes = True
-    _transfer("Restored", Path(file), lambda: backup.restore(Path(file), replace=yes))
-
-
-def _transfer(done: str, path: Path, work: Callable[[], Header]) -> None:
     started = monotonic()
+    rows = {table.name: table.rows for table in backup.restore(path, yes, name).tables}
+    for table, count in rows.items():
+        left_out = " are left out: everybody signs in again." * (table == Session.__tablename__)
+        print(f"{table}: {count:,} rows{left_out}")
+    _print_keys(rows[APIKey.__tablename__])
+    _print_done("Restored", name, path, started)
+
+
+def _print_keys(count: int) -> None:
+    if not count:
+        return
+    print("API keys that came with it, as good as they were:")
+    for key in backup.list_keys(SHOWN_KEYS):
+        print(printable(f"  {key.prefix} {key.name} {key.email}"))
+    if count > SHOWN_KEYS:
+        print(f"  and {count - SHOWN_KEYS:,} more")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Let what is wrong with a backup or its file end the command with one line."""
     try:
-        header = work()
-    except BackupError as error:
+        yield
+    except (BackupError, OSError) as error:
         raise SystemExit(str(error)) from error
-    for table in header.tables:
-        print(f"{table.name}: {table.rows:,} rows")
+
+
+def _print_done(done: str, name: str, path: Path, started: float) -> None:
     size = tqdm.format_sizeof(path.stat().st_size, "B")
-    print(f"{done} {path} ({size}) in {monotonic() - started:.1f} s.")
+    print(f"{done} {name} ({size}) in {monotonic() - started:.1f} s.")
 
 
 def run_tests(name: str | None = None) -> int:

@@ -81,3 +81,8 @@ def _no_request_lines() -> Callable[[logging.LogRecord], bool]:
 
 def _dumps(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
     return orjson.dumps(event, default=str).decode()
+
+
+def printable(text: str) -> str:
+    """Escape what might steer a terminal: what clients sent must not."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

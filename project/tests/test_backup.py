@@ -5,8 +5,10 @@ The moves between SQLite and MariaDB are in e2e/test_backup.py.
 
 import gzip
 import os
+import pty
 import sqlite3
 import stat
+import subprocess
 import tempfile
 import tracemalloc
 from contextlib import redirect_stderr
@@ -24,7 +26,7 @@ import orjson
 import sqlalchemy as sa
 
 from project import archive, backup, commands, db
-from project.api.models import APIKey, User
+from project.api.models import APIKey, Session, User
 from project.api.users import service
 from project.archive import BackupError
 from project.tests.base import head_revision
@@ -68,7 +70,7 @@ class BackupTestCase(CommandTestCase):
     def add_key(self, user: User, name: str) -> None:
         """Give a user an API key."""
         hashed = sha256(name.encode()).hexdigest()
-        values = {"prefix": f"key_{name}", "key_hash": hashed, "scopes": ["users:read"]}
+        values = {"prefix": "key_12345678", "key_hash": hashed, "scopes": ["users:read"]}
         times = {"created_at": datetime(2026, 1, 1)}
         db.session.add(APIKey(user_id=user.id, name=name, **values, **times))
         db.session.commit()
@@ -139,6 +141,20 @@ class RoundTripTests(BackupTestCase):
 
         self.assertEqual(self.rows()[0][2], "a@example.com")
         self.assertEqual(commands.current_revision(), head_revision())
+
+    def test_restore_ends_every_sign_in_and_keeps_the_keys(self):
+        user = make_user()
+        self.add_key(user, "robot")
+        times = {"created_at": datetime(2026, 1, 1), "expires_at": datetime(2126, 1, 1)}
+        db.session.add(Session(token_id="t", user_id=user.id, password_version=0, **times))
+        db.session.commit()
+        self.back_up()
+
+        restored = backup.restore(self.path, replace=True)
+
+        self.assertEqual(self.rows(Session.__table__), [])
+        self.assertEqual(len(self.rows(APIKey.__table__)), 1)
+        self.assertEqual({table.name: table.rows for table in restored.tables}["sessions"], 1)
 
     def test_same_data_makes_the_same_file_but_for_the_time(self):
         make_users(3)
@@ -635,12 +651,97 @@ class CommandLineTests(BackupTestCase):
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertRegex(
                 result.stdout,
-                r"users: 1,200 rows\n(?:\w+: 0 rows\n)*"
+                r"users: 1,200 rows\n(?:\w+: 0 rows(?: are left out: [\w ]+\.)?\n)*"
                 rf"{done} {self.path} \([\d.]+kB\) in [\d.]+ s\.\n$",
             )
             for bar in bars:
                 self.assertRegex(result.stderr, rf"{bar}: 100%.*1\.20k/1\.20k")
         self.assertEqual(len(self.rows()), 1200)
+
+    def test_restore_says_what_became_of_sessions_and_which_keys_came(self):
+        user = make_user(email="boss@example.com")
+        self.add_key(user, "robot\x1b[2J")
+        with mock.patch.object(commands, "SHOWN_KEYS", 1):
+            alone = self.restored()
+            for name in ["second", "third"]:
+                self.add_key(user, name)
+            all_three = self.restored()
+
+        keys = "API keys that came with it, as good as they were:\n  key_12345678 "
+        for printed in [alone, all_three]:
+            self.assertIn("\nsessions: 0 rows are left out: everybody signs in again.\n", printed)
+            self.assertIn(keys + r"robot\x1b[2J boss@example.com", printed)
+        self.assertNotIn(" more", alone)
+        self.assertIn("\n  and 2 more\n", all_three)
+
+    def restored(self) -> str:
+        """Return what restore prints of a backup that it has made."""
+        self.back_up()
+        return self.printed(commands.restore, str(self.path), True)
+
+    def test_backup_goes_to_standard_output_and_comes_from_standard_input(self):
+        make_users(3)
+
+        saved = self.manage("backup", "-", text=False)
+        self.path.write_bytes(saved.stdout)
+        make_user()
+        with self.path.open("rb") as file:
+            refused = self.manage("restore", "-", stdin=file)
+        with self.path.open("rb") as file:
+            restored = self.manage("restore", "-", "--yes", stdin=file)
+
+        self.assertEqual(saved.returncode, 0, saved.stderr)
+        self.assertIn(b"Wrote and checked standard output (", saved.stderr)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("holds data. To replace it, say --yes.\n", refused.stderr)
+        self.assertEqual(restored.returncode, 0, restored.stderr)
+        self.assertIn("Restored standard input (", restored.stdout)
+        self.assertEqual(len(self.rows()), 3)
+        self.assertFalse((commands.ROOT / "-").exists())
+
+    def test_what_is_no_backup_on_standard_input_is_refused(self):
+        for text, reason in [("", "it is empty"), ("mine", "Not a gzipped file")]:
+            result = self.manage("restore", "-", stdin=None, input=text)
+
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(f"standard input is not a whole backup: {reason}", result.stderr)
+            self.assertNotIn("Traceback", result.stderr)
+
+    def test_terminal_is_no_place_for_a_backup(self):
+        keyboard, terminal = pty.openpty()
+        self.addCleanup(os.close, keyboard)
+        self.addCleanup(os.close, terminal)
+        for command in ["backup", "restore"]:
+            with self.subTest(command):
+                streams = {"stdin": terminal, "stdout": terminal, "stderr": subprocess.PIPE}
+                result = self.manage(command, "-", capture_output=False, **streams)
+
+                self.assertEqual(result.returncode, 1)
+                self.assertRegex(result.stderr, r"^Standard (out|in)put is a terminal: [^\n]+\n$")
+
+    def test_standard_output_that_takes_nothing_is_named(self):
+        make_user()
+        with open("/dev/full", "wb") as full:
+            streams = {"stdout": full, "stderr": subprocess.PIPE}
+            result = self.manage("backup", "-", capture_output=False, **streams)
+
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(
+            "\nstandard output cannot be written: No space left on device.\n", result.stderr
+        )
+        self.assertNotIn("Traceback", result.stderr)
+
+    def test_what_is_no_backup_is_refused_before_the_question(self):
+        make_user()
+        self.path.write_text("mine")
+        for name, reason in [("nowhere", "No such file"), (self.path.name, "Not a gzipped file")]:
+            with (
+                self.subTest(name),
+                mock.patch("sys.stdin.isatty", return_value=True, create=True),
+                mock.patch("builtins.input", side_effect=AssertionError),
+                self.assertRaisesRegex(SystemExit, reason),
+            ):
+                commands.restore(str(self.folder / name))
 
     def test_restore_without_a_terminal_keeps_data(self):
         make_user()

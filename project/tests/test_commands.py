@@ -9,6 +9,7 @@ import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import flask_migrate
@@ -40,16 +41,14 @@ class CommandTestCase(BaseTestCase):
             **settings,
         }
 
-    def manage(self, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    def manage(self, *arguments: str, **options) -> subprocess.CompletedProcess[Any]:
         """Run manage.py on the test database."""
         environment = self.environment(**options.pop("environment", {}))
-        options.setdefault("stdin", subprocess.DEVNULL)
+        options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, **options}
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
             env=environment,
-            capture_output=True,
-            text=True,
             timeout=120,
             **options,
         )
