@@ -23,7 +23,7 @@ from project.api.users import service
 from project.api.users.exporting import export_users as export_chunks
 from project.api.users.importing import Outcome, Report
 from project.api.users.importing import import_users as import_batches
-from project.api.users.row_reader import Source, read_rows
+from project.api.users.row_reader import OutOfProportion, Source, read_rows
 from project.errors import AppError, TooLarge
 
 FORMS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
@@ -46,8 +46,13 @@ def import_users(file: str, dry_run: bool = False, report_file: str | None = Non
         # A little of gzip may unpack to more than the database has room for.
         limit = current_app.config["IMPORT_MAX_BYTES"] if gzipped else None
         source = Source(data.read, size, limit)
+        rows = read_rows(source, form, gzipped)
+
+        def before_batch() -> None:
+            source.refuse_failures(report.failed)
+
         with _progress("Checking" if dry_run else "Importing", size, "B") as progress:
-            for batch in import_batches(read_rows(source, form, gzipped), dry_run):
+            for batch in import_batches(rows, dry_run, before_batch):
                 report.add(batch)
                 write(batch.outcomes)
                 progress.update(source.position - progress.n)
@@ -101,6 +106,8 @@ def _told() -> Iterator[None]:
     """Make one line for the operator of what can go wrong."""
     try:
         yield
+    except OutOfProportion as error:
+        raise SystemExit(error.message) from error
     except TooLarge as error:
         remedy = "The setting IMPORT_MAX_BYTES says how much a gzip file may unpack to."
         raise SystemExit(f"{error.message} {remedy}") from error

@@ -154,6 +154,21 @@ class ImportUsersTests(TransferCommandTestCase):
         )
         self.assertEqual(self.emails(), [])
 
+    def test_gzip_file_that_would_cost_too_much_is_refused(self):
+        for name, rows, reason in [
+            ("lines", "\n" * 1_000_000, "The data unpacks to more than one line for each 2 bytes"),
+            ("failures", "".join(f"{number}\n" for number in range(200_000)), "More than one row"),
+        ]:
+            file = self.file(f"{name}.csv.gz", gzip.compress((CSV + rows).encode()))
+            with self.subTest(name):
+                self.assertIn(reason, refused := self.refused(import_users, file, True))
+                self.assertNotIn("IMPORT_MAX_BYTES", refused)
+
+    def test_plain_file_may_have_any_number_of_failures(self):
+        file = self.file("users.csv", CSV + "x\n" * 40_000)
+
+        self.assertIn("line 4: Has 1 columns", self.refused(import_users, file))
+
     def test_plain_file_may_be_of_any_size(self):
         self.app.config["IMPORT_MAX_BYTES"] = 10
 

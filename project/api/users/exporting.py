@@ -26,14 +26,14 @@ class Chunk(NamedTuple):
     data: bytes
 
 
-def export_users(form: str, authorize: Callable[[], None] = lambda: None) -> Iterator[Chunk]:
+def export_users(form: str, before_chunk: Callable[[], None] = lambda: None) -> Iterator[Chunk]:
     """Give all users, chunk by chunk, in constant memory.
 
     Each chunk is a SELECT of its own, so users who come or change meanwhile may be there or not;
     nobody who is there all the time is missing or comes twice.
 
     :param form: ``csv`` (RFC 4180, all text quoted) or ``ndjson``.
-    :param authorize: called before each chunk but the first; it raises when there may be no more.
+    :param before_chunk: called before each chunk but the first; it raises when it may not be read.
     """
     statement, last_id, text = _select(form), 0, ""
     if form == "csv":
@@ -45,7 +45,7 @@ def export_users(form: str, authorize: Callable[[], None] = lambda: None) -> Ite
         if len(rows) < ROWS_PER_CHUNK:
             return
         last_id, text = rows[-1].id, ""
-        authorize()
+        before_chunk()
 
 
 @cache

@@ -159,7 +159,7 @@ class _Overtaken(Exception):
 def import_users(
     rows: Iterable[Row | BadRow],
     dry_run: bool = False,
-    authorize: Callable[[], None] = lambda: None,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[Batch]:
     """Add and change users, and tell what became of each batch when it is saved.
 
@@ -168,10 +168,10 @@ def import_users(
     grow with each batch.
 
     :param dry_run: tell the same and save nothing; what rows would have made is kept on disk.
-    :param authorize: called when the rows of a batch are there, before they are saved; it raises
+    :param before_batch: called when the rows of a batch are there, before they are saved; it raises
         when they may not be.
-    :raises Unauthenticated: so says ``authorize`` (401).
-    :raises Forbidden: so says ``authorize`` (403).
+    :raises Unauthenticated: so says ``before_batch`` (401).
+    :raises Forbidden: so says ``before_batch`` (403).
     :raises Invalid: the data is cut off or damaged (400).
     :raises TooLarge: there is more data than is taken (413).
     :raises Unavailable: the database is away; the import can be run again (503).
@@ -180,7 +180,7 @@ def import_users(
     with _rehearsal() if dry_run else nullcontext(_Saving().save) as work:
         try:
             while batch := list(islice(rows, ROWS_PER_BATCH)):
-                authorize()
+                before_batch()
                 done = work([_check(row) for row in batch])
                 line = batch[-1].line
                 counts.update(done.counts())

@@ -82,15 +82,20 @@ def import_users(query: ImportQuery) -> Response:
     """Add and change users by the rows of a CSV or NDJSON body; say what became of them.
 
     :raises UnsupportedInput: the content is of another type, or encoded other than by gzip (415).
-    :raises TooLarge: the body, or what it unpacks to, is over ``IMPORT_MAX_BYTES`` (413).
+    :raises TooLarge: the body, or what it unpacks to, is over ``IMPORT_MAX_BYTES``, or would cost
+        more work than its bytes are worth (413).
     :raises Invalid: a parameter or the header is wrong, or the body cut off or damaged (400).
     :raises Unavailable: the database is away; all may be sent again (503).
     """
     form, gzipped = _content_type(), _is_gzipped()
     source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
-    rows, authorize = read_rows(source, form, gzipped), partial(require_still, "users:write")
-    report = importing.Report()
-    for batch in importing.import_users(rows, query.dry_run, authorize):
+    rows, report = read_rows(source, form, gzipped), importing.Report()
+
+    def before_batch() -> None:
+        require_still("users:write")
+        source.refuse_failures(report.failed)
+
+    for batch in importing.import_users(rows, query.dry_run, before_batch):
         report.add(batch)
     return envelope.success(vars(report))
 
@@ -109,8 +114,8 @@ def export_users(query: ExportQuery) -> Response:
     """
     chunks: Iterator[bytes] = iter(())
     if request.method != "HEAD":
-        authorize = partial(require_still, "users:read")
-        chunks = (chunk.data for chunk in exporting.export_users(query.format, authorize))
+        before_chunk = partial(require_still, "users:read")
+        chunks = (chunk.data for chunk in exporting.export_users(query.format, before_chunk))
         # What fails with the first chunk is answered as usual.
         chunks = stream_with_context(_watched(chain([next(chunks)], chunks)))
     response = Response(chunks, content_type=CONTENT_TYPES[query.format])

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
-from project.api.users.row_reader import MAX_ROW_BYTES, BadRow, Row, Source, read_rows
+from project.api.users.row_reader import (
+    MAX_ROW_BYTES,
+    BadRow,
+    OutOfProportion,
+    Row,
+    Source,
+    read_rows,
+)
 from project.errors import Invalid, TooLarge
 
 ADA = {"username": "Ada", "email": "ada@example.com"}
@@ -218,6 +225,73 @@ class SourceTests(unittest.TestCase):
             rows(bomb, "ndjson", gzipped=True, max_bytes=50_000_000)
 
         self.assertLess(tracemalloc.get_traced_memory()[1], 2_000_000)
+
+    def test_bomb_is_refused_before_it_has_cost_more_than_it_may(self):
+        lines = "The data unpacks to more than one line for each 2 bytes that came."
+        unpacked = "The data unpacks to more than 200 bytes for each byte that came."
+        header = b"username,email\n"
+        for name, data, form, reason in [
+            ("empty lines", header + b"\n" * 3_000_000, "csv", lines),
+            ("empty lines", b"\n" * 3_000_000, "ndjson", lines),
+            ("empty objects", b"{}\n" * 1_000_000, "ndjson", lines),
+            ("short rows", header + b"x\n" * 1_000_000, "csv", lines),
+            ("lines in quotes", header + (b'"' + b"\n" * 60_000 + b'"\n') * 50, "csv", lines),
+            ("one row again and again", header + b"u,u@e.cc\n" * 300_000, "csv", lines),
+            ("long lines", header + (b"x" * 9_999 + b"\n") * 300, "csv", unpacked),
+            ("one line", b"x" * 3_000_000, "ndjson", unpacked),
+        ]:
+            packed = gzip.compress(data)
+            source = Source(BytesIO(packed).read, max_bytes=10**9)
+            lines_taken = 0
+            with self.subTest(name, form=form), self.assertRaises(OutOfProportion) as caught:
+                for row in read_rows(source, form, True):
+                    lines_taken = row.line
+            self.assertEqual(caught.exception.message, reason)
+            self.assertLessEqual(lines_taken, 10_000 + len(packed) // 2)
+
+    def test_honest_data_is_in_proportion_however_tightly_it_is_packed(self):
+        time = "2026-11-23T15:12:58Z"
+        same = f'"x","{{0}}@example.com",false,"{time}","{time}"\r\n'
+        wide = f'{{{{"username":"x","email":"{{0}}@e.cc","note":"{"x" * 400}"}}}}\n'
+        for form, header, row in [
+            ("csv", "username,email\n", "{0},{0}@e.cc\n"),
+            ("csv", "username,email\n", "{0},{0}@e.cc\r\n\r\n"),
+            ("csv", "username,email,active,created_at,updated_at\r\n", same),
+            ("ndjson", "", wide),
+        ]:
+            data = header + "".join(row.format(number) for number in range(50_000))
+            with self.subTest(row[:9], form=form):
+                found = rows(gzip.compress(data.encode(), 9), form, True, max_bytes=10**9)
+
+                self.assertEqual([type(row) for row in found], [Row] * 50_000)
+
+    def test_quotes_that_make_one_read_all_again_are_refused_in_time(self):
+        open_again = b'x","\n'  # opens a quote, on a line of its own and within a quote
+        for count in (5_000, 200_000):
+            source = Source(BytesIO(b"username,email\n" + open_again * count).read)
+            found: list[Row | BadRow] = []
+            with self.subTest(count), self.assertRaises(OutOfProportion) as caught:
+                for row in read_rows(source, "csv", False):
+                    found.append(row)
+            self.assertEqual(
+                caught.exception.message, "Too many quotes in the data are never closed."
+            )
+            self.assertTrue(0 < len(found) < 100, len(found))
+
+    def test_failures_are_allowed_in_proportion_to_what_came(self):
+        source = Source(BytesIO(b"x" * 1000).read, max_bytes=10**6)
+        source.refuse_failures(10_000)
+        with self.assertRaises(OutOfProportion) as caught:
+            source.refuse_failures(10_001)
+        self.assertEqual(
+            caught.exception.message, "More than one row has failed for each 4 bytes that came."
+        )
+
+        source.read()
+
+        source.refuse_failures(10_250)
+        self.assertRaises(OutOfProportion, source.refuse_failures, 10_251)
+        Source(BytesIO().read).refuse_failures(10**9)
 
     def test_position_tells_how_far_the_reading_is(self):
         source = Source(BytesIO(self.CSV).read)

@@ -155,6 +155,23 @@ class ImportTests(BaseTestCase):
                     response.json["message"], r"^The data is larger than [\d,]+ bytes\."
                 )
 
+    def test_body_that_would_cost_too_much_is_refused_and_the_rows_taken_are_told(self):
+        good = "".join(f"u{number},u{number}@example.com\n" for number in range(5000))
+        head = ("username,email\n" + good).encode()
+        for name, body, encoding, taken in [
+            ("packed lines", gzip.compress(head + b"\n" * 2_000_000), "gzip", "one line for each"),
+            ("packed bytes", gzip.compress(head + b" " * 9_000_000), "gzip", "200 bytes for each"),
+            ("failures", head + b"x\n" * 100_000, "identity", "one row has failed for each 4 by"),
+            ("quotes", head + b'x","\n' * 20_000, "identity", "Too many quotes"),
+        ]:
+            with self.subTest(name):
+                headers = {"Content-Encoding": encoding}
+                response = self.post(body, query="?dry_run=true", headers=headers)
+
+                self.assert_fails(response, 413)
+                self.assertIn(taken, response.json["message"])
+                self.assertRegex(response.json["message"], r"up to line [\d,]+ would be taken\.$")
+
     def test_broken_body_is_refused_and_the_rows_taken_are_told(self):
         short = {"CONTENT_LENGTH": "1000"}
         cases: list[tuple[str | bytes, dict[str, str], dict[str, Any], str]] = [
