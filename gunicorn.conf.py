@@ -8,12 +8,13 @@ import os
 import select
 import shutil
 import tempfile
+from contextlib import suppress
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-import structlog
 from gunicorn.glogging import Logger
 
 
@@ -111,41 +112,24 @@ class NoAccessLog(Logger):
 
 logger_class = NoAccessLog
 
-# In production the master's own lines are JSON like the workers'. Its form stands here again since
-# a master that had imported the application would hand old code to new workers.
-if os.environ.get("APP_SETTINGS", "").endswith("ProductionConfig"):
-    _processors = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
-    logconfig_dict = {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "json": {
-                "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": _processors,
-                "processors": [
-                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    structlog.processors.format_exc_info,
-                    structlog.processors.JSONRenderer(),
-                ],
-            }
-        },
-        "handlers": {
-            "json": {
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stdout",
-                "formatter": "json",
-            }
-        },
-        "loggers": {"gunicorn.error": {"handlers": ["json"], "level": "INFO", "propagate": False}},
-        "root": {"handlers": ["json"], "level": "INFO"},
-    }
+# The master's own lines have the form of the workers'. The file stands alone: no package of ours is
+# imported, since a master that had imported the application would hand old code to new workers.
+_spec: Any = spec_from_file_location("users_logs", Path(__file__).parent / "project" / "logs.py")
+_logs: Any = module_from_spec(_spec)
+_spec.loader.exec_module(_logs)
+_is_production = os.environ.get("APP_SETTINGS", "").endswith("ProductionConfig")
+logconfig_dict = _logs.library_logging(json=_is_production, level="INFO")
 
 
 # The workers add up their metrics in this folder. It is named before anything imports
-# prometheus_client, which looks only once; a reload keeps it.
+# prometheus_client, which looks only once; a reload keeps it. Without one, each worker counts for
+# itself.
 _OURS = "users-metrics-"
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS)
+    try:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS)
+    except OSError:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.devnull
 
 
 def on_starting(_server: Any) -> None:
@@ -154,7 +138,8 @@ def on_starting(_server: Any) -> None:
     What is there now is left alone by the garbage collector, whose marks would copy its pages.
     """
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
-        file.unlink()
+        with suppress(OSError):
+            file.unlink()
     for name in LIBRARIES:
         import_module(name)
     gc.collect()
@@ -211,7 +196,8 @@ def child_exit(_server: Any, worker: Any) -> None:
     """Take what a worker that has ended had in use out of the metrics."""
     from prometheus_client import multiprocess
 
-    multiprocess.mark_process_dead(worker.pid)
+    with suppress(OSError):
+        multiprocess.mark_process_dead(worker.pid)
 
 
 def on_exit(_server: Any) -> None:

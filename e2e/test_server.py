@@ -6,6 +6,8 @@ On the database of DATABASE_TEST_URL, or else on a SQLite file.
 import json
 import os
 import re
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,8 +23,18 @@ from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
-from e2e.processes import GUNICORN, ROOT, RUNSERVER, free_port, manage, served, test_database
+from e2e.processes import (
+    GUNICORN,
+    ROOT,
+    RUNSERVER,
+    free_port,
+    manage,
+    served,
+    served_process,
+    test_database,
+)
 
 WORKERS = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--threads 4"}
 JSON = {"Content-Type": "application/json"}
@@ -504,6 +516,82 @@ class SharedMemoryTests(unittest.TestCase):
         return subprocess.run(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
         ).stdout
+
+
+class LostOutputTests(ServerTestCase):
+    """Servers whose logs and metrics cannot be written: what is asked of them is done."""
+
+    command: list[str] = []
+    production = {
+        "APP_SETTINGS": "project.config.ProductionConfig",
+        "SECRET_KEY": "x" * 32,
+        "ACCESS": "open",
+    }
+
+    def setUp(self) -> None:
+        self.log = Path(self.enterContext(tempfile.TemporaryDirectory()), "log")
+
+    @contextmanager
+    def served(self, command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a server on an empty database; give its process."""
+        with test_database() as database:
+            environment = {"DATABASE_URL": database, **WORKERS, **environment}
+            with served_process(command, self.log, **environment) as (self.url, process):
+                yield process
+
+    def assert_works(self) -> None:
+        """Assert that what is written is acknowledged and kept, and that errors have their form."""
+        user = {"username": "u", "email": "u@example.com"}
+        self.assertEqual(self.request("POST", "/users", user)[0], 201)
+        self.assertEqual(self.request("POST", "/users", user)[0], 400)
+        for _ in range(8):  # so that each worker has some
+            _, answer = self.request("GET", "/users")
+            self.assertEqual([one["email"] for one in answer["data"]["users"]], ["u@example.com"])
+        self.assertEqual(self.request("GET", "/users/9")[0], 404)
+
+    def metrics(self) -> str:
+        """Return what Prometheus would read."""
+        with urlopen(f"{self.url}/metrics") as answer:
+            return str(answer.read().decode())
+
+    def test_full_disk_takes_no_line_and_no_request_fails(self):
+        for target in ["/dev/full", "/dev/full 2>&1"]:
+            command = ["sh", "-c", f"exec {shlex.join(GUNICORN)} >{target}"]
+            with self.subTest(target), self.served(command, **self.production) as process:
+                self.assert_works()
+                lost = re.findall(r"^log_failures_total (\d+)", self.metrics(), re.MULTILINE)
+                self.assertGreaterEqual(int(lost[0]), 12)
+
+                process.terminate()
+                self.assertEqual(process.wait(30), 0)
+                self.assertEqual(self.log.read_text(), "")
+
+    def test_pipe_that_nobody_reads_any_more_fails_no_request(self):
+        for server in [GUNICORN, RUNSERVER]:
+            command = ["sh", "-c", f"{shlex.join(server)} 2>&1 | true"]
+            with self.subTest(server), self.served(command):
+                self.assert_works()
+                self.assertRegex(self.metrics(), r"(?m)^log_failures_total [1-9]")
+
+    def test_metrics_without_a_folder_fail_no_request(self):
+        folder = f"{os.devnull}/x"
+        with self.served(GUNICORN, PROMETHEUS_MULTIPROC_DIR=folder, **self.production):
+            self.assert_works_without_metrics()
+
+    def test_metrics_whose_folder_is_removed_fail_no_request(self):
+        with tempfile.TemporaryDirectory(prefix="users-removed-") as parent:
+            folder = f"{parent}/metrics"
+            os.mkdir(folder)
+            with self.served(GUNICORN, PROMETHEUS_MULTIPROC_DIR=folder, **self.production):
+                shutil.rmtree(folder)
+                self.assert_works_without_metrics()
+
+    def assert_works_without_metrics(self) -> None:
+        """Assert the same where each worker counts for itself, and that each says so once."""
+        self.assert_works()
+        self.assertIn('http_request_duration_seconds_count{method="GET",', self.metrics())
+        events = [json.loads(line)["event"] for line in self.log.read_text().splitlines()]
+        self.assertIn(events.count("metrics lost"), {1, 2})
 
 
 class ProtectedTests(ProductionTestCase):

@@ -3,16 +3,60 @@
 A line for each request comes from ``project.api.ops.requests``; what libraries log through Python's
 ``logging`` takes the same form. No line holds an email, a password or a token: requests are named
 by their route and never by their path, and SQL parameters are hidden.
+
+A line that cannot be written, such as to a full disk or a closed pipe, is lost and counted; what is
+being done goes on. gunicorn.conf.py runs this file for its master process, so it imports no other
+file of the project.
 """
 
 import logging.config
+import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+class Output:
+    """A stream for lines of a log: each is written at once or lost.
+
+    :param stream: the one whose descriptor is written to. Its own buffer is passed by: there, lines
+        that cannot be written would wait for the end of the process and make it fail.
+    """
+
+    on_failure: Callable[[], object] = staticmethod(lambda: None)
+    """Called for each line that is lost."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        try:
+            self._descriptor = stream.fileno() if stream else None
+        except (OSError, ValueError):  # it is no file, or closed
+            self._descriptor = None
+        self._is_in_line = False
+
+    def write(self, line: str | bytes) -> None:
+        """Write a line, which ends with its line end."""
+        data = line.encode(errors="backslashreplace") if isinstance(line, str) else line
+        if self._is_in_line:
+            data = b"\n" + data
+        try:
+            if self._descriptor is None:
+                raise OSError("the stream is closed")
+            while data := data[os.write(self._descriptor, data) :]:
+                self._is_in_line = True
+            self._is_in_line = False
+        except OSError:
+            Output.on_failure()
+
+    def flush(self) -> None:
+        """Do nothing: all is written."""
+
+    def isatty(self) -> bool:
+        """Say whether a person reads it."""
+        return self._descriptor is not None and os.isatty(self._descriptor)
 
 
 def configure(json: bool, level: str) -> None:
@@ -21,19 +65,24 @@ def configure(json: bool, level: str) -> None:
     :param json: one JSON object a line; else columns for a person to read.
     :param level: the least urgent level that is written, such as ``INFO``.
     """
-    shared: list[Processor] = [
+    output: Any = Output(sys.stdout)
+    renderer = structlog.processors.JSONRenderer(orjson.dumps) if json else _columns(output)
+    factory = structlog.BytesLoggerFactory if json else structlog.WriteLoggerFactory
+    structlog.configure(
+        processors=[*_shared_processors(), renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=factory(output),
+        cache_logger_on_first_use=True,
+    )
+    logging.config.dictConfig(library_logging(json, level))
+
+
+def _shared_processors() -> list[Processor]:
+    return [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    console = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
-    structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(orjson.dumps) if json else console],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory() if json else structlog.PrintLoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    logging.config.dictConfig(_library_logging(shared, _dumps if json else console, level))
 
 
 def printable(text: str) -> str:
@@ -41,13 +90,26 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def _library_logging(shared: list[Processor], renderer: Processor, level: str) -> dict[str, Any]:
+def _columns(output: Output) -> Processor:
+    return structlog.dev.ConsoleRenderer(colors=output.isatty())
+
+
+def library_logging(json: bool, level: str) -> dict[str, Any]:
+    """Return the form of what libraries log, as ``logging.config.dictConfig`` takes it.
+
+    :param json: as for configure.
+    :param level: as for configure.
+    """
+    output = Output(sys.stdout)
     structured = {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": shared,
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        "foreign_pre_chain": _shared_processors(),
+        "processors": [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _dumps if json else _columns(output),
+        ],
     }
-    stream = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+    handler = {"class": "logging.StreamHandler"}
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -55,15 +117,15 @@ def _library_logging(shared: list[Processor], renderer: Processor, level: str) -
         "filters": {"no_request_lines": {"()": _no_request_lines}},
         "handlers": {
             "structured": {
-                **stream,
+                **handler,
+                "stream": output,
                 "formatter": "structured",
                 "filters": ["no_request_lines"],
             },
-            "plain": {**stream, "stream": "ext://sys.stderr"},
+            "plain": {**handler, "stream": Output(sys.stderr)},
         },
         "root": {"handlers": ["structured"], "level": level},
         "loggers": {
-            # Its master process, which does not load the application, has its own handler.
             "gunicorn.error": {"handlers": ["structured"], "level": level, "propagate": False},
             # Tells where the development server listens, for a person.
             "werkzeug": {"handlers": ["plain"], "level": "INFO", "propagate": False},
@@ -81,8 +143,3 @@ def _no_request_lines() -> Callable[[logging.LogRecord], bool]:
 
 def _dumps(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
     return orjson.dumps(event, default=str).decode()
-
-
-def printable(text: str) -> str:
-    """Escape what might steer a terminal: what clients sent must not."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -5,7 +5,9 @@ processes together.
 """
 
 import os
+import struct
 
+import structlog
 from flask import Flask
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -15,11 +17,18 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import event
 
+from project.api.ops.metrics_file import MetricsFile
 from project.extensions import db
+from project.logs import Output
+
+log = structlog.get_logger()
+
+values.MmapedDict = MetricsFile  # type: ignore[attr-defined]  # before there is any metric
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -33,6 +42,7 @@ IN_FLIGHT = Gauge(
     "http_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum"
 )
 ERRORS = Counter("errors_total", "Answers of 500 and above, by kind of error.", ["error"])
+LOG_FAILURES = Counter("log_failures", "Lines of the log that could not be written.")
 CONNECTIONS_OPEN = Gauge(
     "database_connections_open",
     "Connections to the database: each thread keeps one for reads and one for writes.",
@@ -40,9 +50,12 @@ CONNECTIONS_OPEN = Gauge(
     multiprocess_mode="livesum",
 )
 
+_has_warned = False
+
 
 def init_app(app: Flask) -> None:
-    """Follow the connections of the app's engines."""
+    """Follow the connections of the app's engines, and the lines that its log loses."""
+    Output.on_failure = LOG_FAILURES.inc
     with app.app_context():
         for name, engine in db.engines.items():
             is_open = CONNECTIONS_OPEN.labels(name or "write")
@@ -52,9 +65,24 @@ def init_app(app: Flask) -> None:
 
 
 def render() -> bytes:
-    """Return all metrics in Prometheus' text format."""
-    registry = REGISTRY
+    """Return all metrics in Prometheus' text format.
+
+    Where the workers have no files that can be read, they are those of this process.
+    """
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+        try:
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            if text := generate_latest(registry):
+                return text
+        except (OSError, RuntimeError, ValueError, struct.error) as error:
+            warn_of_lost_counts(error)
+    return generate_latest(REGISTRY)
+
+
+def warn_of_lost_counts(problem: Exception) -> None:
+    """Leave one line in the log of this process."""
+    global _has_warned
+    if not _has_warned:
+        _has_warned = True
+        log.warning("metrics lost", reason=str(problem))

@@ -5,7 +5,8 @@ from time import perf_counter
 import structlog
 from flask import Flask, Response, request
 
-from project.api.ops.metrics import ERRORS, IN_FLIGHT, REQUESTS
+from project.api.ops.metrics import ERRORS, IN_FLIGHT, REQUESTS, warn_of_lost_counts
+from project.api.ops.metrics_file import MetricsFile
 from project.web.error_handlers import error_kind
 from project.web.guard import known_principal
 from project.web.request_id import request_id
@@ -38,6 +39,8 @@ def _finish(response: Response) -> Response:
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
     if response.status_code >= 500:
         ERRORS.labels(error_kind()).inc()
+    if MetricsFile.problems:
+        warn_of_lost_counts(MetricsFile.problems[-1])
     if not route.startswith(("/health/", "/metrics")):
         who = known_principal()
         log.info(
