@@ -38,16 +38,16 @@ class OutputTests(unittest.TestCase):
         write = os.write
 
         def some(descriptor: int, data: bytes) -> int:
-            if data == b"rd\n":
+            if data == b"ne\n":
                 raise OSError(28, "full")
-            return write(descriptor, data[:3])
+            return write(descriptor, data[:2])
 
         with mock.patch.object(os, "write", some):
-            self.output.write("third\n")
+            self.output.write("gone\n")
         self.output.write("next\n")
         self.output.write("last\n")
 
-        self.assertEqual(self.written(), "thi\nnext\nlast\n")
+        self.assertEqual(self.written(), "go\nnext\nlast\n")
         self.failures.assert_called_once_with()
 
     def test_stream_that_takes_nothing_loses_and_counts_each_line(self):
