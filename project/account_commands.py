@@ -66,10 +66,7 @@ def create_key(email: str, name: str, scopes: list[str], days: int | None) -> No
 
     def make() -> auth.MadeKey:
         user = db.session.get_one(User, user_id, with_for_update=True)
-        scopes_of_user = SCOPES_OF_ROLE[user.role]
-        who = Principal(
-            user_id, user.username, user.role, scopes_of_user, deactivations=user.deactivations
-        )
+        who = Principal(user_id, user.username, user.role, SCOPES_OF_ROLE[user.role])
         return auth.create_key(who, name, scopes, days)
 
     print(_refuse_wrong(in_transaction(make)).key)

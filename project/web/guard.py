@@ -43,7 +43,6 @@ class Principal:
     :param scopes: what the caller may do beyond the user's own record.
     :param session: the id of the sign-in; None for an API key.
     :param key_id: the API key's; None for a user who has signed in.
-    :param deactivations: how often the user had been deactivated when this was found out.
     """
 
     user_id: int
@@ -52,7 +51,6 @@ class Principal:
     scopes: frozenset[str]
     session: str | None = None
     key_id: int | None = None
-    deactivations: int = 0
 
     @property
     def name(self) -> str:

@@ -19,12 +19,7 @@ from project.web.guard import SCOPES_OF_ROLE, Principal
 
 KEY_USE_SECONDS = 60
 
-_columns: list[Any] = [
-    User.id.label("user_id"),
-    User.username,
-    User.role,
-    User.deactivations,
-]
+_columns: list[Any] = [User.id.label("user_id"), User.username, User.role]
 _NOW = bindparam("now", type_=DateTime)
 
 # Whether the session has been ended, the user deactivated since, or the password changed is part of

@@ -82,7 +82,8 @@ def register(username: str, email: str, password: str, address: str = "") -> Sig
 
 
 def _register(username: str, email: str, password: str) -> SignIn:
-    return _sign_in(users.create_user(username, email, active=True, password=password))
+    user = users.create_user(username, email, active=True, password=password)
+    return _sign_in(user, deactivations=0)
 
 
 def log_in(email: str, password: str, address: str = "", replaces: str | None = None) -> SignIn:
@@ -144,7 +145,7 @@ def _log_in(
     if replaces is not None:
         log_out(replaces)
     audit.record("session.started", user.id, actor=f"user:{user.id}")
-    return _sign_in(user)
+    return _sign_in(user, user.deactivations)
 
 
 def get_account(user_id: int) -> Row[Any]:
@@ -260,13 +261,14 @@ def create_key(
 
     :param expires_in_days: None: it is good until it is removed, or its user is.
     :raises ScopeTooWide: the maker does not have a scope (403).
+    :raises Unauthenticated: the maker has been removed or deactivated this very moment (401).
     :raises TooManyKeys: the user has as many as there may be (409).
     """
     if not set(scopes) <= who.scopes:
         raise ScopeTooWide
     # Of several that are being made at once, each waits here until the one before is there.
     user = db.session.get(User, who.user_id, with_for_update=True)
-    if user is None:  # removed this very moment
+    if user is None or (who.session and not _is_good(who.session, user)):
         raise Unauthenticated
     held = select(APIKey.id).where(APIKey.user_id == user.id).with_for_update()
     if len(db.session.scalars(held).all()) >= KEYS_PER_USER:
@@ -278,17 +280,21 @@ def create_key(
         prefix=key[: tokens.SHOWN_CHARACTERS],
         key_hash=tokens.hash_key(key),
         scopes=list(scopes),
-        # Deactivated since the caller was found out, the user has a key that is suspended.
-        deactivations=who.deactivations,
+        deactivations=user.deactivations,
         created_at=now,
         expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
     )
     db.session.add(made)
     db.session.flush()
     audit.record("key.created", who.user_id, after=_recorded(made))
-    suspended = made.deactivations != user.deactivations
     shown = {field: getattr(made, field) for field in APIKEY_FIELDS if field != "suspended"}
-    return MadeKey(**shown, suspended=suspended, key=key)
+    return MadeKey(**shown, suspended=False, key=key)
+
+
+def _is_good(session: str, user: User) -> bool:
+    """Say whether a sign-in is none of before the user was deactivated; the user is locked."""
+    count = select(Session.deactivations).where(Session.token_id == session)
+    return db.session.scalar(count) == user.deactivations
 
 
 def list_keys(user_id: int | None = None) -> Sequence[Row[Any]]:
@@ -358,14 +364,14 @@ def _find(email: str) -> Row[Any] | None:
     return found[0] if found else None
 
 
-def _sign_in(user: User | StoredUser) -> SignIn:
+def _sign_in(user: User | StoredUser, deactivations: int) -> SignIn:
     now = utcnow()
     expires_at = now + tokens.token_hours()
     session = Session(
         token_id=uuid4().hex,
         user_id=user.id,
         password_version=user.password_version,
-        deactivations=user.deactivations,
+        deactivations=deactivations,
         created_at=now,
         expires_at=expires_at,
     )

@@ -155,7 +155,13 @@ def list_keys(query: APIKeyListQuery) -> Page:
 @bp.post("/auth/keys")
 @signed_in
 @accepts(APIKeyCreate)
-@returns(APIKeyMade, status=201, message="{0.name} was added!", etag=False)
+@returns(
+    APIKeyMade,
+    status=201,
+    message="{0.name} was added!",
+    location="/auth/keys/{0.id}",
+    etag=False,
+)
 @in_transaction
 def create_key(body: APIKeyCreate) -> service.MadeKey:
     """Make an API key; it is shown in this answer and never again.

@@ -34,7 +34,6 @@ class StoredUser(NamedTuple):
     version: int
     role: str | None
     password_version: int
-    deactivations: int
 
 
 class User(db.Model):  # type: ignore[name-defined,misc]

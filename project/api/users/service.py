@@ -44,6 +44,7 @@ RECORDED = ("username", "email", "active", "role")
 _NEXT_VERSION = User.__table__.c.version + literal_column("1")
 _INSERT = insert(User.__table__)
 _UPDATE = update(User.__table__).where(queries.HAS_ID).values(version=_NEXT_VERSION)
+_DEACTIVATE = _UPDATE.values(deactivations=User.__table__.c.deactivations + literal_column("1"))
 _DELETE = delete(User.__table__).where(queries.HAS_ID)
 
 
@@ -207,7 +208,6 @@ def create_user(
         version=1,
         role=role,
         password_version=password_version,
-        deactivations=0,
     )
     audit.record("user.created", user.id, after=_state(user, password is not None))
     return user
@@ -246,9 +246,6 @@ def update_user(
     }
     if new_password:
         changed["password_version"] = user.password_version + 1
-    deactivated = changed.get("active") is False
-    if deactivated:
-        changed["deactivations"] = user.deactivations + 1
     if not changed:
         return user
     changed["updated_at"] = utcnow()
@@ -256,8 +253,9 @@ def update_user(
     values = _with_folded(changed)
     if new_password:
         values["password_hash"] = password_hash
+    deactivated = changed.get("active") is False
     with _taken_emails_refused():
-        execute_plain(_UPDATE, {"user_id": user_id, **values})
+        execute_plain(_DEACTIVATE if deactivated else _UPDATE, {"user_id": user_id, **values})
     if deactivated:
         run_after_deactivation([user_id])
     audit.record("user.updated", user_id, before=_state(user), after=_state(after, new_password))

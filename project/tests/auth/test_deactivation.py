@@ -175,12 +175,12 @@ class MeanwhileTests(DeactivationTestCase):
         self.assertEqual(response.status_code, 200)
         self.assertEqual(self.status(response.json["auth_token"]), 401)
 
-    def test_key_is_suspended_from_the_start(self):
+    def test_key_of_a_sign_in_that_is_over_is_not_made(self):
         with mock.patch.object(auth, "create_key", self.deactivated_before(auth.create_key)):
-            made = self.call("POST", "/auth/keys", self.token, json=KEY).json["data"]
+            response = self.call("POST", "/auth/keys", self.token, json=KEY)
 
-        self.assertIs(made["suspended"], True)
-        self.assertEqual(self.status(made["key"]), 401)
+        self.assertEqual(response.status_code, 401)
+        self.assertEqual(len(auth.list_keys(1)), 1)
 
     def test_key_that_is_being_made_is_suspended_then(self):
         with mock.patch.object(tokens, "make_key", self.deactivated_before(tokens.make_key)):

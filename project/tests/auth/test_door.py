@@ -164,7 +164,7 @@ class DoorTests(BaseTestCase):
             role=role.get(caller, caller if caller in SCOPES_OF_ROLE else "admin"),
         )
         db.session.flush()
-        made = auth._sign_in(user)
+        made = auth._sign_in(user, 0)
         token = made.token
         session: str | None = made.session
         if caller.endswith("_key"):

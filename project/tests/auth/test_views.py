@@ -570,6 +570,7 @@ class APIKeyTests(AuthTestCase):
         made = response.json["data"]
         key = made.pop("key")
         self.assertTrue(key.startswith("usk_"))
+        self.assertEqual(response.headers["Location"], f"/auth/keys/{made['id']}")
         self.assertEqual(made["prefix"], key[:12])
         self.assertEqual(made["scopes"], ["users:read", "users:write"])
         self.assertIsNone(made["last_used_at"])
