@@ -19,7 +19,7 @@ from e2e.processes import (
     test_database,
 )
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "grey otters paddle home at dusk"
 EMAIL = "ada@example.com"
 PRODUCTION = {
     "APP_SETTINGS": "project.config.ProductionConfig",

@@ -115,7 +115,7 @@ CurrentPassword = Annotated[
         strict=True,
         max_length=256,
         description="The caller's own. Needed by whoever changes their own email.",
-        examples=["correct horse battery staple"],
+        examples=["grey otters paddle home at dusk"],
     ),
 ]
 Role = Annotated[
