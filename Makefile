@@ -38,6 +38,8 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in
 	@echo "== Backups between SQLite and MariaDB"
 	@$(BIN)/python -m unittest -v e2e.test_backup
+	@echo "== Right and wrong database URLs, with TLS"
+	@$(BIN)/python -m unittest -v e2e.test_database_url
 
 test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## the same through mysqlclient instead of PyMySQL
 	@echo "== The application's tests through mysqlclient"

@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 import flask_migrate
 from flask import Flask
 from flask_script_ng import Command, Manager, Option, Shell
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from project import (
     account_commands,
@@ -244,13 +244,13 @@ def history() -> None:
 if __name__ == "__main__":
     try:
         manager.run()
-    except (OperationalError, ProgrammingError) as error:
+    except DBAPIError as error:
         if is_old_schema(error):
             sys.exit(
                 f"The database's schema is older than the code: {error.orig}."
                 " Run `manage.py db upgrade`."
             )
-        if isinstance(error, ProgrammingError):
+        if error.statement is not None and not isinstance(error, OperationalError):
             raise
         sys.exit(f"The database refused: {error.orig}")
     except KeyboardInterrupt:

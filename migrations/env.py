@@ -20,7 +20,10 @@ def lock(connection: Connection) -> None:
     """
     if connection.dialect.name != "sqlite":
         statement = text(f"SELECT GET_LOCK({LOCK}, {LOCK_SECONDS})")
-        if connection.execute(statement).scalar_one() != 1:
+        locked = connection.execute(statement).scalar_one()
+        if locked is None:
+            raise RuntimeError("The database could give no lock for the migrations.")
+        if not locked:
             raise RuntimeError(f"Another process has been migrating for {LOCK_SECONDS} s.")
         connection.commit()
 

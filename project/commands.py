@@ -22,12 +22,13 @@ from sqlalchemy import MetaData, inspect
 from tqdm import tqdm
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader, run_simple
 
-from project import backup
+from project import backup, create_app
 from project.api.audit import service as audit
 from project.api.models import APIKey, Session, User
 from project.api.users import service
 from project.api.users.errors import EmailTaken
 from project.archive import BackupError, Header
+from project.config import ConfigError
 from project.extensions import check_database, db
 from project.logs import printable
 from project.transactions import in_transaction
@@ -223,7 +224,9 @@ def run_tests(name: str | None = None) -> int:
 
     :param name: the dotted name of one test, class or module; None: all of project/tests.
     :return: the exit code, 0 when all passed.
+    :raises DBAPIError: the test database cannot be reached; no test was run.
     """
+    _reach_test_database()
     sys.path.insert(0, str(ROOT))
     loader = unittest.TestLoader()
     if name:
@@ -234,6 +237,15 @@ def run_tests(name: str | None = None) -> int:
     if not result.testsRun:
         print("No test was found.", file=sys.stderr)
     return 0 if result.testsRun and result.wasSuccessful() else 1
+
+
+def _reach_test_database() -> None:
+    try:
+        app = create_app("project.config.TestingConfig")
+    except ConfigError as error:
+        raise SystemExit(f"Cannot start. {error}") from error
+    with app.app_context(), db.engines["maintenance"].connect():
+        pass
 
 
 def run_coverage(name: str | None = None) -> int:

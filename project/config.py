@@ -13,6 +13,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from werkzeug.utils import ImportStringError, import_string
 
+from project import database_url
+
 T = TypeVar("T")
 
 DEVELOPMENT_SECRET_KEY = "secret"
@@ -258,21 +260,20 @@ def check(settings: Mapping[str, Any]) -> None:
     """Refuse settings that a service must not run on.
 
     :raises ConfigError: production without a secret key of its own, or a database URL that is no
-        URL, that leads to no supported database, or that names a SQLite database in memory, which
-        the two engines could not share.
+        URL or that leads to no database that could be served.
     """
     production = not settings["DEBUG"] and not settings["TESTING"]
     if production and settings["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
         raise ConfigError("SECRET_KEY is not set. Production needs one of its own.")
     variable = "DATABASE_TEST_URL" if settings["TESTING"] else "DATABASE_URL"
     try:
-        url = make_url(settings["SQLALCHEMY_DATABASE_URI"])
+        url = database_url.engine_url(settings["SQLALCHEMY_DATABASE_URI"])
     except (ArgumentError, ValueError) as error:
         raise ConfigError(f"{variable} is not a database URL.") from error
-    if url.get_backend_name() not in {"sqlite", "mysql", "mariadb"}:
-        raise ConfigError(f"{variable}: {url.get_backend_name()} is not supported.")
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise ConfigError(f"{variable}: SQLite needs a file; try sqlite:///users.db.")
+    try:
+        database_url.check(url)
+    except ValueError as error:
+        raise ConfigError(f"{variable}: {error}") from error
 
 
 def same_database(one: str, other: str) -> bool:

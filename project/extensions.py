@@ -38,11 +38,12 @@ from sqlalchemy import (
     Select,
     event,
 )
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
 from project.config import WrongDatabase, refuse_served_database, same_database
+from project.database_url import engine_url
 from project.faults import is_stale
 
 CONNECT_SECONDS = 3
@@ -141,18 +142,20 @@ def init_app(app: Flask) -> None:
     The engines are made here: settings that change later are not seen by them.
     """
     uri = app.config["SQLALCHEMY_DATABASE_URI"]
-    url = make_url(uri)
+    url = engine_url(uri)
     served = engine_options(url, CONNECT_SECONDS, ANSWER_SECONDS)
     probe = engine_options(url, PROBE_SECONDS, PROBE_SECONDS)
     maintenance = engine_options(url, CONNECT_SECONDS, None)
     autocommit = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = served
     app.config["SQLALCHEMY_BINDS"] = {
-        "read": {"url": uri, **served, **autocommit},
-        "probe": {"url": uri, **probe, **autocommit},
-        "maintenance": {"url": uri, **maintenance},
+        "read": {"url": url, **served, **autocommit},
+        "probe": {"url": url, **probe, **autocommit},
+        "maintenance": {"url": url, **maintenance},
     }
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
     db.init_app(app)
+    app.config["SQLALCHEMY_DATABASE_URI"] = uri
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             _prepare_sqlite()

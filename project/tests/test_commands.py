@@ -266,6 +266,19 @@ class StartTests(CommandTestCase):
                 self.assertIn("Can't connect to MySQL server", result.stderr)
                 self.assertNotIn("Traceback", result.stderr)
 
+    def test_wrong_test_database_is_one_clear_line(self):
+        for url, reason in [
+            ("mysql://u:p@127.0.0.1", "Cannot start. DATABASE_TEST_URL: it names no database"),
+            ("mysql://u:p@127.0.0.1:1/d", "The database refused: "),
+        ]:
+            for arguments in [["test"], ["test", "project.tests.test_config"]]:
+                with self.subTest(url, arguments=arguments):
+                    result = self.manage(*arguments, environment={"DATABASE_TEST_URL": url})
+
+                    self.assertEqual(result.returncode, 1)
+                    self.assertTrue(result.stderr.startswith(reason), result.stderr)
+                    self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+
     def test_missing_tables_are_one_line_that_names_the_remedy(self):
         db.drop_all(None)
 

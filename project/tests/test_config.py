@@ -9,7 +9,7 @@ from unittest import mock
 from flask import Flask, current_app
 from flask_testing import TestCase
 
-from project import create_app, db
+from project import create_app, database_url, db
 from project.config import (
     BaseConfig,
     ConfigError,
@@ -170,6 +170,79 @@ class EnvironmentTests(unittest.TestCase):
                 environment(**variables),
                 self.assertRaisesRegex(ConfigError, message),
             ):
+                create_app("project.config.ProductionConfig")
+
+    def test_wrong_database_url_is_refused_by_what_is_wrong(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        garbage = Path(folder, "garbage.pem")
+        garbage.write_text("no certificate")
+        cases = {
+            "mysql+pymysql://h": "it names no database; try mysql://",
+            "mysql://u:p@h:3306/": "it names no database; try mysql://",
+            "mysql://h:0/d": "0 is no port",
+            "mysql://h:65536/d": "65536 is no port",
+            "mysql://a..b/d": "a..b is no name of a host",
+            f"mysql://{'a' * 64}.example/d": "is no name of a host",
+            "mysql://u:%D1%8F@h/d": "outside Latin-1",
+            "mysql+asyncmy://h/d": "asyncmy is not supported; mysql:// alone takes pymysql",
+            "sqlite+pysqlcipher:///d": "pysqlcipher is not supported",
+            "mysql://h/d?ssl-mode=REQUIRED": "pymysql takes no option 'ssl-mode' here. .* ssl_ca=/",
+            "mysql://h/d?sslmode=require": "no option 'sslmode' here. .* ssl_ca=/",
+            "mariadb://h/d?useSSL=true": "no option 'useSSL' here. .* ssl_ca=/",
+            "mysql://h/d?sslaccept=strict": "no option 'sslaccept' here. .* ssl_ca=/",
+            "mysql://h/d?ssl_verify_identity=true": "'ssl_verify_identity' here. .* ssl_ca=/",
+            "mysql://h/d?ssl=true": "no option 'ssl' here. .* ssl_ca=/",
+            "mysql://h/d?serverTimezone=UTC": "no option 'serverTimezone' here. Leave it out",
+            "mysql://h/d?allowPublicKeyRetrieval=1": "'allowPublicKeyRetrieval' here. Leave it out",
+            "mysql://h/d?reconnect=1": "no option 'reconnect' here. Leave it out",
+            "mysql://h/d?pool_size=5": "no option 'pool_size' here. It takes .*, charset, ",
+            "sqlite:///d?sslmode=require": "pysqlite takes no option 'sslmode' here. It takes ",
+            "mysql://h/d?charset=a&charset=b": "the option charset is there more than once",
+            "mysql://h/d?connect_timeout=long": "an option has a wrong value: .*'long'",
+            "mysql://h/d?ssl_ca=/nowhere": "TLS is not possible with ssl_ca=/nowhere: .*No such",
+            f"mysql://h/d?ssl_ca={garbage}": "TLS is not possible with ssl_ca=",
+            f"mysql://h/d?ssl_cert={garbage}": "TLS is not possible with ssl_cert=",
+            "mysql://h/d?ssl_cipher=none": "TLS is not possible with ssl_cipher=none",
+        }
+        for settings, variable in [
+            ("Production", "DATABASE_URL"),
+            ("Testing", "DATABASE_TEST_URL"),
+        ]:
+            for url, message in cases.items():
+                with (
+                    self.subTest(url),
+                    environment(**{variable: url}, **SECRET),
+                    self.assertRaisesRegex(ConfigError, f"^{variable}: .*{message}"),
+                ):
+                    create_app(f"project.config.{settings}Config")
+
+    def test_database_url_without_a_driver_means_pymysql_and_stays_as_it_is(self):
+        for backend in ["mysql", "mariadb"]:
+            text = f"{backend}://u:p@h:3307/d?charset=utf8mb4"
+            with self.subTest(backend), environment(DATABASE_URL=text, **SECRET):
+                app = create_app("project.config.ProductionConfig")
+                with app.app_context():
+                    for engine in db.engines.values():
+                        self.assertEqual(engine.dialect.driver, "pymysql")
+                        self.assertEqual((engine.url.host, engine.url.port), ("h", 3307))
+                self.assertEqual(app.config["SQLALCHEMY_DATABASE_URI"], text)
+
+    def test_driver_that_is_not_installed_is_named(self):
+        with (
+            mock.patch.object(database_url, "find_spec", return_value=None),
+            environment(DATABASE_URL="mysql+mysqldb://h/d", **SECRET),
+            self.assertRaisesRegex(ConfigError, "DATABASE_URL: mysqlclient is not installed"),
+        ):
+            create_app("project.config.ProductionConfig")
+
+    def test_options_of_the_driver_are_taken(self):
+        for url in [
+            "mysql://h/d?charset=utf8mb4&connect_timeout=3&unix_socket=/s",
+            "mysql://h/d?ssl_capath=/etc/ssl/certs&ssl_check_hostname=false",
+            "sqlite:////tmp/d?timeout=1",
+            "sqlite:///file:/tmp/d?uri=true&mode=ro&nolock=1",
+        ]:
+            with self.subTest(url), environment(DATABASE_URL=url, **SECRET):
                 create_app("project.config.ProductionConfig")
 
     def test_wrong_database_url_is_not_repeated(self):

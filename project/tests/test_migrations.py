@@ -1,6 +1,7 @@
 """The migrations make the schema that the models describe, and can take it back."""
 
 import re
+from unittest import mock
 
 import flask_migrate
 from alembic.autogenerate import compare_metadata
@@ -87,6 +88,25 @@ class MigrationTests(BaseTestCase):
         with db.engine.connect() as connection:
             left = connection.scalar(text("SELECT count(*) FROM api_keys"))
         self.assertEqual(left, 2)
+
+    def test_lock_that_is_not_to_be_had_is_named(self):
+        for answer, reason in [
+            (0, "Another process has been migrating for 600 s."),
+            (None, "The database could give no lock for the migrations."),
+        ]:
+            engine = mock.MagicMock()
+            connection = engine.connect.return_value.__enter__.return_value
+            connection.dialect.name = "mysql"
+            connection.execute.return_value.scalar_one.return_value = answer
+            with (
+                self.subTest(reason),
+                mock.patch.dict(db.engines, maintenance=engine),
+                self.assertLogs("flask_migrate", "ERROR") as logged,
+                self.assertRaises(SystemExit),
+            ):
+                flask_migrate.upgrade()
+
+            self.assertIn(reason, logged.output[0])
 
     def test_migrated_database_serves(self):
         response = self.client.post("/users", json={"username": "a", "email": "a@example.com"})
