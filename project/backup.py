@@ -112,6 +112,7 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
         empty = set(sa.inspect(connection).get_table_names()) <= {"alembic_version"}
     if empty:
         flask_migrate.upgrade()
+    refuse_missing_tables()
     sqlite = db.engine.dialect.name == "sqlite"
     try:
         with db.engines["maintenance"].connect() as connection:
@@ -157,6 +158,23 @@ def _refuse_other_revision(connection: Connection) -> None:
         raise BackupError(
             f"The database is at revision {found} and this code at {head}:"
             " use the code that fits, or run `manage.py db upgrade`."
+        )
+
+
+def refuse_missing_tables() -> None:
+    """See that a database which says that it is at the code's revision has every table.
+
+    :raises BackupError: it lacks some; migrations would do nothing about it.
+    """
+    with db.engines["read"].connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        found = sa.inspect(connection).get_table_names()
+    missing = {table.name for table in _tables()} - set(found)
+    if missing and revision == _head_revision():
+        raise BackupError(
+            f"The database says that it is at revision {revision} and lacks"
+            f" {', '.join(sorted(missing))}. Make it anew by `manage.py recreate_db`, then restore"
+            " a backup."
         )
 
 

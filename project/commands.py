@@ -207,7 +207,7 @@ def _print_keys(count: int) -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Let what is wrong with a backup or its file end the command with one line."""
+    """Let what is wrong with a backup or the database end the command with one line."""
     try:
         yield
     except (BackupError, OSError) as error:
@@ -267,8 +267,10 @@ def run_coverage(name: str | None = None) -> int:
 
 
 def upgrade(revision: str = "head") -> None:
-    """Bring the schema up to a revision."""
+    """Bring the schema up to a revision, and see that the newest has its tables."""
     flask_migrate.upgrade(revision=revision)
+    with _told():
+        backup.refuse_missing_tables()
     print(f"The database is at revision {current_revision()}.")
 
 

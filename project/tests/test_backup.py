@@ -617,6 +617,15 @@ class RefusedDatabaseTests(BackupTestCase):
         ):
             backup.restore(self.path)
 
+    def test_database_that_lacks_tables_is_refused(self):
+        self.back_up()
+        db.drop_all()
+
+        with self.assertRaisesRegex(BackupError, "and lacks api_keys, .* `manage.py recreate_db`"):
+            backup.restore(self.path)
+
+        self.printed(commands.recreate_db)
+
     def test_interrupted_restore_leaves_what_was_there(self):
         make_users(25)
         self.back_up()

@@ -189,6 +189,26 @@ class DatabaseCommandTests(CommandTestCase):
                 self.assertEqual(result.returncode, 0, result.stderr)
                 self.assertIn(printed, result.stdout)
 
+    def test_upgrade_of_a_database_that_lacks_tables_names_them(self):
+        self.printed(commands.upgrade)
+        names = [table.name for table in reversed(db.metadata.sorted_tables)]
+        for lost in [[names[0]], names[1:]]:
+            with db.engine.begin() as connection:
+                for name in lost:
+                    connection.execute(text(f"DROP TABLE {name}"))
+
+            result = self.manage("db", "upgrade")
+
+            lacking = ", ".join(sorted(set(names) - set(inspect(db.engine).get_table_names())))
+            self.assertEqual(result.returncode, 1)
+            self.assertEqual(
+                result.stderr,
+                f"The database says that it is at revision {head_revision()} and lacks {lacking}."
+                " Make it anew by `manage.py recreate_db`, then restore a backup.\n",
+            )
+            self.assertEqual(result.stdout, "")
+        self.printed(commands.recreate_db)  # what it says helps, and so does the cleanup
+
     def test_upgrade_to_unknown_revision_fails(self):
         result = self.manage("db", "upgrade", "nowhere")
 
