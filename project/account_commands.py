@@ -54,6 +54,11 @@ def set_password(email: str, stdin: bool, file: str | None) -> None:
     password = _read_password(stdin, file)
     _refuse_wrong(in_transaction(lambda: users.update_user(user_id, {"password": password})))
     print(f"The password of {email} was changed.")
+    if not users.get_user(user_id).active:
+        print(
+            "They still cannot sign in: the account is not active. To let them, an administrator"
+            f' sends {{"active": true}} by PATCH /users/{user_id}, or ticks "Active" on the page.'
+        )
 
 
 @audit.by_command("create_key")
@@ -122,14 +127,14 @@ def _find(email: str) -> int:
 
 
 def _read_password(stdin: bool, file: str | None) -> str:
-    """Return the password; a line end behind it is no part of it."""
+    """Return the password; a byte-order mark and a line end are no part of it."""
     if stdin and file:
         raise SystemExit("Say --password-stdin or --password-file, not both.")
     try:
         if file:
-            return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+            return Path(file).read_text(encoding="utf-8-sig").rstrip("\r\n")
         if stdin:
-            return sys.stdin.read().rstrip("\r\n")
+            return sys.stdin.read().removeprefix("\ufeff").rstrip("\r\n")
     except (OSError, ValueError) as error:
         raise SystemExit(f"The password cannot be read: {error}") from error
     if not sys.stdin.isatty():

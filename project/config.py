@@ -32,8 +32,8 @@ class WrongDatabase(RuntimeError):
 def read_environment(name: str) -> str | None:
     """Return the text of an environment variable, or of the file that ``<name>_FILE`` names.
 
-    An empty variable counts as unset, since Compose passes unset ones that way. Of a file, the
-    line end at its end is dropped.
+    An empty variable counts as unset, since Compose passes unset ones that way. Of a file, a
+    byte-order mark and the line end at its end are dropped.
 
     :raises ConfigError: both are set, or the file cannot be read.
     """
@@ -43,7 +43,7 @@ def read_environment(name: str) -> str | None:
     if not path:
         return text or None
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n") or None
+        return Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n") or None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{name}_FILE: {path} cannot be read ({error}).") from error
 

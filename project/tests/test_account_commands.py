@@ -82,6 +82,34 @@ class AccountCommandTests(BaseTestCase):
         self.assertIsNone(principals.by_session(session))
         auth.log_in(EMAIL, PASSWORD)
 
+    def test_byte_order_mark_is_no_part_of_a_password(self):
+        make_user(email=EMAIL, active=True)
+        marked = f"\ufeff{PASSWORD}\r\n"
+
+        self.printed(account_commands.set_password, EMAIL, False, self.password_file(marked))
+
+        auth.log_in(EMAIL, PASSWORD)
+        with mock.patch("sys.stdin", io.StringIO(marked)):
+            self.printed(account_commands.set_password, EMAIL, True, None)
+        auth.log_in(EMAIL, PASSWORD)
+
+    def test_password_of_an_inactive_user_is_set_and_the_rest_is_said(self):
+        user_id = make_user(email=EMAIL).id
+
+        printed = self.printed(account_commands.set_password, EMAIL, False, self.password_file())
+
+        self.assertEqual(
+            printed,
+            f"The password of {EMAIL} was changed.\n"
+            "They still cannot sign in: the account is not active. To let them, an administrator"
+            f' sends {{"active": true}} by PATCH /users/{user_id}, or ticks "Active" on the page.'
+            "\n",
+        )
+        in_transaction(service.update_user)(user_id, {"active": True})
+        auth.log_in(EMAIL, PASSWORD)
+        again = self.printed(account_commands.set_password, EMAIL, False, self.password_file())
+        self.assertEqual(again, f"The password of {EMAIL} was changed.\n")
+
     def test_nobody_gets_no_password_and_no_key(self):
         for call in [
             lambda: account_commands.set_password(EMAIL, False, self.password_file()),

@@ -127,7 +127,7 @@ class EnvironmentTests(unittest.TestCase):
     def test_setting_is_read_from_the_named_file(self):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "key")
-            path.write_text("from a file\n")
+            path.write_text("\ufefffrom a file\r\n")  # as some editors write it
             with environment(SECRET_KEY_FILE=str(path)):
                 self.assertEqual(ProductionConfig.SECRET_KEY, "from a file")
 
