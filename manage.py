@@ -29,6 +29,7 @@ except ConfigError as error:
     sys.exit(f"Cannot start. {error}")
 
 manager = Manager(app, description="Commands of the users service; COMMAND --help tells more.")
+manager.help_args = ("-h", "-?", "--help")
 
 
 def port(text: str) -> int:
@@ -44,6 +45,7 @@ def port(text: str) -> int:
 class RunServer(Command):  # type: ignore[misc]
     """Serve over HTTP, for development; in production gunicorn serves."""
 
+    help_args = ("-?", "--help")  # -h is the host
     option_list = (
         Option("-h", "--host", default="127.0.0.1", help="address to listen on"),
         Option("-p", "--port", type=port, default=5000, help="port to listen on"),
@@ -208,6 +210,7 @@ database = Manager(
     help="Change the schema of the database, or ask for its revision.",
     description="Change the schema of the database, or ask for its revision.",
 )
+database.help_args = manager.help_args
 manager.add_command("db", database)
 
 

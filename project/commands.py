@@ -8,6 +8,7 @@ import sys
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from ipaddress import ip_address
 from pathlib import Path
 from random import choice
 from secrets import token_hex
@@ -47,6 +48,12 @@ def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
 
     :param reload: start anew when the code changes; only in debug mode.
     """
+    if app.config["ACCESS"] == "open" and not _is_loopback(host) and not is_running_from_reloader():
+        print(
+            f"ACCESS=open on {host or 'every address'}: anybody who reaches it may read, change and"
+            " remove every user. With ACCESS=protected they have to sign in.",
+            file=sys.stderr,
+        )
     reload = reload and app.debug
     if not reload or is_running_from_reloader():
         pruning.start(app)
@@ -58,6 +65,13 @@ def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
         use_reloader=reload,
         request_handler=QuietRequestHandler,
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class QuietRequestHandler(WSGIRequestHandler):

@@ -176,7 +176,7 @@ def check_database() -> None:
         and lead to the database that is served.
     """
     settings = current_app.config
-    named, bound = make_url(settings["SQLALCHEMY_DATABASE_URI"]), db.engine.url
+    named, bound = engine_url(settings["SQLALCHEMY_DATABASE_URI"]), db.engine.url
     if not same_database(str(named), str(bound)):
         raise WrongDatabase(
             f"The app was created for {bound!r}, and its settings now name {named!r}: no table was"

@@ -317,6 +317,48 @@ class StartTests(CommandTestCase):
                 self.assertRegex(overview, rf"\n    {command} +[A-Z]")
                 self.assertEqual(self.manage(command, "--help").returncode, 0)
 
+    def test_h_is_help_where_it_has_no_other_meaning(self):
+        for arguments in [
+            [],
+            ["seed_db"],
+            ["restore"],
+            ["set_password"],
+            ["db"],
+            ["db", "upgrade"],
+        ]:
+            with self.subTest(arguments):
+                asked = self.manage(*arguments, "-h")
+
+                self.assertEqual(asked.returncode, 0, asked.stderr)
+                self.assertEqual(asked.stdout, self.manage(*arguments, "--help").stdout)
+        self.assertEqual(self.manage("runserver", "-h").returncode, 2)
+
+    def test_server_that_others_reach_warns_once_of_open_access(self):
+        for host, access, in_reloader, warned in [
+            ("0.0.0.0", "open", False, True),
+            ("::", "open", False, True),
+            ("", "open", False, True),
+            ("192.0.2.7", "open", False, True),
+            ("0.0.0.0", "open", True, False),
+            ("0.0.0.0", "protected", False, False),
+            ("127.0.0.1", "open", False, False),
+            ("::1", "open", False, False),
+            ("localhost", "open", False, False),
+        ]:
+            self.app.config["ACCESS"] = access
+            with (
+                self.subTest(host, access=access, in_reloader=in_reloader),
+                mock.patch.dict(os.environ, WERKZEUG_RUN_MAIN=str(in_reloader).lower()),
+                mock.patch.object(commands, "run_simple") as served,
+                redirect_stderr(StringIO()) as output,
+            ):
+                commands.run_server(self.app, host, 5000, reload=True)
+
+                served.assert_called_once()
+                warning = f"ACCESS=open on {host or 'every address'}: anybody who reaches it may"
+                self.assertEqual(output.getvalue().startswith(warning), warned)
+                self.assertEqual(output.getvalue().count("\n"), int(warned))
+
     def test_shell_knows_the_models(self):
         result = self.manage("shell", stdin=None, input="print(User.__tablename__, app.name)\n")
 
