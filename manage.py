@@ -180,11 +180,14 @@ def restore(file: str, yes: bool) -> None:
 
 
 @manager.option("--report", metavar="FILE", help="a new CSV file for each row not plainly created")
+@manager.option(
+    "--match", choices=["email", "id"], default="email", help="how a row finds its user"
+)
 @manager.option("--dry-run", action="store_true", help="say what would be done, and change nothing")
 @manager.option("file", help="rows in .csv, .ndjson or .jsonl, also with .gz; the README has more")
-def import_users(file: str, dry_run: bool, report: str | None) -> None:
-    """Add the users of a file, and change those whose mailbox is known."""
-    transfer_commands.import_users(file, dry_run, report)
+def import_users(file: str, dry_run: bool, match: str, report: str | None) -> None:
+    """Add the users of a file, and change those whose mailbox, or id, is known."""
+    transfer_commands.import_users(file, dry_run, report, match)
 
 
 @manager.option("--force", action="store_true", help="replace a file of that name")

@@ -23,7 +23,7 @@ from project.api.users import service
 from project.api.users.exporting import export_users as export_chunks
 from project.api.users.importing import Outcome, Report
 from project.api.users.importing import import_users as import_batches
-from project.api.users.row_reader import OutOfProportion, Source, read_rows
+from project.api.users.row_reader import Columns, OutOfProportion, Source, read_rows
 from project.errors import AppError, TooLarge
 
 FORMS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
@@ -32,11 +32,14 @@ GZIP_LEVEL = 6
 
 
 @audit.by_command("import_users")
-def import_users(file: str, dry_run: bool = False, report_file: str | None = None) -> None:
+def import_users(
+    file: str, dry_run: bool = False, report_file: str | None = None, match: str = "email"
+) -> None:
     """Add and change users by the rows of a file, and say what became of them.
 
     :param dry_run: say the same and change nothing.
     :param report_file: where each row goes that was not plainly created; None: nowhere.
+    :param match: how a row finds its user: by ``email``, or by ``id`` where it has one.
     :raises SystemExit: also when a row has failed; the others are imported.
     """
     path, started, report = Path(file), monotonic(), Report()
@@ -46,13 +49,14 @@ def import_users(file: str, dry_run: bool = False, report_file: str | None = Non
         # A little of gzip may unpack to more than the database has room for.
         limit = current_app.config["IMPORT_MAX_BYTES"] if gzipped else None
         source = Source(data.read, size, limit)
-        rows = read_rows(source, form, gzipped)
+        columns = Columns(with_id=match == "id")
+        rows, report.ignored = read_rows(source, form, gzipped, columns), columns.ignored
 
         def before_batch() -> None:
             source.refuse_failures(report.failed)
 
         with _progress("Checking" if dry_run else "Importing", size, "B") as progress:
-            for batch in import_batches(rows, dry_run, before_batch):
+            for batch in import_batches(rows, dry_run, before_batch, match == "id"):
                 report.add(batch)
                 write(batch.outcomes)
                 progress.update(source.position - progress.n)
@@ -146,6 +150,10 @@ def _print_summary(report: Report, seconds: float) -> None:
     for name, count in [*counts.items(), ("rows", rows)]:
         print(f"{name:8}{count:>15,}")
     print(f"in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
+    if report.ignored:
+        # What a file holds may be anything; a terminal is told text.
+        names = [name if name.isprintable() else ascii(name) for name in report.ignored]
+        print(f"Columns that were not used: {', '.join(names)}.")
 
 
 def _failures(report: Report) -> str:

@@ -117,6 +117,26 @@ class ImportUsersTests(TransferCommandTestCase):
             )
         self.assertEqual(stat.S_IMODE(os.stat(report).st_mode), 0o600)
 
+    def test_columns_that_are_not_used_are_told(self):
+        rows = "id,username,email,\x1b[2J\r\n7,Ada,ada@example.com,x\r\n"
+
+        printed = self.printed(import_users, self.file("users.csv", rows))
+
+        self.assertIn("Columns that were not used: id, '\\x1b[2J'.\n", printed)
+
+    def test_users_are_matched_by_id_where_that_is_asked_for(self):
+        user = make_user(username="Ada", email="aad@example.com")
+        file = self.file("users.csv", f"id,username,email\r\n{user.id},Ada,ada@example.com\r\n")
+
+        result = self.manage("import_users", "--match", "id", file)
+
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"updated +1\n")
+        self.assertNotIn("not used", result.stdout)
+        self.assertEqual(self.emails(), ["ada@example.com"])
+        result = self.manage("import_users", "--match", "name", file)
+        self.assertEqual(result.returncode, 2)
+
     def test_report_replaces_no_file(self):
         source = self.file("users.csv", CSV)
 

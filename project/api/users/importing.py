@@ -1,4 +1,4 @@
-"""Import: users are added, and changed where their mailbox is known, batch by batch.
+"""Import: users are added, and changed where their mailbox or id is known, batch by batch.
 
 Each batch is a transaction of its own: one SELECT, one bulk INSERT, one bulk UPDATE. What is there
 already is passed over, so an import that was interrupted is run again from the start. See
@@ -7,7 +7,7 @@ docs/decisions/import-export.md. Knows no HTTP.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import DateTime, bindparam, insert, text
+from sqlalchemy import DateTime, String, bindparam, cast, insert, literal, text, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from project.api.audit import service as audit
@@ -23,7 +23,7 @@ from project.api.users import queries
 from project.api.users.folding import fold_email, fold_username
 from project.api.users.models import User
 from project.api.users.row_reader import BadRow, Row
-from project.api.users.row_rules import ImportedUser, read_row
+from project.api.users.row_rules import ImportedUser, read_row, read_user_id
 from project.api.users.service import run_after_deactivation
 from project.clock import utcnow
 from project.errors import Forbidden, Invalid, TooLarge, Unauthenticated, Unavailable
@@ -33,6 +33,7 @@ from project.transactions import ATTEMPTS, in_transaction
 
 ROWS_PER_BATCH = 5000
 MAX_REPORTED_ROWS = 10_000
+_UNKNOWN_ID = "id: No user has this id."
 RESULTS = ("created", "updated", "skipped", "failed")
 
 # The states are one parameter, so the statement is the same for any number of them. STRAIGHT_JOIN:
@@ -44,21 +45,32 @@ _UPDATE = {
             username VARCHAR(128) CHARACTER SET utf8mb4 PATH '$.username',
             username_folded VARCHAR(384) CHARACTER SET utf8mb4 PATH '$.username_folded',
             email VARCHAR(128) CHARACTER SET utf8mb4 PATH '$.email',
+            email_folded VARCHAR(512) CHARACTER SET utf8mb4 PATH '$.email_folded',
             active INT PATH '$.active', deactivations INT PATH '$.deactivations'
         )) AS state STRAIGHT_JOIN users ON users.id = state.id AND users.version = state.version
         SET users.username = state.username, users.username_folded = state.username_folded,
-            users.email = state.email, users.active = state.active, users.updated_at = :now,
+            users.email = state.email, users.email_folded = state.email_folded,
+            users.active = state.active, users.updated_at = :now,
             users.version = users.version + state.changes,
             users.deactivations = users.deactivations + state.deactivations""",
     "sqlite": """
         UPDATE users
         SET username = value ->> 'username', username_folded = value ->> 'username_folded',
-            email = value ->> 'email', active = value ->> 'active', updated_at = :now,
+            email = value ->> 'email', email_folded = value ->> 'email_folded',
+            active = value ->> 'active', updated_at = :now,
             version = version + (value ->> 'changes'),
             deactivations = deactivations + (value ->> 'deactivations')
         FROM json_each(:states)
         WHERE users.id = value ->> 'id' AND version = value ->> 'version'""",
 }
+
+# Users whose mailbox changes leave the old one first, so that another may take it in the same
+# batch, in whatever order the rows of the table are written. No mailbox is without an @.
+_LEAVE = (
+    update(User.__table__)
+    .where(User.id.in_(bindparam("ids", expanding=True)))
+    .values(email_folded=literal("left by ") + cast(User.id, String(11)))
+)
 
 
 @dataclass(slots=True)
@@ -95,6 +107,7 @@ class Batch:
 class Report:
     """What became of all rows.
 
+    :param ignored: the columns that were not used.
     :param rows: the first 10,000 that were not plainly created.
     :param rows_omitted: how many there are beyond those.
     """
@@ -103,6 +116,7 @@ class Report:
     updated: int = 0
     skipped: int = 0
     failed: int = 0
+    ignored: list[str] = field(default_factory=list)
     rows: list[Outcome] = field(default_factory=list)
     rows_omitted: int = 0
 
@@ -124,6 +138,7 @@ class _Checked(NamedTuple):
     line: int
     email_folded: str
     user: ImportedUser
+    user_id: int | None
 
 
 @dataclass(slots=True)
@@ -131,11 +146,13 @@ class _Mailbox:
     """The user of a mailbox, as the rows so far have left it.
 
     :param changes: how often they have changed it.
+    :param has_moved: whether they have given it another mailbox.
     :param user_id: None: it is not there yet.
     :param is_admin: whether it is an administrator, whom an import does not change.
     :param deactivations: how often the rows have deactivated it, though a later one may undo that.
     """
 
+    email_folded: str
     username: str
     email: str
     active: bool
@@ -144,11 +161,32 @@ class _Mailbox:
     is_admin: bool = False
     changes: int = 0
     deactivations: int = 0
+    has_moved: bool = False
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
 
-_Mailboxes = dict[str, _Mailbox]
+class _Known:
+    """The users whom the rows of a batch may concern, as the rows so far have left them."""
+
+    def __init__(self, mailboxes: Collection[_Mailbox]) -> None:
+        self.by_mailbox = {one.email_folded: one for one in mailboxes}
+        self.by_id = {one.user_id: one for one in mailboxes}
+
+    def __iter__(self) -> Iterator[_Mailbox]:
+        return iter(self.by_mailbox.values())
+
+    def add(self, mailbox: _Mailbox) -> None:
+        """Add a user who is new."""
+        self.by_mailbox[mailbox.email_folded] = mailbox
+
+    def move(self, mailbox: _Mailbox, email_folded: str) -> None:
+        """Give a user another mailbox, which nobody has."""
+        self.by_mailbox.pop(mailbox.email_folded, None)
+        mailbox.email_folded, mailbox.has_moved = email_folded, True
+        self.by_mailbox[email_folded] = mailbox
+
+
 _Rows = Sequence[_Checked | Outcome]
 
 
@@ -160,6 +198,7 @@ def import_users(
     rows: Iterable[Row | BadRow],
     dry_run: bool = False,
     before_batch: Callable[[], None] = lambda: None,
+    match_id: bool = False,
 ) -> Iterator[Batch]:
     """Add and change users, and tell what became of each batch when it is saved.
 
@@ -170,6 +209,7 @@ def import_users(
     :param dry_run: tell the same and save nothing; what rows would have made is kept on disk.
     :param before_batch: called when the rows of a batch are there, before they are saved; it raises
         when they may not be.
+    :param match_id: a row that has an id changes the user with this id, also to another mailbox.
     :raises Unauthenticated: so says ``before_batch`` (401).
     :raises Forbidden: so says ``before_batch`` (403).
     :raises Invalid: the data is cut off or damaged (400).
@@ -177,11 +217,14 @@ def import_users(
     :raises Unavailable: the database is away; the import can be run again (503).
     """
     rows, line, counts = iter(rows), 0, Counter[str]()
+    last_id: int | None = None
     with _rehearsal() if dry_run else nullcontext(_Saving().save) as work:
         try:
+            if match_id:
+                last_id = fetch_all(queries.LAST_ID, {})[0][0] or 0
             while batch := list(islice(rows, ROWS_PER_BATCH)):
                 before_batch()
-                done = work([_check(row) for row in batch])
+                done = work([_check(row, last_id) for row in batch])
                 line = batch[-1].line
                 counts.update(done.counts())
                 yield done
@@ -211,15 +254,23 @@ def _taken(line: int, dry_run: bool) -> str:
     return f"The rows up to line {line:,} {'would be' if dry_run else 'were'} taken."
 
 
-def _check(row: Row | BadRow) -> _Checked | Outcome:
+def _check(row: Row | BadRow, last_id: int | None) -> _Checked | Outcome:
+    """Check a row by itself.
+
+    :param last_id: of all ids when the import began: those that it gives itself are nobody's. None:
+        the row's id is passed over.
+    """
     if isinstance(row, BadRow):
         return Outcome(row.line, "failed", row.reason)
     try:
+        user_id = None if last_id is None else read_user_id(row.values)
         user = read_row(row.values)
     except Invalid as error:
         reasons = [f"{problem.field}: {problem.message.rstrip('.')}" for problem in error.errors]
         return Outcome(row.line, "failed", f"{'; '.join(reasons)}.")
-    return _Checked(row.line, fold_email(user.email), user)
+    if user_id is not None and not 0 < user_id <= (last_id or 0):
+        return Outcome(row.line, "failed", _UNKNOWN_ID)
+    return _Checked(row.line, fold_email(user.email), user, user_id)
 
 
 class _Saving:
@@ -254,26 +305,28 @@ class _Saving:
 
 
 def _write(rows: _Rows) -> Batch:
-    found = db.session.execute(queries.BY_MAILBOXES, {"mailboxes": _mailboxes(rows)})
-    mailboxes, now = _known(found), utcnow()
-    batch = _merge(rows, mailboxes, now)
+    known, now = _Known(_find(rows, db.session.execute)), utcnow()
+    batch = _merge(rows, known, now)
+    moved = [one.user_id for one in known if one.has_moved]
+    if moved:
+        db.session.execute(_LEAVE, {"ids": moved})
     added = [
         {
             "username": mailbox.username,
             "username_folded": fold_username(mailbox.username),
             "email": mailbox.email,
-            "email_folded": email_folded,
+            "email_folded": mailbox.email_folded,
             "active": mailbox.active,
             "created_at": mailbox.created_at,
             "updated_at": mailbox.updated_at,
             "version": mailbox.version + mailbox.changes,
         }
-        for email_folded, mailbox in mailboxes.items()
+        for mailbox in known
         if mailbox.user_id is None
     ]
     if added:
         db.session.execute(insert(User.__table__), added)
-    changed = [one for one in mailboxes.values() if one.changes and one.user_id is not None]
+    changed = [one for one in known if one.changes and one.user_id is not None]
     if changed:
         _update(changed, now)
     return batch
@@ -288,6 +341,7 @@ def _update(mailboxes: Sequence[_Mailbox], now: datetime) -> None:
             "username": mailbox.username,
             "username_folded": fold_username(mailbox.username),
             "email": mailbox.email,
+            "email_folded": mailbox.email_folded,
             "active": int(mailbox.active),
             "deactivations": mailbox.deactivations,
         }
@@ -312,26 +366,32 @@ def _rehearsal() -> Iterator[Callable[[_Rows], Batch]]:
     with closing(sqlite3.connect("", isolation_level=None)) as made:
         made.execute("PRAGMA journal_mode = OFF")
         made.execute(
-            "CREATE TABLE made (email_folded TEXT PRIMARY KEY, username, email, active)"
-            " WITHOUT ROWID"
+            "CREATE TABLE made (email_folded TEXT PRIMARY KEY, user_id INTEGER UNIQUE, username,"
+            " email, active) WITHOUT ROWID"
         )
 
         def rehearse(rows: _Rows) -> Batch:
-            names = _mailboxes(rows)
-            mailboxes = _known(fetch_all(queries.BY_MAILBOXES, {"mailboxes": names}))
-            for email_folded, username, email, active in made.execute(
-                "SELECT * FROM made WHERE email_folded IN (SELECT value FROM json_each(?))",
-                [orjson.dumps(names).decode()],
+            found = {one.user_id: one for one in _find(rows, fetch_all)}
+            names, ids = _mailboxes(rows), list(found)
+            for email_folded, user_id, username, email, active in made.execute(
+                "SELECT * FROM made WHERE email_folded IN (SELECT value FROM json_each(?))"
+                " OR user_id IN (SELECT value FROM json_each(?))",
+                [orjson.dumps(names).decode(), orjson.dumps(ids).decode()],
             ):
-                mailboxes[email_folded] = _Mailbox(username, email, bool(active))
-            batch = _merge(rows, mailboxes, utcnow())
+                key = email_folded if user_id is None else user_id
+                found[key] = _Mailbox(email_folded, username, email, bool(active), user_id)
+            known = _Known(found.values())
+            batch = _merge(rows, known, utcnow())
+            changed = [one for one in known if one.user_id is None or one.changes]
             made.execute("BEGIN")
             made.executemany(
-                "INSERT OR REPLACE INTO made VALUES (?, ?, ?, ?)",
+                "DELETE FROM made WHERE user_id = ?", ([one.user_id] for one in changed)
+            )
+            made.executemany(
+                "INSERT OR REPLACE INTO made VALUES (?, ?, ?, ?, ?)",
                 (
-                    (name, one.username, one.email, one.active)
-                    for name, one in mailboxes.items()
-                    if one.user_id is None or one.changes
+                    (one.email_folded, one.user_id, one.username, one.email, one.active)
+                    for one in changed
                 ),
             )
             made.execute("COMMIT")
@@ -344,40 +404,57 @@ def _mailboxes(rows: _Rows) -> list[str]:
     return [row.email_folded for row in rows if isinstance(row, _Checked)]
 
 
-def _known(found: Iterable[Any]) -> _Mailboxes:
+def _find(rows: _Rows, execute: Callable[..., Iterable[Any]]) -> Collection[_Mailbox]:
+    """Return the users who have a mailbox or an id that is in the rows."""
+    found = list(execute(queries.BY_MAILBOXES, {"mailboxes": _mailboxes(rows)}))
+    ids = {row.user_id for row in rows if isinstance(row, _Checked)} - {None}
+    if ids:
+        found += execute(queries.BY_IMPORTED_IDS, {"ids": list(ids)})
     return {
-        row.email_folded: _Mailbox(
-            row.username, row.email, row.active, row.id, row.version, row.role == "admin"
+        row.id: _Mailbox(
+            row.email_folded,
+            row.username,
+            row.email,
+            row.active,
+            row.id,
+            row.version,
+            row.role == "admin",
         )
         for row in found
-    }
+    }.values()
 
 
-def _merge(rows: _Rows, mailboxes: _Mailboxes, now: datetime) -> Batch:
-    """Bring the mailboxes into the state that the rows want, one row after the other."""
+def _merge(rows: _Rows, known: _Known, now: datetime) -> Batch:
+    """Bring the users into the state that the rows want, one row after the other."""
     batch = Batch(0, [])
     for row in rows:
         if isinstance(row, Outcome):
             batch.outcomes.append(row)
-            continue
-        user = row.user
-        mailbox = mailboxes.get(row.email_folded)
-        if mailbox is None:
-            created_at = user.created_at or now
-            mailboxes[row.email_folded] = _Mailbox(
-                user.username,
-                user.email,
-                bool(user.active),
-                created_at=created_at,
-                updated_at=user.updated_at or created_at,
-            )
-            batch.created += 1
+        elif row.user_id is not None:
+            batch.outcomes.append(_change(known.by_id.get(row.user_id), row, known, now))
+        elif mailbox := known.by_mailbox.get(row.email_folded):
+            batch.outcomes.append(_change(mailbox, row, known, now))
         else:
-            batch.outcomes.append(_change(mailbox, row, now))
+            known.add(_new(row, now))
+            batch.created += 1
     return batch
 
 
-def _change(mailbox: _Mailbox, row: _Checked, now: datetime) -> Outcome:
+def _new(row: _Checked, now: datetime) -> _Mailbox:
+    created_at = row.user.created_at or now
+    return _Mailbox(
+        row.email_folded,
+        row.user.username,
+        row.user.email,
+        bool(row.user.active),
+        created_at=created_at,
+        updated_at=row.user.updated_at or created_at,
+    )
+
+
+def _change(mailbox: _Mailbox | None, row: _Checked, known: _Known, now: datetime) -> Outcome:
+    if mailbox is None:
+        return Outcome(row.line, "failed", _UNKNOWN_ID)
     wanted = {"username": row.user.username, "email": row.user.email, "active": row.user.active}
     changes = {
         name: value
@@ -388,6 +465,10 @@ def _change(mailbox: _Mailbox, row: _Checked, now: datetime) -> Outcome:
         return Outcome(row.line, "skipped", "Nothing is to be changed.")
     if mailbox.is_admin:
         return Outcome(row.line, "failed", "Is an administrator, whom no import changes.")
+    if row.email_folded != mailbox.email_folded:
+        if row.email_folded in known.by_mailbox:
+            return Outcome(row.line, "failed", "email: Another user has this address.")
+        known.move(mailbox, row.email_folded)
     for name, value in changes.items():
         setattr(mailbox, name, value)
     mailbox.changes += 1

@@ -42,12 +42,15 @@ ADMINISTRATORS = select(_users.id).where(
     _users.id.in_(bindparam("ids", expanding=True)), _users.role == "admin"
 )
 
-BY_MAILBOXES = select(
+_IMPORTED = select(
     *(
         _users[name]
         for name in ("id", "email_folded", "username", "email", "active", "version", "role")
     )
-).where(_users.email_folded.in_(bindparam("mailboxes", expanding=True)))
+)
+BY_MAILBOXES = _IMPORTED.where(_users.email_folded.in_(bindparam("mailboxes", expanding=True)))
+BY_IMPORTED_IDS = _IMPORTED.where(_users.id.in_(bindparam("ids", expanding=True)))
+LAST_ID = select(func.max(_users.id))
 
 _SORTED_BY: dict[str, Column[Any]] = {
     "id": _users.id,

@@ -9,7 +9,7 @@ import gzip
 import io
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import chain
 from operator import itemgetter
@@ -22,6 +22,8 @@ from project.errors import FieldError, Invalid, TooLarge
 MAX_ROW_BYTES = 65_536
 REQUIRED = ("username", "email")
 OPTIONAL = ("active", "created_at", "updated_at")
+MAX_IGNORED = 100
+MAX_NAME_LENGTH = 100
 _BOM = b"\xef\xbb\xbf"
 _EMPTY = (b"\n", b"\r\n")
 
@@ -60,6 +62,29 @@ class BadRow(NamedTuple):
 
     line: int
     reason: str
+
+
+class Columns:
+    """Which columns of CSV, or keys of NDJSON, are read; the others are ignored.
+
+    :param with_id: whether ``id`` is read; a CSV must have it then.
+    """
+
+    def __init__(self, with_id: bool = False) -> None:
+        self.required = (*REQUIRED, "id") if with_id else REQUIRED
+        self.optional = ("id", *OPTIONAL) if with_id else OPTIONAL
+        self.ignored: list[str] = []
+        self._seen = {*REQUIRED, *self.optional}
+
+    def note(self, names: Collection[str]) -> None:
+        """Keep the names that are ignored, the first 100 of them, each cut to 100 characters."""
+        if self._seen.issuperset(names):
+            return
+        for name in names:
+            if name and name not in self._seen and len(self.ignored) < MAX_IGNORED:
+                self._seen.add(name)
+                cut = name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
+                self.ignored.append(cut)
 
 
 class Source(io.RawIOBase):
@@ -130,16 +155,19 @@ class Source(io.RawIOBase):
             )
 
 
-def read_rows(source: Source, form: str, gzipped: bool) -> Iterator[Row | BadRow]:
+def read_rows(
+    source: Source, form: str, gzipped: bool, columns: Columns | None = None
+) -> Iterator[Row | BadRow]:
     """Give the rows of a stream, in constant memory.
 
     :param form: ``csv`` or ``ndjson``.
+    :param columns: which are read, and told afterwards which were ignored; None: all but ``id``.
     :raises Invalid: while iterating: the header is wrong, or the data is cut off or damaged (400).
     :raises TooLarge: while iterating: there is more than the source allows (413).
     :raises OutOfProportion: while iterating: to read on would cost too much (413).
     """
-    lines = _lines(source, gzipped)
-    return _read_csv(lines) if form == "csv" else _read_ndjson(lines)
+    lines, columns = _lines(source, gzipped), columns or Columns()
+    return _read_csv(lines, columns) if form == "csv" else _read_ndjson(lines, columns)
 
 
 class _Line(NamedTuple):
@@ -190,7 +218,7 @@ def _goes_on(piece: bytes) -> bool:
     return len(piece) > MAX_ROW_BYTES and not piece.endswith(b"\n")
 
 
-def _read_ndjson(lines: Iterator[_Line]) -> Iterator[Row | BadRow]:
+def _read_ndjson(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | BadRow]:
     for line in lines:
         try:
             text = line.text()
@@ -203,6 +231,7 @@ def _read_ndjson(lines: Iterator[_Line]) -> Iterator[Row | BadRow]:
             yield BadRow(line.number, str(error))
         else:
             if isinstance(values, dict):
+                columns.note(values)
                 yield Row(line.number, values)
             else:
                 yield BadRow(line.number, "Must be a JSON object.")
@@ -255,7 +284,7 @@ class _Records:
             raise OutOfProportion("Too many quotes in the data are never closed.")
 
 
-def _read_csv(lines: Iterator[_Line]) -> Iterator[Row | BadRow]:
+def _read_csv(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | BadRow]:
     first = next((line for line in lines if line.data is None or line.data.strip()), None)
     if first is None:
         return
@@ -265,11 +294,13 @@ def _read_csv(lines: Iterator[_Line]) -> Iterator[Row | BadRow]:
         # Spreadsheets write semicolons where the comma parts whole numbers from fractions.
         delimiter = ";" if text.count(";") > text.count(",") else ","
         reader = csv.reader(records, delimiter=delimiter, strict=True)
-        header = [name.strip().lower() for name in next(reader)]
+        names = [name.strip() for name in next(reader)]
     except (csv.Error, ValueError) as error:
         raise Invalid(f"The header cannot be read: {_sentence(error)}") from error
-    _check_header(header)
-    known = [name for name in (*REQUIRED, *OPTIONAL) if name in header]
+    header = [name.lower() for name in names]
+    _check_header(header, columns)
+    known = [name for name in (*REQUIRED, *columns.optional) if name in header]
+    columns.note([name for name in names if name.lower() not in known])
     pick = itemgetter(*map(header.index, known))
     while True:
         records.begin()
@@ -291,14 +322,14 @@ def _read_csv(lines: Iterator[_Line]) -> Iterator[Row | BadRow]:
             yield BadRow(records.line, f"Has {len(cells)} columns; the header has {len(header)}.")
 
 
-def _check_header(header: list[str]) -> None:
+def _check_header(header: list[str], columns: Columns) -> None:
     problems = [
         FieldError(name, "The header has no such column.")
-        for name in REQUIRED
+        for name in columns.required
         if name not in header
     ] + [
         FieldError(name, "The header has this column more than once.")
-        for name in (*REQUIRED, *OPTIONAL)
+        for name in (*REQUIRED, *columns.optional)
         if header.count(name) > 1
     ]
     if problems:

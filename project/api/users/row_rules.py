@@ -1,5 +1,6 @@
 """The rules of a row of an import: as for ``POST /users``, and for what it may say beside it."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -7,7 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from project.api.users.folding import is_plain_email
-from project.api.users.schemas import Email, Text, is_plain_text
+from project.api.users.schemas import Email, Text, is_plain_text, read_id
+from project.errors import FieldError, Invalid
 from project.web.contract import validate
 
 _FLAGS = {"true": True, "false": False}
@@ -82,3 +84,16 @@ def read_row(values: dict[str, Any]) -> ImportedUser:
             pass  # below, all that is wrong is named
     user = validate(UserImport, values)
     return ImportedUser(**user.model_dump(exclude_unset=True))
+
+
+def read_user_id(values: dict[str, Any]) -> int | None:
+    """Return the id of the user whom a row is about; None: it does not say.
+
+    :raises Invalid: it is no positive decimal integer (400).
+    """
+    if "id" not in values:
+        return None
+    text = str(values["id"])
+    if re.fullmatch(r"0*[1-9][0-9]*", text) is None:
+        raise Invalid(errors=[FieldError("id", "Must be a whole number above 0.")])
+    return read_id(text)

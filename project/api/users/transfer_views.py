@@ -14,7 +14,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import Rule
 
 from project.api.users import bp, exporting, importing
-from project.api.users.row_reader import Source, read_rows
+from project.api.users.row_reader import MAX_IGNORED, Columns, Source, read_rows
 from project.api.users.schemas import Flag
 from project.errors import AppError, FieldError, UnsupportedInput
 from project.web import envelope
@@ -40,6 +40,13 @@ class ImportQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dry_run: Annotated[Flag, Field(description="Tell the same, and save nothing.")] = False
+    match: Annotated[
+        Literal["email", "id"],
+        Field(
+            description="How a row finds its user: by its mailbox; or by its `id`, so that it may"
+            " change the mailbox too, and by the mailbox only where the row has no id."
+        ),
+    ] = "email"
 
 
 class ImportedRow(BaseModel):
@@ -57,6 +64,14 @@ class ImportReport(BaseModel):
     updated: Annotated[int, Field(examples=[0])]
     skipped: Annotated[int, Field(examples=[0])]
     failed: Annotated[int, Field(examples=[1])]
+    ignored: Annotated[
+        list[str],
+        Field(
+            max_length=MAX_IGNORED,
+            description="The columns that were not used, the first 100.",
+            examples=[["department"]],
+        ),
+    ]
     rows: Annotated[
         list[ImportedRow],
         Field(examples=[[{"line": 3, "result": "failed", "reason": "email: Must not be blank."}]]),
@@ -89,13 +104,15 @@ def import_users(query: ImportQuery) -> Response:
     """
     form, gzipped = _content_type(), _is_gzipped()
     source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
-    rows, report = read_rows(source, form, gzipped), importing.Report()
+    columns = Columns(with_id=query.match == "id")
+    rows, report = read_rows(source, form, gzipped, columns), importing.Report()
+    report.ignored = columns.ignored
 
     def before_batch() -> None:
         require_still("users:write")
         source.refuse_failures(report.failed)
 
-    for batch in importing.import_users(rows, query.dry_run, before_batch):
+    for batch in importing.import_users(rows, query.dry_run, before_batch, query.match == "id"):
         report.add(batch)
     return envelope.success(vars(report))
 

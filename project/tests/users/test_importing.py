@@ -12,12 +12,13 @@ from sqlalchemy.exc import DBAPIError
 from project import db
 from project.api.models import User
 from project.api.users import importing, service
+from project.api.users.folding import fold_email
 from project.api.users.importing import Outcome, Report, import_users
 from project.api.users.row_reader import BadRow, Row
 from project.errors import Invalid, Unavailable
 from project.extensions import kept_connection
-from project.tests.base import BaseTestCase
-from project.tests.factories import make_user
+from project.tests.base import BaseTestCase, empty_tables
+from project.tests.factories import all_users, make_user
 from project.tests.test_faults import driver_error
 from project.tests.wire import recorded_commands
 from project.transactions import ATTEMPTS
@@ -39,9 +40,9 @@ class ImportTestCase(BaseTestCase):
         super().setUp()
         self.enterContext(mock.patch.object(importing, "utcnow", return_value=NOW))
 
-    def report(self, *rows: Row | BadRow, dry_run: bool = False) -> Report:
+    def report(self, *rows: Row | BadRow, dry_run: bool = False, match_id: bool = False) -> Report:
         report = Report()
-        for batch in import_users(rows, dry_run):
+        for batch in import_users(rows, dry_run, match_id=match_id):
             report.add(batch)
         return report
 
@@ -241,6 +242,165 @@ class ImportTests(ImportTestCase):
                 self.assertFalse(kept_connection().in_transaction())
 
 
+class MatchIdTests(ImportTestCase):
+    """Rows find their users by id, and may give them another mailbox."""
+
+    UNKNOWN = "id: No user has this id."
+    TAKEN = "email: Another user has this address."
+    NO_ID = "id: Must be a whole number above 0."
+
+    def setUp(self) -> None:
+        super().setUp()
+        for name in "abc":
+            make_user(username=name, email=f"{name}@example.com", created_at=THEN)
+
+    def check(self, rows: list[Row], reasons: list[tuple[str, str]], emails: list[str]) -> None:
+        """Import the rows, in batches of each size, and rehearse it first.
+
+        :param reasons: result and reason of each row that is not created.
+        :param emails: of all users afterwards, in the order of their ids.
+        """
+        expected = [row.email for row in all_users()]
+        for size in (1, 2, 99):
+            with self.subTest(size), mock.patch.object(importing, "ROWS_PER_BATCH", size):
+                rehearsed = self.report(*rows, dry_run=True, match_id=True)
+                self.assertEqual([(one.result, one.reason) for one in rehearsed.rows], reasons)
+                self.assertEqual([row.email for row in all_users()], expected)
+        for size in (2, 99):
+            with self.subTest(size), mock.patch.object(importing, "ROWS_PER_BATCH", size):
+                self.restore()
+                self.assertEqual(self.report(*rows, match_id=True), rehearsed)
+                users = all_users()
+                self.assertEqual([user.email for user in users], emails)
+                for user in users:
+                    self.assertEqual(user.email_folded, fold_email(user.email))
+
+    def restore(self) -> None:
+        """Let there be the three users again, and no other."""
+        db.session.remove()
+        empty_tables()
+        for name in "abc":
+            make_user(username=name, email=f"{name}@example.com", created_at=THEN)
+
+    def test_address_and_name_of_the_user_with_the_id_are_changed(self):
+        rows = [
+            row(2, "A", "New@Example.com", id="1"),
+            row(3, "b", "b@example.com", id=2),
+            row(4, "c", "ć@example.com", id="0003", active="true"),
+        ]
+
+        self.check(
+            rows,
+            [
+                ("updated", "Changed: username, email."),
+                ("skipped", SAME),
+                ("updated", "Changed: email, active."),
+            ],
+            ["New@Example.com", "b@example.com", "ć@example.com"],
+        )
+        first = self.users()[0]
+        self.assertEqual(first, (1, "A", "New@Example.com", False, THEN, NOW, 2))
+        self.assertEqual(service.list_users(1, "username")[0].username_folded, "a")
+
+    def test_row_without_an_id_is_matched_by_its_mailbox(self):
+        self.check(
+            [
+                row(2, "B", "B@example.com"),
+                row(3, "d", "d@example.com"),
+                row(4, "D", "d@e.cc", id=3),
+            ],
+            [("updated", "Changed: username, email."), ("updated", "Changed: username, email.")],
+            ["a@example.com", "B@example.com", "d@e.cc", "d@example.com"],
+        )
+
+    def test_id_that_nobody_has_or_that_is_none_fails_its_row_alone(self):
+        ids = ["4", "9" * 10, "9" * 5000, 4, 2**62]
+        wrong = ["0", "-1", "1.0", "0x1", "x", "", " 1", "１", None, True, 1.0, [1], 0, -1]
+        rows = [
+            *(row(line, "x", f"x{line}@example.com", id=id) for line, id in enumerate(ids + wrong)),
+            row(99, "d", "d@example.com"),
+            row(100, "d", "e@example.com", id="4"),  # which the row before has, but not by the file
+        ]
+
+        self.check(
+            rows,
+            [("failed", self.UNKNOWN)] * len(ids)
+            + [("failed", self.NO_ID)] * len(wrong)
+            + [("failed", self.UNKNOWN)],
+            ["a@example.com", "b@example.com", "c@example.com", "d@example.com"],
+        )
+
+    def test_address_that_another_has_fails_its_row_alone(self):
+        rows = [
+            row(2, "new", "new@example.com"),
+            row(3, "a", "B@example.com", id="1"),
+            row(4, "a", "new@example.com", id="1"),
+            row(5, "C", "c@example.com", id="3"),
+        ]
+
+        self.check(
+            rows,
+            [
+                ("failed", self.TAKEN),
+                ("failed", self.TAKEN),
+                ("updated", "Changed: username."),
+            ],
+            ["a@example.com", "b@example.com", "c@example.com", "new@example.com"],
+        )
+
+    def test_address_that_an_earlier_row_has_freed_may_be_taken(self):
+        changed = ("updated", "Changed: email.")
+        for name, moves, reasons, emails in [
+            ("chain", "3d 2c 1b", [changed] * 3, "bcd"),
+            ("too early", "1b 2c 3x", [("failed", self.TAKEN)] * 2 + [changed], "abx"),
+            ("swap over a third", "1x 2a 1b", [changed] * 3, "bac"),
+            ("round", "1x 3a 2c 1b", [changed] * 4, "bca"),
+            ("there and back", "1x 1a", [changed] * 2, "abc"),
+            ("taken by a new one", "1x -a 2y -b", [changed] * 2, "xycab"),
+            ("new one stands in the way", "1x -a 1a", [changed, ("failed", self.TAKEN)], "xbca"),
+        ]:
+            rows = []
+            for line, move in enumerate(moves.split()):
+                user, letter = move[0], move[1]
+                username = "n" if user == "-" else "abc"[int(user) - 1]
+                values = {} if user == "-" else {"id": user}
+                rows.append(row(line, username, f"{letter}@example.com", **values))
+            with self.subTest(name):
+                self.restore()
+                self.check(rows, reasons, [f"{letter}@example.com" for letter in emails])
+
+    def test_administrator_is_not_changed(self):
+        db.session.query(User).filter_by(id=1).one().role = "admin"
+        db.session.commit()
+        before = self.users()
+
+        for dry_run in (True, False):
+            report = self.report(
+                row(2, "a", "x@example.com", id="1"), match_id=True, dry_run=dry_run
+            )
+
+            self.assertEqual(report.rows[0].reason, "Is an administrator, whom no import changes.")
+            self.assertEqual(self.users(), before)
+
+    def test_id_is_passed_over_otherwise(self):
+        for user_id in ("1", "x", None):
+            self.assertEqual(self.report(row(2, "a", "a@example.com", id=user_id)).skipped, 1)
+        self.assertEqual(self.report(row(2, "a", "x@example.com", id="1")).created, 1)
+
+    def test_batch_is_two_selects_and_two_updates_however_many_move(self):
+        rows = [row(n, name, f"{name}@e.cc", id=n) for n, name in enumerate("abc", 1)]
+        self.report(match_id=True)  # the connections are there
+        with recorded_commands() as commands:
+            report = self.report(*rows, match_id=True)
+
+        self.assertEqual(report.updated, 3)
+        verbs = [command.split()[0] for command in commands if "audit_events" not in command]
+        self.assertEqual(
+            [verb for verb in verbs if verb not in {"BEGIN", "COMMIT", "ROLLBACK"}],
+            ["SELECT", "SELECT", "SELECT", "UPDATE", "UPDATE"],  # the first asks for the last id
+        )
+
+
 class RaceTests(ImportTestCase):
     """Others write between the SELECT and the write of a batch.
 
@@ -309,6 +469,20 @@ class RaceTests(ImportTestCase):
 
         self.assertEqual((report.created, report.updated), self.kept((1, 0), (0, 1)))
         self.assertEqual([user[1:3] for user in self.users()], [("B", "bo@example.com")])
+
+    def test_address_that_another_takes_fails_its_row_at_the_second_try(self):
+        make_user(username="Bo", email="bo@example.com", created_at=THEN)
+        make_user(username="Cy", email="cy@example.com", created_at=THEN)
+
+        theirs = "UPDATE users SET email = 'x@b.cc', email_folded = 'x@b.cc' WHERE id = 2"
+        with self.meanwhile(theirs):
+            report = self.report(row(2, "Bo", "x@b.cc", id="1"), match_id=True)
+
+        self.assertEqual((report.updated, report.failed), self.kept((0, 1), (1, 0)))
+        users = [user[2] for user in self.users()]
+        self.assertEqual(
+            users, self.kept(["bo@example.com", "x@b.cc"], ["x@b.cc", "cy@example.com"])
+        )
 
     def test_import_that_is_always_overtaken_gives_up_and_can_be_sent_again(self):
         make_user(username="Bo", email="bo@example.com", created_at=THEN)

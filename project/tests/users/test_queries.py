@@ -71,6 +71,8 @@ class PlanTests(BaseTestCase):
             ("one", queries.BY_ID, PARAMETERS),
             ("one, written", queries.WRITTEN_BY_ID, PARAMETERS),
             ("some", queries.BY_IDS, PARAMETERS),
+            ("some, to import", queries.BY_IMPORTED_IDS, PARAMETERS),
+            ("the last id", queries.LAST_ID, {}),
         ]
         parts = ["username", "email"]
         for active, email, after in product([False, True], repeat=3):

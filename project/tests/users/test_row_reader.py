@@ -1,6 +1,7 @@
 """Rows out of bytes: the form of CSV and NDJSON, and what is left of what is broken."""
 
 import gzip
+import json
 import tracemalloc
 import unittest
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 from project.api.users.row_reader import (
     MAX_ROW_BYTES,
     BadRow,
+    Columns,
     OutOfProportion,
     Row,
     Source,
@@ -152,6 +154,53 @@ class NDJSONTests(unittest.TestCase):
 
         for data in [line, line + b"\n"]:
             self.assertEqual(rows(data, "ndjson"), [Row(1, {"a": 1})])
+
+
+class ColumnsTests(unittest.TestCase):
+    """Which columns are read, and what is told of the others."""
+
+    def read(self, data: str, form: str, with_id: bool = False) -> tuple[list[Any], list[str]]:
+        """Return the rows' values, and the names that were ignored."""
+        columns = Columns(with_id)
+        read = read_rows(Source(BytesIO(data.encode()).read), form, False, columns)
+        return [row.values for row in read if isinstance(row, Row)], columns.ignored
+
+    def test_names_that_are_not_used_are_told_once_as_they_are_written(self):
+        csv = "ID,username, Note ,EMAIL,,note,Role\n7,Ada,n,ada@example.com,x,m,admin\n"
+        ndjson = "\n".join(
+            json.dumps({**ADA, **more})
+            for more in ({"id": 7}, {"ID": 7, "": 1}, {}, {"role": "x", "id": 8}, {"active": "no"})
+        )
+
+        self.assertEqual(self.read(csv, "csv"), ([ADA], ["ID", "Note", "note", "Role"]))
+        self.assertEqual(self.read(ndjson, "ndjson")[1], ["id", "ID", "role"])
+        self.assertEqual(self.read("username,email\nAda,ada@example.com\n", "csv"), ([ADA], []))
+
+    def test_ids_are_read_where_they_are_asked_for(self):
+        csv = "ID,username,email,x\n7,Ada,ada@example.com,\n,Bo,bo@example.com,\n"
+        ndjson = json.dumps({"id": 7, **ADA, "x": 1})
+
+        self.assertEqual(self.read(csv, "csv", True), ([{**ADA, "id": "7"}, BO], ["x"]))
+        self.assertEqual(self.read(ndjson, "ndjson", True), ([{"id": 7, **ADA, "x": 1}], ["x"]))
+
+    def test_csv_must_have_the_ids_that_are_asked_for_once(self):
+        for header in ["username,email", "id,username,email,ID"]:
+            with self.subTest(header), self.assertRaises(Invalid) as caught:
+                self.read(f"{header}\n", "csv", True)
+            self.assertEqual([error.field for error in caught.exception.errors], ["id"])
+        self.assertEqual(self.read("", "csv", True), ([], []))
+
+    def test_names_are_bounded_in_number_and_length(self):
+        names = [f"{number}{'x' * 999}" for number in range(999)]
+        csv = f"username,email,{','.join(names)}\n"
+        ndjson = "\n".join(json.dumps({name: 1}) for name in names)
+        for data, form in [(csv[:60_000] + "\n", "csv"), (ndjson, "ndjson")]:
+            with self.subTest(form):
+                ignored = self.read(data, form)[1]
+
+                self.assertLessEqual(len(ignored), 100)
+                self.assertEqual(ignored[0], f"0{'x' * 98}…")
+        self.assertEqual(len(ignored), 100)
 
 
 class SourceTests(unittest.TestCase):

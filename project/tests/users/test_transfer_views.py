@@ -70,6 +70,7 @@ class ImportTests(BaseTestCase):
                     "updated": 2,
                     "skipped": 1,
                     "failed": 1,
+                    "ignored": [],
                     "rows": [
                         {"line": 3, "result": "updated", "reason": "Changed: username."},
                         {"line": 4, "result": "updated", "reason": "Changed: email."},
@@ -136,7 +137,7 @@ class ImportTests(BaseTestCase):
             self.assertEqual(set(response.json["data"]), self.keys())
 
     def keys(self) -> set[str]:
-        return {"created", "updated", "skipped", "failed", "rows", "rows_omitted"}
+        return {"created", "updated", "skipped", "failed", "ignored", "rows", "rows_omitted"}
 
     def test_limit_is_that_of_imports_alone(self):
         body = CSV + "\n" * 2_000_000  # over the limit of the other endpoints
@@ -194,8 +195,32 @@ class ImportTests(BaseTestCase):
             self.assertEqual(response.json["data"]["created"], 2)
             self.assertEqual(len(self.emails()), 0 if value == "true" else 2)
 
+    def test_corrected_export_changes_the_user_it_came_from(self):
+        make_user(username="Ada", email="ada@example.com")
+        for form, content_type in [("csv", "text/csv"), ("ndjson", "application/x-ndjson")]:
+            exported = self.client.get(f"/users/export?format={form}").get_data(as_text=True)
+            corrected = exported.replace("@", "x@")
+            with self.subTest(form):
+                by_mailbox, rehearsed, by_id = [
+                    self.post(corrected, content_type, query).json["data"]
+                    for query in ["?dry_run=true", "?match=id&dry_run=true", "?match=id"]
+                ]
+
+                self.assertEqual((by_mailbox["created"], by_mailbox["ignored"]), (1, ["id"]))
+                self.assertEqual((by_id["updated"], by_id["ignored"]), (1, []))
+                self.assertEqual(rehearsed, by_id)
+        self.assertEqual(self.emails(), ["adaxx@example.com"])
+
+    def test_csv_without_the_ids_to_match_by_is_refused(self):
+        response = self.post(CSV, query="?match=id")
+
+        self.assert_fails(response, 400, "id")
+        self.assertEqual(response.json["message"], "The header is wrong. No row was taken.")
+
     def test_wrong_parameter_is_named(self):
         for query, field in [
+            ("?match=username", "match"),
+            ("?match=", "match"),
             ("?dry_run=1", "dry_run"),
             ("?dry_run=", "dry_run"),
             ("?dry_run=true&dry_run=true", "dry_run"),
