@@ -14,7 +14,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from math import ceil
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
+from gunicorn import util
 from gunicorn.glogging import Logger
 
 
@@ -162,10 +164,19 @@ def post_worker_init(worker: Any) -> None:
         worker.log.warning(
             "ACCESS=open: anybody who reaches this service may read, change and remove every user"
         )
-    from project.web import pruning
+    from project.web import lingering, pruning
 
+    util.close_graceful = lingering.close
     pruning.start(worker.wsgi)
     close_at_the_end(worker)
+
+
+def pre_request(_worker: Any, request: Any) -> None:
+    """Let the application end the connection after its answer (project/web/body.py).
+
+    gunicorn drops the header by which it would say so.
+    """
+    request.body.request = ref(request)
 
 
 def close_at_the_end(worker: Any) -> None:

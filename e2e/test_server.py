@@ -83,6 +83,49 @@ class ServerTestCase(unittest.TestCase):
                 connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
+    def assert_held_up_by_nobody(self, *requests: tuple[bytes, ...]) -> None:
+        """Let forty clients trickle the body of each request, and others call meanwhile.
+
+        :param requests: a request line without the version, and headers.
+        """
+        for line, *headers in requests:
+            for framing in [b"Content-Length: 1000000", b"Transfer-Encoding: chunked"]:
+                head = b"\r\n".join([line + b" HTTP/1.1", b"Host: x", *headers, framing, b"", b""])
+                with self.subTest(line, headers=headers, framing=framing), self.trickling(head):
+                    self.assert_ping_is_answered_at_once()
+
+    def assert_ping_is_answered_at_once(self) -> None:
+        """Ask twenty times, on a connection of its own each time."""
+        for _ in range(20):
+            started = time.monotonic()
+            status, _answer = self.request("GET", "/ping")
+
+            self.assertEqual(status, 200)
+            self.assertLess(time.monotonic() - started, 0.5)
+
+    @contextmanager
+    def trickling(self, head: bytes, part: bytes = b"1\r\nx\r\n") -> Iterator[None]:
+        """Let forty clients send a request, and then its body little by little."""
+        stop, parts = Event(), urlsplit(self.url)
+        have_sent = Barrier(41)
+
+        def trickle() -> None:
+            address = (parts.hostname or "", parts.port or 0)
+            with suppress(OSError), socket.create_connection(address) as connection:
+                connection.sendall(head)
+                have_sent.wait()
+                while not stop.wait(0.2):
+                    connection.sendall(part)
+
+        with ThreadPoolExecutor(40) as pool:
+            for _ in range(40):
+                pool.submit(trickle)
+            have_sent.wait()
+            try:
+                yield
+            finally:
+                stop.set()
+
 
 class AnyServerTests:
     """What holds under every server."""
@@ -271,39 +314,29 @@ class GunicornTests(AnyServerTests, ServerTestCase):
                 self.assertEqual((status, answer["status"]), (expected, "fail"))
 
     def test_clients_that_trickle_what_nobody_wants_hold_no_thread(self):
-        for line, framing in [
-            (b"POST /users/import?no=parameter", b"Content-Length: 1000000"),
-            (b"POST /users/import?no=parameter", b"Transfer-Encoding: chunked"),
-            (b"GET /ping", b"Content-Length: 1000000"),
-        ]:
-            head = b"%b HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n%b\r\n\r\n"
-            with self.subTest(line, framing=framing), self.trickling(head % (line, framing)):
-                time.sleep(1)  # so that they are there first
-                started = time.monotonic()
-                status, _answer = self.request("GET", "/ping")
+        self.assert_held_up_by_nobody(
+            (b"POST /users/import?no=parameter", b"Content-Type: text/csv"),
+            (b"POST /users/import", b"Content-Type: text/plain"),
+            (b"PATCH /users/1", b"Content-Type: text/plain"),
+            (b"GET /ping",),
+        )
 
-                self.assertEqual(status, 200)
-                self.assertLess(time.monotonic() - started, 8)
+    def test_clients_that_keep_their_end_open_hold_up_nobody(self):
+        with self.trickling(
+            b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", part=b""
+        ):
+            self.assert_ping_is_answered_at_once()
 
-    @contextmanager
-    def trickling(self, head: bytes) -> Iterator[None]:
-        """Let twelve clients send a request, and then its body little by little."""
-        stop, parts = Event(), urlsplit(self.url)
+    def test_answer_to_a_body_that_is_not_read_says_that_the_connection_ends(self):
+        head = b"POST /users/import HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
-        def trickle() -> None:
-            address = (parts.hostname or "", parts.port or 0)
-            with suppress(OSError), socket.create_connection(address) as connection:
-                connection.sendall(head)
-                while not stop.wait(0.2):
-                    connection.sendall(b"1\r\nx\r\n")
+        whole = self.raw(head % 1 + b"x" + b"GET /users/1 HTTP/1.0\r\n\r\n")
+        started = time.monotonic()
+        cut = self.raw(head % 1000 + b"x")
 
-        with ThreadPoolExecutor(12) as pool:
-            for _ in range(12):
-                pool.submit(trickle)
-            try:
-                yield
-            finally:
-                stop.set()
+        self.assertLess(time.monotonic() - started, 1)
+        self.assertIn(b"\r\nConnection: close\r\n", cut)
+        self.assertEqual([whole.count(b" 415 "), whole.count(b" 404 ")], [1, 1])
 
     def test_body_over_the_limit_is_refused_when_sent_in_chunks(self):
         chunks = (b"x" * 100_000 for _ in range(20))
@@ -622,6 +655,13 @@ class ProtectedTests(ProductionTestCase):
         self.assertNotIn("otters", text)
         self.assertNotIn(token, text)
         self.assertNotIn("ACCESS=open", text)
+
+    def test_clients_that_are_refused_hold_no_thread(self):
+        for path in [b"POST /users/import", b"POST /users"]:
+            self.assert_held_up_by_nobody(
+                (path, b"Content-Type: text/csv"),
+                (path, b"Content-Type: text/csv", b"Authorization: Bearer x"),
+            )
 
 
 class StartTests(unittest.TestCase):

@@ -3,15 +3,13 @@
 Servers meet a body that is cut off, or whose chunks are broken, each in its own way: gunicorn
 raises errors of its own, and takes what is shorter than its Content-Length for whole.
 
-A server that closes a connection with bytes unread resets it, and the answer may be lost with it
-(RFC 9112 section 9.6). gunicorn throws away the first 64 KiB only, and a client that trickles them
-holds its thread for as long as it likes.
+Of a body that nobody wants, what has arrived is thrown away, so that a small one leaves the
+connection as it is. Nobody waits for the rest: the answer ends the connection (lingering.py).
 """
 
 import io
 import socket
 from contextlib import suppress
-from threading import Timer
 from time import monotonic
 from typing import IO, Any
 
@@ -23,8 +21,8 @@ from werkzeug.wsgi import LimitedStream, get_content_length, get_input_stream
 from project.errors import Invalid
 
 SILENCE_SECONDS = 15  # for which a client may pause in the middle of a body
-UNREAD_SECONDS = 2  # for which a client may go on sending what nobody wants
-CHUNK_BYTES = 65_536
+UNREAD_BYTES = 65_536  # that are thrown away before the answer, when they have arrived
+UNREAD_SECONDS = 2  # for which the server of development, with a thread for each, reads on
 FORM_MAX_BYTES = 65_536
 FORM_TYPES = {"application/x-www-form-urlencoded", "multipart/form-data"}
 
@@ -105,7 +103,7 @@ class _Body(io.RawIOBase):
         self._stream = environ["wsgi.input"]
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
         self._left = get_content_length(environ)
-        self._is_over = self._has_failed = False
+        self._is_over = self._has_failed = self._is_unwanted = False
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -135,32 +133,28 @@ class _Body(io.RawIOBase):
     def _read(self, size: int) -> bytes:
         if self._socket is None:
             return self._stream.read(size)  # type: ignore[no-any-return]
-        self._socket.settimeout(SILENCE_SECONDS)
+        self._socket.settimeout(0 if self._is_unwanted else SILENCE_SECONDS)
         try:
             return self._stream.read(size)  # type: ignore[no-any-return]
         finally:
             self._socket.settimeout(None)
 
     def finish(self) -> None:
-        """Read what is left of it, or see that the connection ends after the answer."""
+        """Throw away what has arrived of the rest; if that is not all, end the connection."""
+        self._is_unwanted = True
         if not self._is_over and not self._has_failed:
-            self._read_on()
+            self._throw_away()
         if not self._is_over and self._socket is not None:
-            self._end_input()
             self._stream.failed = True  # for gunicorn: where a next request would begin is unknown
+            if request := getattr(self._stream, "request", None):  # from gunicorn.conf.py
+                request().force_close()
 
-    def _read_on(self) -> None:
-        timer = Timer(UNREAD_SECONDS, self._end_input)
-        if self._socket is not None:
-            timer.start()
-        end = monotonic() + UNREAD_SECONDS
+    def _throw_away(self) -> None:
+        if self._socket is not None and (self._left or 0) > UNREAD_BYTES:
+            return
+        left, end = UNREAD_BYTES, monotonic() + UNREAD_SECONDS
         with suppress(BodyCutOff):
-            while self.read(CHUNK_BYTES) and monotonic() < end:
-                pass
-        timer.cancel()
-
-    def _end_input(self) -> None:
-        """Let what waits for the client find the end of its input at once."""
-        with suppress(OSError):  # the connection may be gone already
-            if self._socket is not None:
-                self._socket.shutdown(socket.SHUT_RD)
+            while data := self.read(UNREAD_BYTES):
+                left -= len(data)
+                if monotonic() >= end or (self._socket is not None and left <= 0):
+                    return

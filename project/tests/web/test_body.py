@@ -44,7 +44,7 @@ class BodyTests(BaseTestCase):
         self.assertIsNone(self.server_end.gettimeout())
 
     def test_body_that_nobody_wants_is_not_waited_for(self):
-        with mock.patch.object(body, "UNREAD_SECONDS", 0.1):
+        with mock.patch.object(body, "SILENCE_SECONDS", None):  # waiting would never end
             response = self.send(CSV, length=1000, path="/users/import?no=parameter")
 
         self.assertEqual(response.status_code, 400)
@@ -58,3 +58,10 @@ class BodyTests(BaseTestCase):
             self.assertFalse(self.stream.failed)
             self.client_end.sendall(b"next")
             self.assertEqual(self.server_end.recv(4), b"next")
+
+    def test_large_body_that_nobody_wants_is_not_read(self):
+        response = self.send(CSV, length=1_000_000, path="/users/import?no=parameter")
+
+        self.assertEqual(response.status_code, 400)
+        self.assertTrue(self.stream.failed)
+        self.assertEqual(self.server_end.recv(1000), CSV)
