@@ -10,7 +10,7 @@ from project import config as settings
 from project import extensions, logs
 from project.api import audit, auth, docs, ops, users
 from project.extensions import db
-from project.web import body, error_handlers, static_files
+from project.web import body, error_handlers, response_headers, static_files
 from project.web.json_provider import OrjsonProvider
 
 __all__ = ["create_app", "db"]
@@ -40,6 +40,7 @@ def create_app(config: type | str | None = None) -> Flask:
     app.register_blueprint(audit.bp)
     auth.init_app(app)
     app.register_blueprint(docs.bp)
+    response_headers.init_app(app)
     if proxies := app.config["PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     return app

@@ -18,6 +18,7 @@ from project import database_url
 T = TypeVar("T")
 
 DEVELOPMENT_SECRET_KEY = "secret"
+SECRET_KEY_MIN_BYTES = 32  # as many as HMAC-SHA-256 gives (RFC 7518 section 3.2)
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -134,7 +135,8 @@ class BaseConfig:
 
     SECRET_KEY: Any = DEVELOPMENT_SECRET_KEY
     """Signs sessions, CSRF tokens and page cursors. Text; production takes its own from
-    ``SECRET_KEY`` or ``SECRET_KEY_FILE`` and refuses to start on this one."""
+    ``SECRET_KEY`` or ``SECRET_KEY_FILE`` and refuses to start on this one, or on one of less
+    than 32 bytes."""
 
     SQLALCHEMY_DATABASE_URI: Any = None
     """The database's URL, unaltered from the environment; without one, a SQLite file in
@@ -259,12 +261,22 @@ def choose(config: type | str | None) -> type:
 def check(settings: Mapping[str, Any]) -> None:
     """Refuse settings that a service must not run on.
 
-    :raises ConfigError: production without a secret key of its own, or a database URL that is no
-        URL or that leads to no database that could be served.
+    :raises ConfigError: production without a secret key of its own that is long enough, or a
+        database URL that is no URL or that leads to no database that could be served.
     """
     production = not settings["DEBUG"] and not settings["TESTING"]
     if production and settings["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
         raise ConfigError("SECRET_KEY is not set. Production needs one of its own.")
+    if production:
+        for name, keys in {
+            "SECRET_KEY": [settings["SECRET_KEY"]],
+            "SECRET_KEY_FALLBACKS": settings["SECRET_KEY_FALLBACKS"] or [],
+        }.items():
+            if any(len(key.encode()) < SECRET_KEY_MIN_BYTES for key in keys):
+                raise ConfigError(
+                    f"{name}: a key is shorter than {SECRET_KEY_MIN_BYTES} bytes."
+                    " `openssl rand -hex 32` makes one."
+                )
     variable = "DATABASE_TEST_URL" if settings["TESTING"] else "DATABASE_URL"
     try:
         url = database_url.engine_url(settings["SQLALCHEMY_DATABASE_URI"])

@@ -19,7 +19,7 @@ from project.config import (
     same_database,
 )
 
-SECRET = {"SECRET_KEY": "a key of production's own"}
+SECRET = {"SECRET_KEY": "a long key of production's own, made by chance"}
 
 
 def environment(**values: str) -> "mock._patch_dict":
@@ -153,6 +153,11 @@ class EnvironmentTests(unittest.TestCase):
         cases = {
             "SECRET_KEY is not set": {},
             "SECRET_KEY is not set. ": {"SECRET_KEY": "secret"},
+            "SECRET_KEY: a key is shorter than 32 bytes. `openssl": {"SECRET_KEY": "é" + "x" * 29},
+            "SECRET_KEY_FALLBACKS: a key is shorter": {
+                **SECRET,
+                "SECRET_KEY_FALLBACKS": f"{'x' * 32} {'x' * 31}",
+            },
             "SECRET_KEY and SECRET_KEY_FILE": {"SECRET_KEY": "a", "SECRET_KEY_FILE": "b"},
             "SECRET_KEY_FILE: /nowhere": {"SECRET_KEY_FILE": "/nowhere"},
             "MAX_BODY_BYTES": {**SECRET, "MAX_BODY_BYTES": "0"},

@@ -189,14 +189,12 @@ def returns_message(message: str) -> Callable[[View], Callable[..., Response]]:
 
 
 def returns_token(message: str, status: int = 200) -> Callable[[View], Callable[..., Response]]:
-    """Answer with the access token that the view returns; nobody on the way may keep it."""
+    """Answer with the access token that the view returns."""
 
     def decorate(view: View) -> Callable[..., Response]:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Response:
-            response = envelope.success(message=message, status=status, auth_token=view(**kwargs))
-            response.headers["Cache-Control"] = "no-store"
-            return response
+            return envelope.success(message=message, status=status, auth_token=view(**kwargs))
 
         declare(wrapper, message=message, status=status, token=True)
         return wrapper

@@ -19,8 +19,14 @@ from project.web import guard  # noqa: E402
 class BrowserSessions(SecureCookieSessionInterface):
     """Flask's sessions in signed cookies, for those who have one; clients of the API do not.
 
-    A cookie that has come over TLS is sent over TLS only.
+    Over TLS, the cookie is sent over TLS only, and its name keeps other hosts of the domain, and
+    whoever answers in this one's name without TLS, from setting it (RFC 6265bis section 4.1.3.2).
     """
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Return the cookie's name on this request."""
+        name = super().get_cookie_name(app)
+        return f"__Host-{name}" if request.is_secure else name
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return what the request's cookie holds; an empty session when it has none."""
@@ -41,7 +47,7 @@ class BrowserSessions(SecureCookieSessionInterface):
 def init_app(app: Flask) -> None:
     """Let the guard know how callers are found out, and answer about accounts."""
     if app.config["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
-        # Everybody knows this key anyway; in production a short one is worth the warning.
+        # Everybody knows this key anyway; in production it is not taken.
         warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
     with app.app_context():
         guard.register(guard.BEARER, principals.by_bearer)

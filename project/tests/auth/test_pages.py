@@ -169,6 +169,18 @@ class SignInTests(PageTestCase):
         form = {"email": ADA["email"], "password": PASSWORD}
         secure = self.client.post("/sign-in", data=form, base_url="https://localhost")
         self.assertIn("Secure", secure.headers["Set-Cookie"])
+        self.assertTrue(secure.headers["Set-Cookie"].startswith("__Host-session="))
+        self.assertNotIn("Domain", secure.headers["Set-Cookie"])
+        account = self.client.get("/account", headers=AS_PERSON, base_url="https://localhost")
+        self.assertEqual(account.status_code, 200)
+
+    def test_cookie_that_was_set_without_tls_is_nothing_over_tls(self):
+        self.sign_in()
+        self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 200)
+
+        account = self.client.get("/account", headers=AS_PERSON, base_url="https://localhost")
+
+        self.assertEqual(account.status_code, 303)
 
     def test_copy_of_the_cookie_is_worth_nothing_after_signing_out(self):
         self.sign_in()
