@@ -13,7 +13,7 @@ MYSQLCLIENT := $(VENV)/.requirements-mysqlclient
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-newcomer stack-test bench bench-check check audit lock clean
+.PHONY: help run test test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test bench bench-check check audit lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ test-openapi: $(DEVELOPMENT) ## what the API does against what its description s
 test-page: $(DEVELOPMENT) ## the pages in a real Chromium
 	@echo "== The pages in Chromium"
 	@$(BIN)/python -m unittest -v e2e.test_page e2e.test_docs
+
+test-nginx: $(DEVELOPMENT) ## nginx's files under a real nginx
+	@echo "== nginx"
+	@$(BIN)/python -m unittest -v e2e.test_nginx
 
 test-newcomer: $(DEVELOPMENT) ## what the README tells a newcomer to do, on a fresh copy
 	@echo "== The newcomer's way"

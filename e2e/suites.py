@@ -20,6 +20,7 @@ if __name__ == "__main__":
         ),
         "test-faults": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
         "test-transfer": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
+        "test-nginx": (find_program("nginx"), "nginx", "nginx-light"),
         "test-page": (find_chromium(), "Chromium", "chromium"),
     }
     missing = {target: words for target, (found, *words) in needs.items() if not found}

@@ -1,0 +1,214 @@
+"""nginx's own files under a real nginx, in front of a service that says what it was told."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+from e2e.processes import ROOT, answers, find_program, free_port, running, wait_until
+from project.web.response_headers import ALWAYS, NOT_KEPT, OVER_TLS
+
+SCRIPT = ROOT / "nginx" / "trusted-proxies.sh"
+PROXY, ANOTHER_PROXY, STRANGER = "127.0.0.2", "127.0.1.7", "127.0.0.3"
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the headers of the request."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer."""
+        body = json.dumps(dict(self.headers)).encode()
+        self.send_response(404 if self.path == "/users/0" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in [*ALWAYS, OVER_TLS, NOT_KEPT]:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def write_trusted_proxies(file: Path, proxies: str) -> subprocess.CompletedProcess[str]:
+    """Run the script that the container runs before nginx."""
+    environment = {**os.environ, "TRUSTED_PROXIES": proxies}
+    return subprocess.run([SCRIPT, file], env=environment, capture_output=True, text=True)
+
+
+def site(folder: Path, port: int, service: int) -> str:
+    """Write nginx's files for this machine; return the path of the first.
+
+    The names of containers, their folders and ports become those of here; Debian's nginx is older
+    than the image's, and knows neither `resolve` nor `max_headers`. Of one address, it takes one
+    write a minute and one ahead of that.
+    """
+    changes = {
+        r"/tmp/": f"{folder}/",
+        r"/etc/nginx/conf\.d/\*\.conf": f"{folder}/flask.conf",
+        r"/dev/std(out|err)": f"{folder}/log",
+        r"/etc/nginx/tls/\*\.conf": f"{folder}/tls/*.conf",
+        r"(?m)^resolver.*$": "",
+        r"server users-service:5000 resolve": f"server 127.0.0.1:{service}",
+        r"max_headers 80;": "",
+        r"rate=100r/s": "rate=1r/m",
+        r"burst=500": "burst=1",
+        r"listen 8080": f"listen 127.0.0.1:{port}",
+        r"listen 127\.0\.0\.1:8081": f"listen 127.0.0.1:{free_port()}",
+    }
+    for name in ["nginx.conf", "flask.conf"]:
+        text = (ROOT / "nginx" / name).read_text(encoding="utf-8")
+        for pattern, here in changes.items():
+            text = re.sub(pattern, here, text)
+        (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / "nginx.conf")
+
+
+class TrustedProxiesTests(unittest.TestCase):
+    """Who called, as the service and the log are told."""
+
+    def setUp(self) -> None:
+        service = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+        self.addCleanup(service.server_close)
+        self.addCleanup(service.shutdown)
+        Thread(target=service.serve_forever, daemon=True).start()
+        self.service = service.server_port
+
+    @contextmanager
+    def nginx(self, proxies: str) -> Iterator[None]:
+        """Run nginx with these proxies in front of it."""
+        with tempfile.TemporaryDirectory(prefix="users-nginx-") as name:
+            folder, self.port = Path(name), free_port()
+            folder.chmod(0o755)
+            written = write_trusted_proxies(folder / "trusted_proxies.conf", proxies)
+            self.assertEqual(written.returncode, 0, written.stderr)
+            program = find_program("nginx") or "nginx"
+            file = site(folder, self.port, self.service)
+            self.log = folder / "log"
+            command = [program, "-p", name, "-c", file, "-g", "daemon off;"]
+            with running(command, folder / "output") as process:
+                url = f"http://127.0.0.1:{self.port}/ping"
+                wait_until(lambda: answers(url), process, folder / "output")
+                wait_until(lambda: bool(self.log.read_text()), process, folder / "output")
+                yield
+
+    def get(
+        self, source: str, path: str = "/users", **headers: str
+    ) -> tuple[dict[str, str], HTTPMessage]:
+        """Ask from an address; return what the service was told, and the answer's headers.
+
+        The line in the log comes after the answer; it is waited for.
+        """
+        lines = len(self.log.read_text().splitlines())
+        connection = HTTPConnection("127.0.0.1", self.port, 10, source_address=(source, 0))
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("GET", path, headers=sent)
+        response = connection.getresponse()
+        told = json.loads(response.read())
+        connection.close()
+        deadline = time.monotonic() + 10
+        while len(self.log.read_text().splitlines()) == lines and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return told, response.headers
+
+    def logged_client(self) -> str:
+        """Return the address in the last line of the access log."""
+        return str(json.loads(self.log.read_text().splitlines()[-1])["client"])
+
+    def test_nobody_is_believed_unless_named(self):
+        with self.nginx(""):
+            told, headers = self.get(
+                PROXY, X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="https"
+            )
+
+            self.assertEqual((told["X-Forwarded-For"], told["X-Forwarded-Proto"]), (PROXY, "http"))
+            self.assertIsNone(headers["Strict-Transport-Security"])
+            self.assertEqual(self.logged_client(), PROXY)
+
+    def test_proxy_that_is_named_is_believed_and_nobody_else(self):
+        with self.nginx(f"{PROXY} 127.0.1.0/24 2001:db8::/32"):
+            for source, forwarded, client in [
+                (PROXY, "203.0.113.9", "203.0.113.9"),
+                (PROXY, "203.0.113.9:4711", "203.0.113.9"),
+                (PROXY, "2001:db9::1", "2001:db9::1"),
+                # What a client has made up stands before what the proxy adds.
+                (PROXY, "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+                (ANOTHER_PROXY, f"198.51.100.1, 203.0.113.9, {PROXY}", "203.0.113.9"),
+                (PROXY, "made up", PROXY),
+                (STRANGER, "203.0.113.9", STRANGER),
+                (STRANGER, f"203.0.113.9, {PROXY}", STRANGER),
+            ]:
+                with self.subTest(source, forwarded=forwarded):
+                    told, _headers = self.get(source, X_Forwarded_For=forwarded)
+
+                    self.assertEqual(told["X-Forwarded-For"], client)
+                    self.assertEqual(told["X-Real-IP"], client)
+                    self.assertEqual(self.logged_client(), client)
+
+    def test_scheme_is_believed_of_those_proxies_only(self):
+        with self.nginx(PROXY):
+            for source, sent, scheme in [
+                (PROXY, "https", "https"),
+                (PROXY, "http", "http"),
+                (PROXY, "gopher", "http"),
+                (STRANGER, "https", "http"),
+            ]:
+                with self.subTest(source, sent=sent):
+                    told, headers = self.get(
+                        source, X_Forwarded_For="203.0.113.9", X_Forwarded_Proto=sent
+                    )
+
+                    self.assertEqual(told["X-Forwarded-Proto"], scheme)
+                    self.assertEqual(
+                        headers["Strict-Transport-Security"] is not None, scheme == "https"
+                    )
+
+    def test_headers_of_the_service_are_sent_once(self):
+        with self.nginx(PROXY):
+            for path in ["/users", "/users/0"]:
+                _told, headers = self.get(PROXY, path, X_Forwarded_Proto="https")
+
+                for name, value in [*ALWAYS, OVER_TLS, NOT_KEPT]:
+                    with self.subTest(path, name=name):
+                        self.assertEqual(headers.get_all(name), [value])
+
+    def test_limits_count_each_client_behind_a_proxy(self):
+        def write(client: str) -> int:
+            connection = HTTPConnection("127.0.0.1", self.port, 10, source_address=(PROXY, 0))
+            connection.request("POST", "/users", headers={"X-Forwarded-For": client})
+            status = connection.getresponse().status
+            connection.close()
+            return status
+
+        with self.nginx(PROXY):
+            statuses = [write("203.0.113.9") for _ in range(3)]
+
+            self.assertEqual(statuses, [200, 200, 429])
+            self.assertEqual(write("203.0.113.10"), 200)
+            self.assertEqual(write("203.0.113.10, 203.0.113.9"), 429)
+
+    def test_what_is_no_address_is_refused(self):
+        with tempfile.TemporaryDirectory() as name:
+            file = Path(name, "trusted_proxies.conf")
+            for wrong in [
+                "balancer.example", "10.0.0.256", "10.0.0", "10.0.0.0/33", "0.0.0.0/0", "::/0",
+                "::1/129", "10.0.0.1;", "10.0.0.1,10.0.0.2", "*", "$host",
+            ]:  # fmt: skip
+                with self.subTest(wrong):
+                    result = write_trusted_proxies(file, f"192.0.2.1 {wrong}")
+
+                    self.assertEqual(result.returncode, 1)
+                    self.assertIn(f"TRUSTED_PROXIES: '{wrong}' is no address", result.stderr)
+                    self.assertFalse(file.exists())
