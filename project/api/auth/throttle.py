@@ -31,10 +31,10 @@ from project.clock import utcnow
 from project.errors import TooManyRequests
 from project.extensions import db, fetch_all
 from project.transactions import in_transaction
+from project.web.pruning import prunes
 
 FAILURES_COUNT = timedelta(hours=24)
 ADDRESS_IS_KNOWN = timedelta(days=30)
-OLD_PER_ATTEMPT = 10
 
 _table: Any = SignInAttempts.__table__
 _rows = _table.c
@@ -121,7 +121,6 @@ def admit(account: str, address: str) -> None:
     :raises TooManyAttempts: it has to wait (429); nothing is written then.
     """
     in_transaction(_count)(_of_password(account, address), _password_limits, TooManyAttempts)
-    in_transaction(remove_old)(OLD_PER_ATTEMPT)
 
 
 def forgive(account: str, address: str) -> None:
@@ -154,6 +153,7 @@ def emails_counted(user_id: int | None, address: str) -> Iterator[None]:
     in_transaction(_take_back)(subjects)
 
 
+@prunes("sign-in attempts")
 def remove_old(limit: int) -> int:
     """Remove rows that say nothing any more.
 
