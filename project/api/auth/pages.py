@@ -25,6 +25,7 @@ from project.web.contract import validate
 from project.web.forms import PageForm
 
 SIGN_IN = "sign_in"
+LONGEST_WISH = 1000  # nginx takes headers of 4 KB from the service
 
 Answer = str | Redirect | tuple[str, int] | tuple[str, int, dict[str, str]]
 
@@ -40,7 +41,8 @@ def lead_to_sign_in(error: AppError) -> Response | Redirect:
         return error_handlers.handle_app_error(error)
     wanted = request.full_path.rstrip("?") if request.method == "GET" else "/"
     # Without a wish, each comes to what they may see.
-    wish: dict[str, Any] = {} if wanted == "/" else {"next": wanted}
+    has_wish = wanted != "/" and len(wanted) <= LONGEST_WISH
+    wish: dict[str, Any] = {"next": wanted} if has_wish else {}
     return redirect(url_for("auth.sign_in_form", **wish), 303)
 
 

@@ -97,6 +97,11 @@ class SignInTests(PageTestCase):
         self.assertEqual(response.status_code, 403)
         self.assertEqual(response.json["message"], "Provide a valid auth token.")
 
+    def test_wish_that_no_header_could_hold_is_forgotten(self):
+        response = self.client.get(f"/?q={'é' * 2_000}", headers={"Accept": "text/html"})
+
+        self.assertEqual(response.headers["Location"], "/sign-in")
+
     def test_next_never_leads_to_another_site(self):
         self.set_role("viewer")
         for wanted in [
