@@ -119,7 +119,7 @@ class KeptSession(Session):
         connection = kept_connection()
         if not connection.in_transaction():
             connection.info["session"] = ref(self)
-        elif connection.info["session"]() is not self:
+        elif connection.info.get("session", lambda: None)() is not self:
             connection = self._own_connection = db.engine.connect()
         return connection
 

@@ -97,8 +97,7 @@ def import_users(query: ImportQuery) -> Response:
     """Add and change users by the rows of a CSV or NDJSON body; say what became of them.
 
     :raises UnsupportedInput: the content is of another type, or encoded other than by gzip (415).
-    :raises TooLarge: the body, or what it unpacks to, is over ``IMPORT_MAX_BYTES``, or would cost
-        more work than its bytes are worth (413).
+    :raises TooLarge: the body, packed or not, is over ``IMPORT_MAX_BYTES`` or costs too much (413).
     :raises Invalid: a parameter or the header is wrong, or the body cut off or damaged (400).
     :raises Unavailable: the database is away; all may be sent again (503).
     """
