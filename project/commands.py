@@ -3,6 +3,7 @@
 A command that fails raises SystemExit with the reason; the exit code is then 1.
 """
 
+import os
 import subprocess
 import sys
 import unittest
@@ -40,6 +41,8 @@ FIRST_USERS = [("cnych", "qikqiak@gmail.com"), ("chyang", "icnych@gmail.com")]
 FIRST_NAMES = ["Ada", "Chidi", "Dagný", "Emre", "Fatima", "Inés", "Jun", "Lakshmi", "Noor", "Olga"]
 LAST_NAMES = ["Abebe", "Costa", "Haddad", "Kowalska", "Lindqvist", "Novák", "Okafor", "Sato", "Wu"]
 USERS_PER_BATCH = 5000
+# On the disk, where there is such a folder: /tmp may be memory, of which a container has little.
+SCRATCH = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # nosec
 SHOWN_KEYS = 50
 
 
@@ -152,7 +155,7 @@ def back_up(file: str, force: bool = False) -> None:
     if sys.stdout.isatty():
         raise SystemExit("Standard output is a terminal: send it to a file or to a program.")
     descriptor = sys.stdout.fileno()
-    with _told(), TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+    with _told(), TemporaryDirectory(dir=SCRATCH) as folder, redirect_stdout(sys.stderr):
         path = Path(folder, "backup")
         _back_up(path, "standard output", lambda path: _back_up_to(descriptor, path))
 
@@ -188,7 +191,7 @@ def restore(file: str, yes: bool = False) -> None:
     if sys.stdin.isatty():
         raise SystemExit("Standard input is a terminal: take it from a file or from a program.")
     # It is read more than once, so it goes into a file that only its owner may read.
-    with _told(), TemporaryDirectory() as folder:
+    with _told(), TemporaryDirectory(dir=SCRATCH) as folder:
         path = Path(folder, "backup")
         with path.open("wb") as copy:
             copyfileobj(sys.stdin.buffer, copy)
