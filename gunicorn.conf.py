@@ -157,7 +157,15 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Warn of open access, let old data go by itself, and end as close_at_the_end does."""
+    """Prepare a worker for the application, and let it end as close_at_the_end does."""
+    close_at_the_end(worker)
+    # The benchmark serves other applications with these settings.
+    if getattr(worker.wsgi, "import_name", None) == "project":
+        start_service(worker)
+
+
+def start_service(worker: Any) -> None:
+    """Warn of open access, let old data go by itself, and close connections without waiting."""
     settings = worker.wsgi.config
     # The first worker does it for all.
     if worker.age == 1 and not settings["DEBUG"] and settings["ACCESS"] == "open":
@@ -168,7 +176,6 @@ def post_worker_init(worker: Any) -> None:
 
     util.close_graceful = lingering.close
     pruning.start(worker.wsgi)
-    close_at_the_end(worker)
 
 
 def pre_request(_worker: Any, request: Any) -> None:
