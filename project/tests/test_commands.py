@@ -20,6 +20,7 @@ from project.api.users import service
 from project.commands import ROOT
 from project.tests.base import BaseTestCase, head_revision
 from project.tests.factories import all_users, make_user
+from project.web import pruning
 
 
 class CommandTestCase(BaseTestCase):
@@ -350,6 +351,7 @@ class StartTests(CommandTestCase):
                 self.subTest(host, access=access, in_reloader=in_reloader),
                 mock.patch.dict(os.environ, WERKZEUG_RUN_MAIN=str(in_reloader).lower()),
                 mock.patch.object(commands, "run_simple") as served,
+                mock.patch.object(pruning, "start"),
                 redirect_stderr(StringIO()) as output,
             ):
                 commands.run_server(self.app, host, 5000, reload=True)
