@@ -627,7 +627,7 @@ class NginxTests(ProductionTestCase):
         for answer in answers:
             self.assert_fail(answer, 404, "User does not exist")
         # Just within the limit on bodies, so the service looks at it.
-        body = "[" + " " * 1_048_570 + "]"
+        body = "[" + " " * 65_534 + "]"
         answer = self.stack.request("POST", "/users", body, **JSON)
         self.assert_fail(answer, 400, "Invalid payload.")
 
