@@ -13,7 +13,7 @@ MYSQLCLIENT := $(VENV)/.requirements-mysqlclient
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test bench bench-check check audit lock clean
+.PHONY: help run test test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test bench bench-check lint check audit lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +26,8 @@ test: $(DEVELOPMENT) ## run all the suites below whose programs are on this mach
 	@suites=$$($(BIN)/python -m e2e.suites) && $(MAKE) --no-print-directory --keep-going $$suites
 
 test-app: $(DEVELOPMENT) ## the application's tests, on SQLite or on DATABASE_TEST_URL
-	@echo "== The application's tests"
-	@$(BIN)/python manage.py test
+	@echo "== The application's tests, with coverage"
+	@$(BIN)/python manage.py cov
 
 test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a MariaDB of their own
 	@echo "== The application's tests on MariaDB, with coverage"
@@ -89,7 +89,9 @@ stack-test: $(DEVELOPMENT) ## both Compose stacks, built and run for real; needs
 	@echo "== The stacks in containers"
 	@$(BIN)/python -m unittest -v e2e.test_stack
 
-check: $(DEVELOPMENT) ## lint, format, types, import rule, dangers, spelling, costs, and tests with coverage
+check: lint test-app ## lint, and the application's tests with coverage; passes on every commit
+
+lint: $(DEVELOPMENT) ## lint, format, types, import rule, dangers, spelling, costs of requests
 	@echo "== Lint and format"
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -103,8 +105,6 @@ check: $(DEVELOPMENT) ## lint, format, types, import rule, dangers, spelling, co
 	@$(BIN)/codespell
 	@echo "== What each kind of request costs"
 	@$(BIN)/python -m bench.costs
-	@echo "== The application's tests, with coverage"
-	@$(BIN)/python manage.py cov
 
 audit: $(DEVELOPMENT) ## ask an outside service which locked versions have known flaws
 	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt
