@@ -39,6 +39,7 @@ class CommandTestCase(BaseTestCase):
             "APP_SETTINGS": "project.config.DevelopmentConfig",
             "DATABASE_URL": self.app.config["SQLALCHEMY_DATABASE_URI"],
             "DATABASE_URL_FILE": "",  # an empty one counts as unset
+            **{f"{name}_FILE": "" for name in settings},
             **settings,
         }
 

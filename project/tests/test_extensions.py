@@ -1,13 +1,11 @@
 """The engines: what they send, and how SQLite and MySQL are set up."""
 
-import os
 import tempfile
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
-from unittest import mock
 
 from flask import Flask
 from flask_testing import TestCase
@@ -30,6 +28,7 @@ from project.extensions import (
 )
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user, make_users
+from project.tests.test_config import environment
 from project.tests.wire import recorded_commands
 from project.transactions import in_transaction
 
@@ -59,9 +58,9 @@ class TablesTests(BaseTestCase):
 
     def test_tests_drop_nothing_that_is_served(self):
         make_user(username="kept")
-        served = {"DATABASE_URL": self.app.config["SQLALCHEMY_DATABASE_URI"]}
+        served = self.app.config["SQLALCHEMY_DATABASE_URI"]
 
-        with mock.patch.dict(os.environ, served), self.assertRaises(WrongDatabase):
+        with environment(DATABASE_URL=served), self.assertRaises(WrongDatabase):
             db.drop_all()
 
         self.assertEqual([user.username for user in all_users()], ["kept"])
@@ -98,7 +97,7 @@ class TutorialBaseTests(BaseTestCase):
                     "DATABASE_URL": f"sqlite:///{folder}/served.db",
                     "SECRET_KEY": "x" * 32,
                 }
-                with mock.patch.dict(os.environ, served):
+                with environment(**served):
                     with create_app().app_context():
                         db.create_all()
                         make_user(username="kept")
