@@ -95,13 +95,13 @@ class ServerTestCase(unittest.TestCase):
                     self.assert_ping_is_answered_at_once()
 
     def assert_ping_is_answered_at_once(self) -> None:
-        """Ask twenty times, on a connection of its own each time."""
+        """Ask twenty times, on new connections; who is held up waits for 2 s or more."""
         for _ in range(20):
             started = time.monotonic()
             status, _answer = self.request("GET", "/ping")
 
             self.assertEqual(status, 200)
-            self.assertLess(time.monotonic() - started, 0.5)
+            self.assertLess(time.monotonic() - started, 1.5)
 
     @contextmanager
     def trickling(self, head: bytes, part: bytes = b"1\r\nx\r\n") -> Iterator[None]:
@@ -334,7 +334,7 @@ class GunicornTests(AnyServerTests, ServerTestCase):
         started = time.monotonic()
         cut = self.raw(head % 1000 + b"x")
 
-        self.assertLess(time.monotonic() - started, 1)
+        self.assertLess(time.monotonic() - started, 1.5)
         self.assertIn(b"\r\nConnection: close\r\n", cut)
         self.assertEqual([whole.count(b" 415 "), whole.count(b" 404 ")], [1, 1])
 
