@@ -8,17 +8,13 @@ from flask import Flask
 from flask_script_ng import Command, Manager, Option, Shell
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from project import (
-    account_commands,
-    audit_commands,
-    commands,
-    create_app,
-    db,
-    transfer_commands,
-)
+from project import create_app, db
 from project.api.models import User
+from project.commands import accounts, backups, server, testing, transfer
+from project.commands import audit as audit_trail
+from project.commands import database as schema
 from project.config import ConfigError, positive_integer
-from project.faults import is_old_schema
+from project.database.failures import is_old_schema
 from project.web.guard import SCOPES
 
 try:
@@ -54,7 +50,7 @@ class RunServer(Command):  # type: ignore[misc]
 
     def __call__(self, app: Flask, host: str, port: int, no_reload: bool) -> None:
         """Serve outside the request context in which the other commands run."""
-        commands.run_server(app, host, port, reload=not no_reload)
+        server.run_server(app, host, port, reload=not no_reload)
 
 
 manager.add_command("runserver", RunServer)
@@ -70,13 +66,13 @@ manager.add_command(
 @manager.option("--yes", action="store_true", help="do not ask, even when users will be lost")
 def recreate_db(yes: bool) -> None:
     """Drop every table and make them anew by the migrations."""
-    commands.recreate_db(yes)
+    schema.recreate_db(yes)
 
 
 @manager.option("--count", type=positive_integer, help="add this many made-up users instead")
 def seed_db(count: int | None) -> None:
     """Add the first two users where they are missing."""
-    commands.seed_db(count)
+    schema.seed_db(count)
 
 
 PASSWORD_OPTIONS = (
@@ -98,7 +94,7 @@ class CreateAdmin(Command):  # type: ignore[misc]
         self, username: str, email: str, password_stdin: bool, password_file: str | None
     ) -> None:
         """Add the administrator."""
-        account_commands.create_admin(username, email, password_stdin, password_file)
+        accounts.create_admin(username, email, password_stdin, password_file)
 
 
 class SetPassword(Command):  # type: ignore[misc]
@@ -108,7 +104,7 @@ class SetPassword(Command):  # type: ignore[misc]
 
     def run(self, email: str, password_stdin: bool, password_file: str | None) -> None:
         """Set the password."""
-        account_commands.set_password(email, password_stdin, password_file)
+        accounts.set_password(email, password_stdin, password_file)
 
 
 manager.add_command("create_admin", CreateAdmin)
@@ -123,25 +119,25 @@ manager.add_command("set_password", SetPassword)
 @manager.option("email", help="the email address of the user whose key it will be")
 def create_key(email: str, name: str, scopes: list[str], days: int | None) -> None:
     """Make an API key for a machine, and print it: for the only time."""
-    account_commands.create_key(email, name, scopes, days)
+    accounts.create_key(email, name, scopes, days)
 
 
 @manager.option("email", nargs="?", help="only those of the user with this address")
 def list_keys(email: str | None) -> None:
     """List API keys: whose, for what, and when they were used; not the keys themselves."""
-    account_commands.list_keys(email)
+    accounts.list_keys(email)
 
 
 @manager.option("id", type=positive_integer, help="as list_keys tells it")
 def resume_key(id: int) -> None:
     """Let an API key that is suspended, since its user was deactivated, be good again."""
-    account_commands.resume_key(id)
+    accounts.resume_key(id)
 
 
 @manager.option("id", type=positive_integer, help="as list_keys tells it")
 def revoke_key(id: int) -> None:
     """Remove an API key at once, whosever it is."""
-    account_commands.revoke_key(id)
+    accounts.revoke_key(id)
 
 
 @manager.option("--limit", type=positive_integer, default=100, help="the newest; default: 100")
@@ -150,33 +146,33 @@ def revoke_key(id: int) -> None:
 @manager.option("--user", metavar="ID", help="to the user with this id")
 def audit(user: str | None, actor: str | None, since: str | None, limit: int) -> None:
     """Show who did what to whom, the newest last."""
-    audit_commands.show(user, actor, since, limit)
+    audit_trail.show(user, actor, since, limit)
 
 
 @manager.command
 def prune() -> None:
     """Remove all that is past its time, as those who serve do little by little."""
-    audit_commands.prune()
+    audit_trail.prune()
 
 
 @manager.command
 def prune_audit() -> None:
     """Do what `prune` does: the name that it once had."""
-    audit_commands.prune()
+    audit_trail.prune()
 
 
 @manager.option("--force", action="store_true", help="replace a file of that name")
 @manager.option("file", help="the file to write; it holds personal data; -: standard output")
 def backup(file: str, force: bool) -> None:
     """Write all data to one compressed file, as of one moment."""
-    commands.back_up(file, force)
+    backups.back_up(file, force)
 
 
 @manager.option("--yes", action="store_true", help="do not ask, even when data will be replaced")
 @manager.option("file", help="the file to read, from the backup command; -: standard input")
 def restore(file: str, yes: bool) -> None:
     """Fill the database from a backup of the same schema revision."""
-    commands.restore(file, yes)
+    backups.restore(file, yes)
 
 
 @manager.option("--report", metavar="FILE", help="a new CSV file for each row not plainly created")
@@ -187,26 +183,26 @@ def restore(file: str, yes: bool) -> None:
 @manager.option("file", help="rows in .csv, .ndjson or .jsonl, also with .gz; the README has more")
 def import_users(file: str, dry_run: bool, match: str, report: str | None) -> None:
     """Add the users of a file, and change those whose mailbox, or id, is known."""
-    transfer_commands.import_users(file, dry_run, report, match)
+    transfer.import_users(file, dry_run, report, match)
 
 
 @manager.option("--force", action="store_true", help="replace a file of that name")
 @manager.option("file", help="the file to write: .csv, .ndjson or .jsonl, also with .gz")
 def export_users(file: str, force: bool) -> None:
     """Write all users to a file, in the order of their ids."""
-    transfer_commands.export_users(file, force)
+    transfer.export_users(file, force)
 
 
 @manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
 def test(name: str | None) -> int:
     """Run the tests on the test database."""
-    return commands.run_tests(name)
+    return testing.run_tests(name)
 
 
 @manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
 def cov(name: str | None) -> int:
     """Run the tests and report the branch coverage."""
-    return commands.run_coverage(name)
+    return testing.run_coverage(name)
 
 
 database = Manager(
@@ -220,13 +216,13 @@ manager.add_command("db", database)
 @database.option("revision", nargs="?", default="head", help="up to this one; default: the newest")
 def upgrade(revision: str) -> None:
     """Upgrade to a newer revision."""
-    commands.upgrade(revision)
+    schema.upgrade(revision)
 
 
 @database.option("revision", nargs="?", default="-1", help="down to this one; default: one back")
 def downgrade(revision: str) -> None:
     """Take back to an older revision; `base` is empty."""
-    commands.downgrade(revision)
+    schema.downgrade(revision)
 
 
 @database.option("-m", "--message", help="what changes; becomes part of the file's name")

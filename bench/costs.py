@@ -106,8 +106,8 @@ def measure_all(folder: str) -> tuple[str, dict[str, Cost]]:
     # prometheus_client looks for it when it is imported, as in a worker of gunicorn.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     from project import create_app, db
-    from project.account_commands import create_key
     from project.api.users import service
+    from project.commands.accounts import create_key
     from project.config import ProductionConfig, refuse_served_database
     from project.tests.base import empty_tables
 

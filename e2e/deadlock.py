@@ -4,7 +4,7 @@ import threading
 
 from project import create_app, db
 from project.api.models import User
-from project.transactions import in_transaction
+from project.database import in_transaction
 
 attempts = 0
 both_hold_one = threading.Barrier(2, timeout=20)

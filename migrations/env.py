@@ -5,7 +5,7 @@ from flask import current_app
 from sqlalchemy import Connection, text
 
 import project.api.models  # noqa: F401  (the tables that autogenerate compares with)
-from project.extensions import db
+from project.database import db
 
 LOCK_SECONDS = 600
 # The server's locks know no databases, and their names at most 64 characters.

@@ -7,9 +7,9 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from project import config as settings
-from project import extensions, logs
-from project.api import audit, auth, docs, ops, users
-from project.extensions import db
+from project import database, logs
+from project.api import audit, auth, docs, ops, transfer, users
+from project.database import db
 from project.web import body, error_handlers, response_headers, static_files
 from project.web.json_provider import OrjsonProvider
 
@@ -31,12 +31,13 @@ def create_app(config: type | str | None = None) -> Flask:
     app.url_map.merge_slashes = False  # a redirect would answer an API path in HTML
     # No function is async; Flask would look at each of them before each call.
     app.ensure_sync = lambda func: func  # type: ignore[method-assign]
-    extensions.init_app(app)
+    database.init_app(app)
     error_handlers.init_app(app)
     static_files.init_app(app)
     body.init_app(app)
     ops.init_app(app)
     app.register_blueprint(users.bp)
+    transfer.init_app(app)
     app.register_blueprint(audit.bp)
     auth.init_app(app)
     app.register_blueprint(docs.bp)

@@ -140,7 +140,7 @@ class BaseConfig:
 
     SQLALCHEMY_DATABASE_URI: Any = None
     """The database's URL, unaltered from the environment; without one, a SQLite file in
-    ``instance/``. Driver options are added to the engines, in project.extensions."""
+    ``instance/``. Driver options are added to the engines, in project.database.engines."""
 
     SQLALCHEMY_TRACK_MODIFICATIONS = False
 

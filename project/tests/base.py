@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 
 from project import create_app, db
 from project.config import refuse_served_database
-from project.extensions import close_kept_connection, kept_connection
+from project.database import close_thread_connections, thread_connection
 from project.web.openapi import describe
 
 _made: set[str] = set()  # the databases in which this process has made the tables
@@ -43,7 +43,7 @@ def empty_tables() -> None:
     deleted, which on MySQL takes a tenth of the time, unless a test has changed the schema.
     """
     uri = str(db.engine.url)
-    connection = kept_connection()
+    connection = thread_connection(db.engine)
     with connection.begin():
         tables = set(inspect(connection).get_table_names())
         if uri in _made and tables == set(db.metadata.tables):
@@ -96,5 +96,4 @@ class BaseTestCase(TestCase):
 
     def _close_database(self) -> None:
         db.session.remove()
-        for name in db.engines:
-            close_kept_connection(name)
+        close_thread_connections()

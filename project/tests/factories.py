@@ -9,7 +9,7 @@ from sqlalchemy import Row, insert, select
 
 from project import db
 from project.api.models import User
-from project.extensions import fetch_all
+from project.database import fetch_all
 
 _numbers = count(1)
 

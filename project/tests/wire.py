@@ -12,7 +12,7 @@ from pymysql.constants import COMMAND
 from sqlalchemy import event
 
 from project import db
-from project.extensions import close_kept_connection
+from project.database import close_thread_connections
 
 
 @contextmanager
@@ -25,9 +25,9 @@ def recorded_commands() -> Iterator[list[str]]:
     commands: list[str] = []
     with ExitStack() as stack:
         if db.engine.dialect.name == "sqlite":
-            for name, engine in db.engines.items():
-                close_kept_connection(name)
-                stack.callback(close_kept_connection, name)
+            close_thread_connections()
+            stack.callback(close_thread_connections)
+            for engine in db.engines.values():
                 stack.enter_context(_traced(engine, commands))
         elif db.engine.dialect.driver == "pymysql":
             stack.enter_context(_intercepted(Connection, {"_execute_command": _packet}, commands))

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
+from project.database.failures import is_outage
 from project.errors import (
     AppError,
     Conflict,
@@ -25,7 +26,6 @@ from project.errors import (
     Unprocessable,
     UnsupportedInput,
 )
-from project.faults import is_outage
 from project.web import envelope
 from project.web.guard import MissingCredentials
 from project.web.request_id import request_id

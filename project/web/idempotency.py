@@ -21,9 +21,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from project.clock import utcnow
+from project.database import TABLE_OPTIONS, db, fetch_all
+from project.database.failures import is_lock_timeout
 from project.errors import Conflict, FieldError, Invalid, Unprocessable
-from project.extensions import TABLE_OPTIONS, db, fetch_all
-from project.faults import is_lock_timeout
 from project.web.contract import declare
 from project.web.guard import known_principal
 from project.web.pruning import prunes

@@ -15,9 +15,8 @@ import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from project.extensions import close_kept_connection
-from project.faults import is_outage
-from project.transactions import in_transaction
+from project.database import close_thread_connections, in_transaction
+from project.database.failures import is_outage
 
 SECONDS_BETWEEN_ROUNDS = 60
 ROWS_PER_BATCH = 500
@@ -96,8 +95,7 @@ def prune_some(app: Flask, failing: set[str]) -> None:
                     if isinstance(error, SQLAlchemyError) and is_outage(error):
                         break
         finally:
-            for engine_name in (None, "read"):
-                close_kept_connection(engine_name)
+            close_thread_connections()
 
 
 def _remove_some(what: str) -> None:

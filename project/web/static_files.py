@@ -1,4 +1,4 @@
-"""Addresses of static files change with their content, so that browsers may keep them for ever."""
+"""Static files: their addresses change with their content, so browsers may keep them for ever."""
 
 from functools import cache
 from hashlib import sha256
@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app
+from flask_bootstrap import Bootstrap5
 
 
 def init_app(app: Flask) -> None:
-    """Add ``v``, made of the file's content, to every address of a static file."""
+    """Serve Bootstrap, and add ``v``, made of the content, to every address of a static file."""
+    Bootstrap5(app)
     app.url_defaults(_add_version)
 
 

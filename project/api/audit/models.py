@@ -7,7 +7,7 @@ from sqlalchemy import DateTime, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from project.clock import utcnow
-from project.extensions import TABLE_OPTIONS, db
+from project.database import TABLE_OPTIONS, db
 
 NAME_LENGTH = 64
 ADDRESS_LENGTH = 45

@@ -13,7 +13,7 @@ from sqlalchemy import Row, delete, insert, update
 from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
 from project.clock import utcnow
-from project.extensions import db, execute_plain, fetch_all
+from project.database import db, execute_plain, fetch_all
 from project.web.guard import known_principal
 from project.web.pruning import prunes
 from project.web.request_id import request_id

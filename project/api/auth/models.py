@@ -6,7 +6,7 @@ from sqlalchemy import DateTime, Dialect, ForeignKey, Index, Integer, String, Ty
 from sqlalchemy.orm import Mapped, mapped_column
 
 from project.api.users.models import TEXT_LENGTH
-from project.extensions import TABLE_OPTIONS, db
+from project.database import TABLE_OPTIONS, db
 
 
 class Words(TypeDecorator[list[str]]):

@@ -18,8 +18,8 @@ from project.api.users import service as users
 from project.api.users.errors import UserChanged
 from project.api.users.forms import OwnForm
 from project.api.users.schemas import UserReplace
+from project.database import in_transaction
 from project.errors import AppError, FieldError, Invalid, TooManyRequests
-from project.transactions import in_transaction
 from project.web import error_handlers, guard
 from project.web.contract import validate
 from project.web.forms import PageForm

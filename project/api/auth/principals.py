@@ -12,9 +12,8 @@ from project.api.auth.models import APIKey, Session
 from project.api.auth.tokens import KEY_PREFIX, hash_key, read_token
 from project.api.users.models import User
 from project.clock import utcnow
+from project.database import db, fetch_plain, in_transaction
 from project.errors import Unauthenticated
-from project.extensions import db, fetch_plain
-from project.transactions import in_transaction
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
 KEY_USE_SECONDS = 60

@@ -30,9 +30,8 @@ from project.api.users.folding import check_email, fold_email
 from project.api.users.models import StoredUser, User
 from project.api.users.passwords import hash_password, needs_rehash, turn, verify_password
 from project.clock import utcnow
+from project.database import db, fetch_all, in_transaction
 from project.errors import Unauthenticated
-from project.extensions import db, fetch_all
-from project.transactions import in_transaction
 from project.web.guard import Principal, may
 from project.web.pruning import prunes
 

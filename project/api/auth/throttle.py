@@ -28,9 +28,8 @@ from project.api.auth.models import SignInAttempts
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import fold_email
 from project.clock import utcnow
+from project.database import db, fetch_all, in_transaction
 from project.errors import TooManyRequests
-from project.extensions import db, fetch_all
-from project.transactions import in_transaction
 from project.web.pruning import prunes
 
 FAILURES_COUNT = timedelta(hours=24)

@@ -24,8 +24,8 @@ from project.api.auth.schemas import (
 )
 from project.api.users import service as users
 from project.api.users.views import parse_id
+from project.database import in_transaction
 from project.errors import Forbidden, Invalid
-from project.transactions import in_transaction
 from project.web import guard
 from project.web.contract import (
     accepts,

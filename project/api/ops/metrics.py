@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import event
 
 from project.api.ops.metrics_file import MetricsFile
-from project.extensions import db
+from project.database import db
 from project.logs import Output
 
 log = structlog.get_logger()

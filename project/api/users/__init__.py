@@ -4,8 +4,4 @@ from flask import Blueprint
 
 bp = Blueprint("users", __name__)
 
-from project.api.users import (  # noqa: E402, F401  (they add their routes to bp)
-    pages,
-    transfer_views,
-    views,
-)
+from project.api.users import pages, views  # noqa: E402, F401  (they add their routes to bp)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from project.api.users.folding import fold_email, fold_username
 from project.clock import utcnow
-from project.extensions import TABLE_OPTIONS, db
+from project.database import TABLE_OPTIONS, db
 
 TEXT_LENGTH = 128
 FOLDED_EMAIL_LENGTH = 512

@@ -32,8 +32,7 @@ from project.api.users.models import StoredUser, User
 from project.api.users.passwords import check_password, hash_password
 from project.api.users.queries import Filters
 from project.clock import utcnow
-from project.extensions import db, execute_plain, fetch_all, fetch_plain
-from project.transactions import in_transaction
+from project.database import db, execute_plain, fetch_all, fetch_plain, in_transaction
 from project.web.guard import known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1

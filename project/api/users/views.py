@@ -21,8 +21,8 @@ from project.api.users.schemas import (
     UserUpdate,
     read_id,
 )
+from project.database import in_transaction
 from project.errors import FieldError, Forbidden, Invalid
-from project.transactions import in_transaction
 from project.web.contract import (
     accepts,
     accepts_query,

@@ -6,18 +6,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
-from project import commands, db, transfer_commands
+from project import db
 from project.api.audit import service as audit
 from project.api.models import APIKey, User
-from project.api.users import importing, service
-from project.api.users.row_reader import Row
+from project.api.transfer import importing
+from project.api.transfer.row_reader import Row
+from project.api.users import service
 from project.clock import utcnow
+from project.commands import database, transfer
+from project.database import in_transaction
 from project.errors import Invalid, Unavailable
 from project.tests.audit.base import PASSWORD, AuditTestCase
+from project.tests.commands.base import CommandTestCase
 from project.tests.factories import all_users, make_user
-from project.tests.test_commands import CommandTestCase
 from project.tests.wire import recorded_commands
-from project.transactions import in_transaction
 
 ADA = {"username": "Ada", "email": "ada@example.com"}
 ADMIN = {"username": "admin", "email": "admin@example.com"}
@@ -131,7 +133,7 @@ class CommandEventTests(AuditTestCase, CommandTestCase):
     """What is recorded of commands."""
 
     def test_seeded_users_are_the_commands(self):
-        events = self.recorded(self.printed, commands.seed_db)
+        events = self.recorded(self.printed, database.seed_db)
 
         self.assertEqual([event.action for event in events], ["user.created"] * 2)
         for event in events:
@@ -139,7 +141,7 @@ class CommandEventTests(AuditTestCase, CommandTestCase):
             self.assertEqual((event.request_id, event.address), (None, None))
 
     def test_users_in_bulk_are_one_event_with_their_count(self):
-        [event] = self.recorded(self.printed, commands.seed_db, 7)
+        [event] = self.recorded(self.printed, database.seed_db, 7)
 
         self.assertEqual((event.actor, event.action), ("command:seed_db", "users.created"))
         self.assertEqual((event.user_id, event.before, event.after), (None, None, {"count": 7}))
@@ -176,7 +178,7 @@ class ImportEventTests(AuditTestCase, CommandTestCase):
 
         def run() -> None:
             with self.assertRaises(SystemExit):  # a row failed
-                self.printed(transfer_commands.import_users, str(file))
+                self.printed(transfer.import_users, str(file))
 
         [event] = self.recorded(run)
 

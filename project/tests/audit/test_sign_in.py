@@ -5,13 +5,14 @@ from threading import Barrier, Thread
 from typing import Any
 from unittest import mock
 
-from project import account_commands, db
+from project import db
 from project.api.auth import principals
 from project.api.models import APIKey
 from project.clock import utcnow
-from project.extensions import kept_connection
+from project.commands import accounts
+from project.database import thread_connection
 from project.tests.audit.base import PASSWORD, AuditTestCase
-from project.tests.test_commands import CommandTestCase
+from project.tests.commands.base import CommandTestCase
 
 KEY = {"name": "robot", "scopes": ["users:read", "users:write"]}
 
@@ -132,7 +133,7 @@ class KeyEventTests(AuditTestCase, CommandTestCase):
 
     def test_use_is_written_on_a_fresh_connection_when_the_kept_one_has_died(self):
         key = self.make()
-        dead: Any = kept_connection().connection.driver_connection
+        dead: Any = thread_connection(db.engine).connection.driver_connection
         dead.close()
 
         [event] = self.recorded(self.call, "GET", "/auth/status", key)
@@ -172,7 +173,7 @@ class KeyEventTests(AuditTestCase, CommandTestCase):
         self.assertEqual((updated.actor, updated.user_id), ("key:1", 1))
 
     def test_commands_are_named(self):
-        password = self.enterContext(mock.patch("project.account_commands._read_password"))
+        password = self.enterContext(mock.patch("project.commands.accounts._read_password"))
         password.return_value = PASSWORD
         admin, key = ("Bea", "bea@example.com"), ("bea@example.com", "cron", ["users:read"], None)
         for name, arguments, action in [
@@ -180,7 +181,7 @@ class KeyEventTests(AuditTestCase, CommandTestCase):
             ("set_password", (admin[1], False, None), "user.updated"),
             ("create_key", key, "key.created"),
         ]:
-            command = getattr(account_commands, name)
+            command = getattr(accounts, name)
             [event] = self.recorded(self.printed, command, *arguments)
 
             self.assertEqual((event.actor, event.action), (f"command:{name}", action))

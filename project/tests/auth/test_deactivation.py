@@ -8,19 +8,20 @@ from unittest import mock
 
 from flask import Flask
 
-from project import account_commands, create_app, db
+from project import create_app, db
 from project.api.audit import service as audit
 from project.api.auth import service as auth
 from project.api.auth import tokens
 from project.api.models import Session, User
+from project.api.transfer.importing import import_users
+from project.api.transfer.row_reader import Row
 from project.api.users import service as users
-from project.api.users.importing import import_users
-from project.api.users.row_reader import Row
+from project.commands import accounts
 from project.config import TestingConfig
+from project.database import in_transaction
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
 from project.tests.factories import make_user
 from project.tests.users.test_pages import find
-from project.transactions import in_transaction
 
 AS_PERSON = {"Accept": "text/html"}
 KEY = {"name": "robot", "scopes": ["users:read"]}
@@ -273,11 +274,11 @@ class ResumeTests(DeactivationTestCase):
 
     def test_command_resumes_it(self):
         with redirect_stdout(io.StringIO()) as output:
-            account_commands.resume_key(1)
+            accounts.resume_key(1)
 
         self.assertEqual(output.getvalue(), "robot of user:1 is not suspended.\n")
         self.assertEqual(self.status(self.key), 200)
         (event,) = audit.list_events(1, actor="command:resume_key")
         self.assertEqual((event.action, event.user_id), ("key.resumed", 1))
         with self.assertRaises(SystemExit):
-            account_commands.resume_key(99)
+            accounts.resume_key(99)

@@ -8,7 +8,7 @@ from unittest import mock
 import bcrypt
 from argon2 import PasswordHasher
 
-from project import account_commands, db
+from project import db
 from project.api.audit import service as audit
 from project.api.auth import throttle
 from project.api.auth.throttle import PAIR
@@ -16,7 +16,8 @@ from project.api.models import IdempotencyKey, SignInAttempts
 from project.api.users import passwords
 from project.api.users.passwords import TooManyPasswords
 from project.clock import utcnow
-from project.extensions import kept_connection
+from project.commands import accounts
+from project.database import thread_connection
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
 from project.tests.factories import all_users, make_user
 
@@ -62,7 +63,7 @@ class HashingTests(AuthTestCase):
 
         def look(original: Any) -> Any:
             def looking(*arguments: Any) -> Any:
-                looks.append(kept_connection().in_transaction())
+                looks.append(thread_connection(db.engine).in_transaction())
                 return original(*arguments)
 
             return looking
@@ -78,10 +79,10 @@ class HashingTests(AuthTestCase):
 
                 self.assertLess(answer.status_code, 402, answer.text)
                 self.assertEqual(set(looks), {False})
-        with mock.patch.object(account_commands, "_read_password", return_value=PASSWORD):
+        with mock.patch.object(accounts, "_read_password", return_value=PASSWORD):
             looks.clear()
-            account_commands.create_admin("Boss", "boss@example.com", False, None)
-            account_commands.set_password("boss@example.com", False, None)
+            accounts.create_admin("Boss", "boss@example.com", False, None)
+            accounts.set_password("boss@example.com", False, None)
         self.assertEqual(looks, [False, False])
 
     def test_who_is_not_served_may_try_again_and_has_changed_nothing(self):

@@ -4,11 +4,12 @@ import io
 from contextlib import redirect_stdout
 from typing import Any
 
-from project import account_commands, db
+from project import db
 from project.api.audit import service as audit
 from project.api.auth import service as auth
 from project.api.models import APIKey
 from project.clock import utcnow
+from project.commands import accounts
 from project.tests.auth.test_views import ADA, AuthTestCase
 from project.tests.factories import make_user
 from project.tests.users.test_views import together
@@ -126,7 +127,7 @@ class LimitTests(KeysTestCase):
             "A user may have at most 50 API keys, those that are expired too. Remove one first.",
         )
         with self.assertRaisesRegex(SystemExit, "at most 50"):
-            account_commands.create_key(ADA["email"], "robot", ["users:read"], None)
+            accounts.create_key(ADA["email"], "robot", ["users:read"], None)
         self.make_key(self.admin)
         self.call("DELETE", "/auth/keys/1", self.token)
         self.make_key(self.token)
@@ -156,7 +157,7 @@ class CommandTests(KeysTestCase):
         (ada, boss) = auth.list_keys()
         then = f"{ada.created_at.isoformat()}Z"
 
-        lines = self.printed(account_commands.list_keys, None).splitlines()
+        lines = self.printed(accounts.list_keys, None).splitlines()
 
         self.assertEqual(
             [line.split("\t") for line in lines],
@@ -167,10 +168,10 @@ class CommandTests(KeysTestCase):
                  f"{boss.created_at.isoformat()}Z", "-", "-", "no"],
             ],
         )  # fmt: skip
-        one = self.printed(account_commands.list_keys, "ADA@example.com").splitlines()
+        one = self.printed(accounts.list_keys, "ADA@example.com").splitlines()
         self.assertEqual(one, lines[:2])
         with self.assertRaises(SystemExit):
-            account_commands.list_keys("nobody@example.com")
+            accounts.list_keys("nobody@example.com")
 
     def test_name_steers_no_terminal(self):
         user = make_user()
@@ -179,16 +180,16 @@ class CommandTests(KeysTestCase):
         db.session.add(key)
         db.session.commit()
 
-        printed = self.printed(account_commands.list_keys, user.email)
+        printed = self.printed(accounts.list_keys, user.email)
 
         self.assertIn(r"\x1b[2J\t", printed)
 
     def test_key_is_revoked(self):
-        printed = self.printed(account_commands.revoke_key, 1)
+        printed = self.printed(accounts.revoke_key, 1)
 
         self.assertEqual(printed, "robot of user:1 was removed.\n")
         self.assertEqual(self.status(self.key), 401)
         (event,) = audit.list_events(1, actor="command:revoke_key")
         self.assertEqual((event.action, event.user_id), ("key.removed", 1))
         with self.assertRaisesRegex(SystemExit, "API key does not exist"):
-            account_commands.revoke_key(1)
+            accounts.revoke_key(1)

@@ -14,11 +14,11 @@ from project.api.auth.throttle import ACCOUNT_FAILURES, ADDRESS, PAIR, TAKEN, To
 from project.api.models import SignInAttempts
 from project.api.users import passwords
 from project.clock import utcnow
+from project.database import in_transaction
 from project.tests.auth.test_pages import Protected
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
 from project.tests.factories import all_users, make_user
 from project.tests.wire import recorded_commands
-from project.transactions import in_transaction
 from project.web import pruning
 
 HOME, AWAY = "192.0.2.1", "198.51.100.7"

@@ -22,9 +22,9 @@ from project.api.models import APIKey, Session, User
 from project.api.users import service
 from project.clock import utcnow
 from project.config import ProductionConfig
+from project.database import in_transaction
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user
-from project.transactions import in_transaction
 
 FREE = {"nbf", "aud"}  # we give none, and those that say nothing do no harm
 PASSWORD = "grey otters paddle home at dusk"

@@ -12,9 +12,9 @@ from sqlalchemy import func, select
 from project import db
 from project.api.users import service
 from project.clock import utcnow
+from project.database import in_transaction
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user
-from project.transactions import in_transaction
 from project.web import idempotency
 from project.web.idempotency import IdempotencyKey
 

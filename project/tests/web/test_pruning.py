@@ -12,14 +12,16 @@ import structlog
 from sqlalchemy import func, insert, select
 from structlog.testing import LogCapture
 
-from project import commands, db, extensions
+from project import db
 from project.api.audit import service as audit
 from project.api.models import AuditEvent, IdempotencyKey, Session
 from project.clock import utcnow
-from project.commands import ROOT
+from project.commands import server
+from project.commands.testing import ROOT
+from project.database import connections
 from project.tests.base import BaseTestCase
+from project.tests.database.test_failures import driver_error
 from project.tests.factories import make_user
-from project.tests.test_faults import driver_error
 from project.web import idempotency, pruning
 
 PAST = datetime(2020, 1, 1)
@@ -126,7 +128,7 @@ class RoundTests(PruningTestCase):
 
         self.prune()
 
-        self.assertEqual(extensions._kept.connections, {})
+        self.assertEqual(connections._connections.by_engine, {})
 
     def test_what_fails_is_logged_once_and_keeps_nothing_else(self):
         self.add_events(1)
@@ -188,10 +190,10 @@ class ThreadTests(PruningTestCase):
             with (
                 self.subTest(reload=reload, in_child=in_child),
                 mock.patch.object(pruning, "start") as start,
-                mock.patch.object(commands, "run_simple"),
-                mock.patch.object(commands, "is_running_from_reloader", return_value=in_child),
+                mock.patch.object(server, "run_simple"),
+                mock.patch.object(server, "is_running_from_reloader", return_value=in_child),
             ):
-                commands.run_server(self.app, "127.0.0.1", 1, reload)
+                server.run_server(self.app, "127.0.0.1", 1, reload)
 
                 self.assertEqual(start.call_count, threads)
 

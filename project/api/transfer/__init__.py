@@ -1,0 +1,12 @@
+"""Import and export of users, from and to files. May import users and what lies below."""
+
+from flask import Blueprint, Flask
+
+bp = Blueprint("transfer", __name__)
+
+from project.api.transfer import views  # noqa: E402, F401  (they add their routes to bp)
+
+
+def init_app(app: Flask) -> None:
+    """Answer about imports and exports."""
+    app.register_blueprint(bp)

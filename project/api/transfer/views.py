@@ -1,0 +1,200 @@
+"""The endpoints that move many users at once."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from typing import Annotated, Literal
+
+import structlog
+from flask import Response, current_app, request, stream_with_context
+from flask.blueprints import BlueprintSetupState
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import Rule
+
+from project.api.transfer import bp, exporting, importing
+from project.api.transfer.row_reader import MAX_IGNORED, Columns, Source, read_rows
+from project.api.users.schemas import Flag
+from project.errors import AppError, FieldError, UnsupportedInput
+from project.web import envelope
+from project.web.body import open_body
+from project.web.contract import accepts_query, moves_files
+from project.web.guard import require, require_still
+from project.web.request_id import request_id
+
+log = structlog.get_logger()
+
+FORMS = {
+    "text/csv": "csv",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+}
+CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+
+
+class ImportQuery(BaseModel):
+    """How to import."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: Annotated[Flag, Field(description="Tell the same, and save nothing.")] = False
+    match: Annotated[
+        Literal["email", "id"],
+        Field(
+            description="How a row finds its user: by its mailbox; or by its `id`, so that it may"
+            " change the mailbox too, and by the mailbox only where the row has no id."
+        ),
+    ] = "email"
+
+
+class ImportedRow(BaseModel):
+    """What became of a row that was not plainly created."""
+
+    line: int
+    result: Literal["updated", "skipped", "failed"]
+    reason: str
+
+
+class ImportReport(BaseModel):
+    """What became of all rows; ``rows`` are the first 10,000 that were not plainly created."""
+
+    created: Annotated[int, Field(examples=[41])]
+    updated: Annotated[int, Field(examples=[0])]
+    skipped: Annotated[int, Field(examples=[0])]
+    failed: Annotated[int, Field(examples=[1])]
+    ignored: Annotated[
+        list[str],
+        Field(
+            max_length=MAX_IGNORED,
+            description="The columns that were not used, the first 100.",
+            examples=[["department"]],
+        ),
+    ]
+    rows: Annotated[
+        list[ImportedRow],
+        Field(examples=[[{"line": 3, "result": "failed", "reason": "email: Must not be blank."}]]),
+    ]
+    rows_omitted: Annotated[int, Field(examples=[0])]
+
+
+class ExportQuery(BaseModel):
+    """What to export."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Annotated[
+        Literal["csv", "ndjson"], Field(description="The form of the file; csv by default.")
+    ] = "csv"
+
+
+@bp.post("/users/import", provide_automatic_options=False)
+@require("users:write")
+@accepts_query(ImportQuery)
+@moves_files(body_types=("text/csv", "application/x-ndjson"), data=ImportReport)
+def import_users(query: ImportQuery) -> Response:
+    """Add and change users by the rows of a CSV or NDJSON body; say what became of them.
+
+    :raises UnsupportedInput: the content is of another type, or encoded other than by gzip (415).
+    :raises TooLarge: the body, packed or not, is over ``IMPORT_MAX_BYTES`` or costs too much (413).
+    :raises Invalid: a parameter or the header is wrong, or the body cut off or damaged (400).
+    :raises Unavailable: the database is away; all may be sent again (503).
+    """
+    form, gzipped = _content_type(), _is_gzipped()
+    source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
+    columns = Columns(with_id=query.match == "id")
+    rows, report = read_rows(source, form, gzipped, columns), importing.Report()
+    report.ignored = columns.ignored
+
+    def before_batch() -> None:
+        require_still("users:write")
+        source.refuse_failures(report.failed)
+
+    for batch in importing.import_users(rows, query.dry_run, before_batch, query.match == "id"):
+        report.add(batch)
+    return envelope.success(vars(report))
+
+
+@bp.get("/users/export", provide_automatic_options=False)
+@require("users:read")
+@accepts_query(ExportQuery)
+@moves_files(answer_types=("text/csv", "application/x-ndjson"))
+def export_users(query: ExportQuery) -> Response:
+    """Send all users as a CSV or NDJSON file, in the order of their ids.
+
+    Where the database fails in the middle, or the caller loses the right, the connection is cut:
+    what has come is no whole file.
+
+    :raises Invalid: a parameter is unknown, repeated or wrong (400).
+    """
+    chunks: Iterator[bytes] = iter(())
+    if request.method != "HEAD":
+        before_chunk = partial(require_still, "users:read")
+        chunks = (chunk.data for chunk in exporting.export_users(query.format, before_chunk))
+        # What fails with the first chunk is answered as usual.
+        chunks = stream_with_context(_watched(chain([next(chunks)], chunks)))
+    response = Response(chunks, content_type=CONTENT_TYPES[query.format])
+    response.headers["Content-Disposition"] = f'attachment; filename="users.{query.format}"'
+    return response
+
+
+def _watched(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from chunks
+    except (SQLAlchemyError, AppError) as error:
+        reason = str(getattr(error, "orig", error))
+        log.warning("export cut off", request_id=request_id(), reason=reason)
+        raise
+
+
+def _content_type() -> str:
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if request.mimetype in FORMS and charset in {"utf-8", "utf8", "us-ascii"}:
+        return FORMS[request.mimetype]
+    reason = "Must be text/csv or application/x-ndjson, in UTF-8."
+    raise _unsupported("Content-Type", reason)
+
+
+def _is_gzipped() -> bool:
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip", "x-gzip"}:
+        raise _unsupported("Content-Encoding", "Must be gzip or identity.")
+    return encoding != "identity"
+
+
+def _unsupported(header: str, reason: str) -> UnsupportedInput:
+    return UnsupportedInput(
+        f"The body is in no form that can be read here: {header}.", [FieldError(header, reason)]
+    )
+
+
+def _open_body(max_bytes: int) -> Source:
+    """Return the body, which is read while it comes.
+
+    Not by ``request.stream``, whose limit is that of the other endpoints.
+    """
+    return Source(open_body(request.environ).read, request.content_length, max_bytes)
+
+
+def _refuse_other_methods(path: str, *allowed: str) -> None:
+    """Answer 405 where ``/users/<user_id>`` would take the end of the path for an id."""
+
+    def refuse() -> Response:
+        if request.method != "OPTIONS":
+            raise MethodNotAllowed(allowed)
+        response = Response()
+        response.allow.update(allowed)
+        return response
+
+    def add_rule(state: BlueprintSetupState) -> None:
+        # Without methods a rule is for all, known or not, that the rules before it have left.
+        endpoint = f"{state.name}.refuse {path}"
+        state.app.url_map.add(Rule(path, endpoint=endpoint))
+        state.app.view_functions[endpoint] = refuse
+
+    bp.record(add_rule)
+
+
+_refuse_other_methods("/users/import", "OPTIONS", "POST")
+_refuse_other_methods("/users/export", "GET", "HEAD", "OPTIONS")

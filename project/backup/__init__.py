@@ -1,0 +1,1 @@
+"""Backup of all tables, and restore. May import every feature."""

@@ -1,0 +1,292 @@
+"""Backup of every table, and restore into SQLite, MySQL or MariaDB, whichever it came from."""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import flask_migrate
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
+from sqlalchemy import Connection, Row, Table
+from sqlalchemy.exc import StatementError
+
+from project.api.models import APIKey, Session, User
+from project.backup import archive
+from project.backup.archive import ROWS_PER_BATCH, BackupError, Header, TableHeader
+from project.clock import utcnow
+from project.database import db
+
+MYSQL_SESSION = [
+    # A backup then sees one moment, and nobody adds rows between a restore's DELETE and COMMIT.
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    # What does not fit is refused and not cut; 0 is an id like any other; ALTER TABLE does not
+    # hold up the service for long when it waits for somebody's transaction.
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO', lock_wait_timeout = 15",
+]
+
+
+def back_up(path: Path, force: bool = False) -> Header:
+    """Write every row, as of one moment, to a file that only its owner may read.
+
+    The file gets its name when it is complete and was read back. Writers are not held up.
+
+    :param force: replace a file of that name.
+    :raises BackupError: there is such a file, it cannot be written or does not read back as it was
+        written, or the database is not at the code's revision.
+    """
+    if os.path.lexists(path) and not path.is_file():
+        raise BackupError(f"{path} is no regular file.")
+    if path.is_file() and not force:
+        raise BackupError(f"{path} is already there. To replace it, say --force.")
+    try:
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            part = Path(folder, "part")
+            with _snapshot(Path(folder)) as connection:
+                header = _describe(connection)
+                digest = archive.write(part, header, _select_all(connection))
+            reader = _reader(part, "Checking")
+            for _ in reader:
+                pass
+            if reader.digest != digest:
+                raise BackupError("The disk does not give back what was written.")
+            os.replace(part, path)
+            _sync(path.parent)
+    except OSError as error:
+        raise BackupError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except sqlite3.Error as error:
+        raise BackupError(f"The database cannot be copied: {error}.") from error
+    return header
+
+
+def holds_data() -> bool:
+    """Say whether any of our tables, as far as they are there, has a row."""
+    with db.engines["read"].connect() as connection:
+        found = sa.inspect(connection).get_table_names()
+        return any(
+            connection.execute(sa.select(1).select_from(table).limit(1)).first()
+            for table in _tables()
+            if table.name in found
+        )
+
+
+def list_keys(limit: int) -> Sequence[Row[str, str, str]]:
+    """Return the first of all API keys: ``prefix``, ``name`` and their users' ``email``."""
+    query = sa.select(APIKey.prefix, APIKey.name, User.email).join_from(APIKey, User)
+    with db.engines["read"].connect() as connection:
+        return connection.execute(query.order_by(APIKey.id).limit(limit)).all()
+
+
+def check_header(path: Path, name: str | None = None) -> None:
+    """Refuse at once what does not begin like a backup for this code.
+
+    :param name: what messages call the file; None: its path.
+    :raises BackupError: the file is missing, is no backup, or is of another version or schema.
+    """
+    _reader(path, "Checking", name).read_header()
+
+
+def restore(path: Path, replace: bool = False, name: str | None = None) -> Header:
+    """Fill the database from a backup, in one transaction after a check of the whole file.
+
+    An empty database gets its schema by the migrations. Ids go on above those that the backup
+    knows of and above those that the database has given itself. Sessions stay out: who has signed
+    out since, or was kept out, must not be signed in again.
+
+    :param replace: delete the rows that are there.
+    :param name: what messages call the file; None: its path.
+    :raises BackupError: the file is damaged or not for this code; the database is at another
+        revision, holds rows that are not to be replaced, or refuses the new ones. No row has
+        changed then.
+    """
+    reader = _reader(path, "Checking", name)
+    for _ in reader:
+        pass
+    with db.engines["read"].connect() as connection:
+        empty = set(sa.inspect(connection).get_table_names()) <= {"alembic_version"}
+    if empty:
+        flask_migrate.upgrade()
+    refuse_missing_tables()
+    sqlite = db.engine.dialect.name == "sqlite"
+    try:
+        with db.engines["maintenance"].connect() as connection:
+            _refuse_other_revision(connection)
+            # ALTER TABLE ends a transaction, so it comes before the rows: if they are refused
+            # then, nothing but numbers is lost.
+            if sqlite:
+                # With SQLite's 2 MB each page of the indexes is written several times.
+                connection.exec_driver_sql("PRAGMA cache_size = -32768")
+            else:
+                for statement in MYSQL_SESSION:
+                    connection.exec_driver_sql(statement)
+                _raise_next_ids(connection, reader.header)
+            connection.commit()
+            with connection.begin():
+                for table in reversed(_tables()):
+                    # The lock that a DELETE takes keeps other writers out until the end.
+                    if connection.execute(sa.delete(table)).rowcount and not replace:
+                        raise BackupError("The database holds data. To replace it, say --yes.")
+                for table, rows in _reader(path, "Restoring", name):
+                    if table is not Session.__table__:
+                        connection.execute(sa.insert(table), rows)
+                if sqlite:
+                    _raise_next_ids(connection, reader.header)
+    except StatementError as error:
+        raise BackupError(f"The database refused: {error.orig}") from error
+    return reader.header
+
+
+def _tables() -> list[Table]:
+    """Return every table, parents before children."""
+    return db.metadata.sorted_tables
+
+
+def _head_revision() -> str:
+    config = current_app.extensions["migrate"].migrate.get_config()
+    return ScriptDirectory.from_config(config).get_current_head() or "base"
+
+
+def _refuse_other_revision(connection: Connection) -> None:
+    found = MigrationContext.configure(connection).get_current_revision() or "base"
+    if found != (head := _head_revision()):
+        raise BackupError(
+            f"The database is at revision {found} and this code at {head}:"
+            " use the code that fits, or run `manage.py db upgrade`."
+        )
+
+
+def refuse_missing_tables() -> None:
+    """See that a database which says that it is at the code's revision has every table.
+
+    :raises BackupError: it lacks some; migrations would do nothing about it.
+    """
+    with db.engines["read"].connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        found = sa.inspect(connection).get_table_names()
+    missing = {table.name for table in _tables()} - set(found)
+    if missing and revision == _head_revision():
+        raise BackupError(
+            f"The database says that it is at revision {revision} and lacks"
+            f" {', '.join(sorted(missing))}. Make it anew by `manage.py recreate_db`, then restore"
+            " a backup."
+        )
+
+
+def _reader(path: Path, doing: str, name: str | None = None) -> archive.Reader:
+    return archive.Reader(path, name, doing, _head_revision(), _tables())
+
+
+@contextmanager
+def _snapshot(folder: Path) -> Iterator[Connection]:
+    """Give a connection that sees one moment of the database.
+
+    :param folder: where a copy of a SQLite database may lie meanwhile.
+    """
+    if db.engine.dialect.name == "sqlite":
+        copy = folder / "copy.db"
+        with closing(sqlite3.connect(copy)) as target:
+            # The copy is thrown away: it need not outlive a power cut.
+            target.execute("PRAGMA synchronous = OFF")
+            with closing(db.engines["maintenance"].raw_connection()) as source:
+                # All pages in one step: a copy in several begins anew whenever somebody writes.
+                source.driver_connection.backup(target)  # type: ignore[union-attr]
+        url = sa.URL.create("sqlite", database=str(copy))
+        with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+            yield connection
+    else:
+        with db.engines["maintenance"].connect() as connection:
+            for statement in MYSQL_SESSION:
+                connection.exec_driver_sql(statement)
+            connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            yield connection
+
+
+def _describe(connection: Connection) -> Header:
+    _refuse_other_revision(connection)
+    return Header(
+        revision=_head_revision(),
+        created_at=f"{utcnow().isoformat()}Z",
+        tables=[
+            TableHeader(
+                name=table.name,
+                columns=table.columns.keys(),
+                rows=connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0,
+                next_id=_next_id(connection, table),
+            )
+            for table in _tables()
+        ],
+    )
+
+
+def _select_all(connection: Connection) -> Iterator[Sequence[Row[Any]]]:
+    """Give the rows by primary key, in statements so short that no time limit cuts them off."""
+    for table in _tables():
+        key = list(table.primary_key)
+        query = sa.select(table).order_by(*key).limit(ROWS_PER_BATCH)
+        rows = connection.execute(query).all()
+        while rows:
+            yield rows
+            last = [rows[-1]._mapping[column] for column in key]
+            rows = connection.execute(query.where(_after(key, last))).all()
+
+
+def _after(key: Sequence[sa.Column[Any]], last: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """Return (key) > (last), spelled out because MySQL takes no index for that.
+
+    The first condition follows from the others; it is what SQLite takes for a range of the index.
+    """
+    return sa.and_(
+        key[0] >= last[0],
+        sa.or_(
+            *(
+                sa.and_(*map(sa.Column.__eq__, key[:place], last), key[place] > last[place])
+                for place in range(len(key))
+            )
+        ),
+    )
+
+
+def _next_id(connection: Connection, table: Table) -> int | None:
+    """Return the id that the table gives next; None: it gives none, or does not remember."""
+    if table.autoincrement_column is None:
+        return None
+    if connection.dialect.name == "sqlite":
+        if not table.dialect_options["sqlite"]["autoincrement"]:
+            return None
+        query = sa.text("SELECT seq FROM sqlite_sequence WHERE name = :name")
+        return (connection.scalar(query, {"name": table.name}) or 0) + 1
+    # Not from information_schema: MySQL repeats there what it knew a day ago.
+    name = connection.dialect.identifier_preparer.format_table(table)
+    description = connection.exec_driver_sql(f"SHOW CREATE TABLE {name}").one()[1]
+    found = re.search(r"^\).*\bAUTO_INCREMENT=(\d+)", description, re.MULTILINE)
+    return int(found[1]) if found else 1
+
+
+def _raise_next_ids(connection: Connection, header: Header) -> None:
+    """Let each table go on at the backup's next id, unless it is further already."""
+    for table, saved in zip(_tables(), header.tables, strict=True):
+        next_id = saved.next_id or 0
+        if next_id <= (_next_id(connection, table) or next_id):
+            continue
+        if connection.dialect.name == "sqlite":
+            values = {"name": table.name, "seq": next_id - 1}
+            connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name"), values)
+            connection.execute(sa.text("INSERT INTO sqlite_sequence VALUES (:name, :seq)"), values)
+        else:
+            name = connection.dialect.identifier_preparer.format_table(table)
+            connection.exec_driver_sql(f"ALTER TABLE {name} AUTO_INCREMENT = {next_id}")
+
+
+def _sync(folder: Path) -> None:
+    """See that a new name in a folder is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,154 @@
+"""Accounts: administrators, passwords and API keys."""
+
+import sys
+from collections.abc import Callable
+from getpass import getpass
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import select
+
+from project.api.audit import service as audit
+from project.api.auth import service as auth
+from project.api.users import service as users
+from project.api.users.errors import EmailTaken
+from project.api.users.folding import fold_email
+from project.api.users.models import User
+from project.api.users.schemas import UserCreate
+from project.database import db, in_transaction
+from project.errors import AppError
+from project.logs import printable
+from project.web.contract import validate
+from project.web.guard import SCOPES_OF_ROLE, Principal
+
+KEY_COLUMNS = "id prefix name user scopes created expires used suspended".split()
+
+T = TypeVar("T")
+
+
+@audit.by_command("create_admin")
+def create_admin(username: str, email: str, stdin: bool, file: str | None) -> None:
+    """Add an active user who is an administrator.
+
+    :param stdin: the password is what stands on standard input.
+    :param file: or what stands in this file; neither: a person is asked for it.
+    """
+    _refuse_wrong(lambda: validate(UserCreate, {"username": username, "email": email}))
+    password = _read_password(stdin, file)
+
+    def add() -> None:
+        users.create_user(username, email, active=True, password=password, role="admin")
+
+    _refuse_wrong(in_transaction(add))
+    print(f"{email} was added, as an administrator.")
+
+
+@audit.by_command("set_password")
+def set_password(email: str, stdin: bool, file: str | None) -> None:
+    """Give a user another password, and end their sign-ins.
+
+    :param stdin: as for create_admin, as ``file``.
+    """
+    user_id = _find(email)
+    password = _read_password(stdin, file)
+    _refuse_wrong(in_transaction(lambda: users.update_user(user_id, {"password": password})))
+    print(f"The password of {email} was changed.")
+    if not users.get_user(user_id).active:
+        print(
+            "They still cannot sign in: the account is not active. To let them, an administrator"
+            f' sends {{"active": true}} by PATCH /users/{user_id}, or ticks "Active" on the page.'
+        )
+
+
+@audit.by_command("create_key")
+def create_key(email: str, name: str, scopes: list[str], days: int | None) -> None:
+    """Make an API key for a user, and print it: for the only time.
+
+    :param days: for how many days it is good; None: until it is removed.
+    """
+    user_id = _find(email)
+
+    def make() -> auth.MadeKey:
+        user = db.session.get_one(User, user_id, with_for_update=True)
+        who = Principal(user_id, user.username, user.role, SCOPES_OF_ROLE[user.role])
+        return auth.create_key(who, name, scopes, days)
+
+    print(_refuse_wrong(in_transaction(make)).key)
+
+
+def list_keys(email: str | None) -> None:
+    """Print API keys, a line each with a tab between two values; not the keys themselves.
+
+    :param email: those of the user with this address; None: everybody's.
+    """
+    keys = auth.list_keys(None if email is None else _find(email))
+    print(*KEY_COLUMNS, sep="\t")
+    for key in keys:
+        values = [
+            str(key.id),
+            key.prefix,
+            key.name,
+            f"user:{key.user_id}",
+            ",".join(key.scopes),
+            *(
+                f"{time.isoformat()}Z" if time else "-"
+                for time in (key.created_at, key.expires_at, key.last_used_at)
+            ),
+            "yes" if key.suspended else "no",
+        ]
+        print(*map(printable, values), sep="\t")
+
+
+@audit.by_command("resume_key")
+def resume_key(key_id: int) -> None:
+    """Let an API key that is suspended be good again."""
+    key = _refuse_wrong(in_transaction(lambda: auth.resume_key(key_id)))
+    print(f"{printable(key.name)} of user:{key.user_id} is not suspended.")
+
+
+@audit.by_command("revoke_key")
+def revoke_key(key_id: int) -> None:
+    """Remove an API key; it is dead from then on."""
+    key = _refuse_wrong(in_transaction(lambda: auth.delete_key(key_id)))
+    print(f"{printable(key.name)} of user:{key.user_id} was removed.")
+
+
+def _find(email: str) -> int:
+    try:
+        folded = fold_email(email)
+    except ValueError as error:
+        raise SystemExit(f"{email}: {error}") from error
+    found = db.session.scalar(select(User.id).where(User.email_folded == folded))
+    db.session.rollback()
+    if found is None:
+        raise SystemExit(f"There is no user with the email {email}.")
+    return found
+
+
+def _read_password(stdin: bool, file: str | None) -> str:
+    """Return the password; a byte-order mark and a line end are no part of it."""
+    if stdin and file:
+        raise SystemExit("Say --password-stdin or --password-file, not both.")
+    try:
+        if file:
+            return Path(file).read_text(encoding="utf-8-sig").rstrip("\r\n")
+        if stdin:
+            return sys.stdin.read().removeprefix("\ufeff").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"The password cannot be read: {error}") from error
+    if not sys.stdin.isatty():
+        raise SystemExit("Say where the password is: --password-stdin or --password-file FILE.")
+    password = getpass("Password: ")
+    if getpass("The same again: ") != password:
+        raise SystemExit("The two are not the same. Nothing was changed.")
+    return password
+
+
+def _refuse_wrong(work: Callable[[], T]) -> T:
+    """Do this; what is wrong ends the command with its reason."""
+    try:
+        return work()
+    except AppError as error:
+        reasons = [f"{each.field}: {each.message}" for each in error.errors]
+        text = error.message if isinstance(error, EmailTaken) or not reasons else " ".join(reasons)
+        raise SystemExit(text) from error

@@ -1,0 +1,89 @@
+"""The audit trail: what was done, and what is past its time."""
+
+import os
+import sys
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import orjson
+from flask import current_app
+from sqlalchemy import Row
+from tqdm import tqdm
+
+from project.api.audit import service
+from project.api.audit.schemas import EventListQuery
+from project.clock import utcnow
+from project.database import in_transaction
+from project.errors import Invalid
+from project.logs import printable
+from project.web import pruning
+from project.web.contract import validate
+
+EVENTS_PER_BATCH = 1000
+
+
+def show(user: str | None, actor: str | None, since: str | None, limit: int) -> None:
+    """Print what was done, a line each, the newest last.
+
+    :param user: to the user with this id.
+    :param actor: by whom, such as ``user:1``.
+    :param since: a time or a date.
+    :param limit: how many lines at most: the newest.
+    """
+    options = {"user": user, "actor": actor, "since": since}
+    given = {name: text for name, text in options.items() if text is not None}
+    try:
+        query = validate(EventListQuery, given)
+    except Invalid as error:
+        reasons = [f"--{each.field}: {each.message}" for each in error.errors]
+        raise SystemExit(" ".join(reasons)) from error
+    events = service.list_events(limit, query.user, query.actor, query.since)
+    try:
+        for event in reversed(events):
+            print(_line(event))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _line(event: Row[Any]) -> str:
+    parts = [
+        f"{event.created_at.isoformat()}Z",
+        event.actor,
+        event.action,
+        "-" if event.user_id is None else f"user:{event.user_id}",
+        event.address or "-",
+        event.request_id or "-",
+    ]
+    states = ["" if state is None else _json(state) for state in (event.before, event.after)]
+    if any(states):
+        parts.append(" -> ".join(states).strip())
+    return printable(" ".join(parts))
+
+
+def _json(state: dict[str, Any]) -> str:
+    return orjson.dumps(state).decode()
+
+
+def prune() -> None:
+    """Remove all that is past its time, in short transactions.
+
+    Of the trail that are the events older than ``AUDIT_DAYS``, to the second.
+    """
+    before = utcnow() - timedelta(days=current_app.config["AUDIT_DAYS"])
+    remove_events = in_transaction(partial(service.remove_expired, EVENTS_PER_BATCH, before))
+    removals = {
+        "events": iter(remove_events, 0),
+        **{what: pruning.remove_all(what) for what in pruning.prunable()},
+    }
+    counts = dict.fromkeys(removals, 0)
+    with tqdm(unit=" rows", unit_scale=True) as progress:
+        for what, batches in removals.items():
+            for removed in batches:
+                counts[what] += removed
+                progress.update(removed)
+    counts["events"] += counts.pop("audit events")
+    print(f"Events removed: {counts.pop('events'):,}, from before {before.isoformat()}Z.")
+    for what, count in counts.items():
+        print(f"{what.capitalize()} removed: {count:,}.")

@@ -1,0 +1,93 @@
+"""The schema of the database, and made-up users."""
+
+from collections.abc import Iterator
+from random import choice
+from secrets import token_hex
+from time import monotonic
+
+import flask_migrate
+from alembic.migration import MigrationContext
+from sqlalchemy import MetaData, inspect
+from tqdm import tqdm
+
+from project.api.audit import service as audit
+from project.api.models import User
+from project.api.users import service
+from project.api.users.errors import EmailTaken
+from project.backup import service as backup
+from project.commands.terminal import confirm, exit_on_backup_error
+from project.database import check_database, db, in_transaction
+
+FIRST_USERS = [("cnych", "qikqiak@gmail.com"), ("chyang", "icnych@gmail.com")]
+FIRST_NAMES = ["Ada", "Chidi", "Dagný", "Emre", "Fatima", "Inés", "Jun", "Lakshmi", "Noor", "Olga"]
+LAST_NAMES = ["Abebe", "Costa", "Haddad", "Kowalska", "Lindqvist", "Novák", "Okafor", "Sato", "Wu"]
+USERS_PER_BATCH = 5000
+
+
+def recreate_db(yes: bool = False) -> None:
+    """Drop every table, the migrations' own too, and upgrade to the newest schema.
+
+    :param yes: do not ask, even when the database holds users.
+    :raises WrongDatabase: the settings now name another database than the engines have.
+    """
+    check_database()
+    if not yes and inspect(db.engine).has_table(User.__tablename__) and service.has_users():
+        confirm("users", "delete them")
+    engine = db.engines["maintenance"]
+    found = MetaData()
+    found.reflect(engine)
+    found.drop_all(engine)
+    upgrade()
+
+
+@audit.by_command("seed_db")
+def seed_db(count: int | None = None) -> None:
+    """Add the first two users where they are missing, or made-up users in bulk.
+
+    :param count: how many made-up users to add, at least 1; None: the first two instead.
+    """
+    if count is None:
+        for username, email in FIRST_USERS:
+            print(_add_first_user(username, email))
+        return
+    started = monotonic()
+    with tqdm(total=count, unit=" users", unit_scale=True) as progress:
+        for start in range(0, count, USERS_PER_BATCH):
+            size = min(USERS_PER_BATCH, count - start)
+            in_transaction(service.create_users)(list(_made_up_users(size)))
+            progress.update(size)
+    seconds = monotonic() - started
+    print(f"Added {count:,} users in {seconds:.1f} s ({count / seconds:,.0f} users/s).")
+
+
+def _add_first_user(username: str, email: str) -> str:
+    try:
+        in_transaction(service.create_user)(username, email)
+    except EmailTaken:
+        return f"{email} is already there."
+    return f"{email} was added!"
+
+
+def _made_up_users(count: int) -> Iterator[tuple[str, str]]:
+    for _ in range(count):
+        yield f"{choice(FIRST_NAMES)} {choice(LAST_NAMES)}", f"{token_hex(8)}@example.com"
+
+
+def upgrade(revision: str = "head") -> None:
+    """Bring the schema up to a revision, and see that the newest has its tables."""
+    flask_migrate.upgrade(revision=revision)
+    with exit_on_backup_error():
+        backup.refuse_missing_tables()
+    print(f"The database is at revision {current_revision()}.")
+
+
+def downgrade(revision: str = "-1") -> None:
+    """Take the schema back to a revision; `base` is the empty database."""
+    flask_migrate.downgrade(revision=revision)
+    print(f"The database is at revision {current_revision() or 'base'}.")
+
+
+def current_revision() -> str | None:
+    """Return the revision that the database's schema is at; None: no migration was run."""
+    with db.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()

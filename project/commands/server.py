@@ -1,0 +1,47 @@
+"""The development server."""
+
+import sys
+from ipaddress import ip_address
+
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader, run_simple
+
+from project.web import pruning
+
+
+def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
+    """Serve until interrupted, by Werkzeug's server: for development only.
+
+    :param reload: start anew when the code changes; only in debug mode.
+    """
+    if app.config["ACCESS"] == "open" and not _is_loopback(host) and not is_running_from_reloader():
+        print(
+            f"ACCESS=open on {host or 'every address'}: anybody who reaches it may read, change and"
+            " remove every user. With ACCESS=protected they have to sign in.",
+            file=sys.stderr,
+        )
+    reload = reload and app.debug
+    if not reload or is_running_from_reloader():
+        pruning.start(app)
+    run_simple(
+        host,
+        port,
+        app,
+        threaded=True,
+        use_reloader=reload,
+        request_handler=QuietRequestHandler,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class QuietRequestHandler(WSGIRequestHandler):
+    """Leaves the line for each request to the application's own log."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Write nothing."""

@@ -1,0 +1,59 @@
+"""The tests, and their coverage."""
+
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+from project import create_app
+from project.config import ConfigError
+from project.database import db
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_tests(name: str | None = None) -> int:
+    """Run the tests on the test database.
+
+    :param name: the dotted name of one test, class or module; None: all of project/tests.
+    :return: the exit code, 0 when all passed.
+    :raises DBAPIError: the test database cannot be reached; no test was run.
+    """
+    _reach_test_database()
+    sys.path.insert(0, str(ROOT))
+    loader = unittest.TestLoader()
+    if name:
+        suite = loader.loadTestsFromName(name)
+    else:
+        suite = loader.discover(str(ROOT / "project" / "tests"), top_level_dir=str(ROOT))
+    result = unittest.TextTestRunner(verbosity=2, warnings="error").run(suite)
+    if not result.testsRun:
+        print("No test was found.", file=sys.stderr)
+    return 0 if result.testsRun and result.wasSuccessful() else 1
+
+
+def _reach_test_database() -> None:
+    try:
+        app = create_app("project.config.TestingConfig")
+    except ConfigError as error:
+        raise SystemExit(f"Cannot start. {error}") from error
+    with app.app_context(), db.engines["maintenance"].connect():
+        pass
+
+
+def run_coverage(name: str | None = None) -> int:
+    """Run the tests and tell which lines and branches of project/ they reach.
+
+    In a process of its own, so that what runs on import is counted.
+
+    :param name: as for run_tests.
+    :return: the exit code, 0 when all passed and enough was reached.
+    """
+    coverage = [sys.executable, "-m", "coverage"]
+    if subprocess.run([*coverage, "--version"], capture_output=True).returncode:
+        raise SystemExit("coverage is not installed: pip install -r requirements-dev.txt")
+    tests = [*coverage, "run", "manage.py", "test", *([name] if name else [])]
+    failed = subprocess.run(tests, cwd=ROOT).returncode
+    # One test alone cannot reach enough.
+    report = [*coverage, "report", *(["--fail-under=0"] if name else [])]
+    return failed or subprocess.run(report, cwd=ROOT).returncode

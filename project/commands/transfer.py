@@ -1,0 +1,161 @@
+"""Import and export of users, from and to files."""
+
+import csv
+import gzip
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Any
+
+from flask import current_app
+from tqdm import tqdm
+
+from project.api.audit import service as audit
+from project.api.transfer.exporting import export_users as export_chunks
+from project.api.transfer.importing import Outcome, Report
+from project.api.transfer.importing import import_users as import_batches
+from project.api.transfer.row_reader import Columns, OutOfProportion, Source, read_rows
+from project.api.users import service
+from project.errors import AppError, TooLarge
+
+FORMS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+SHOWN_FAILURES = 10
+GZIP_LEVEL = 6
+
+
+@audit.by_command("import_users")
+def import_users(
+    file: str, dry_run: bool = False, report_file: str | None = None, match: str = "email"
+) -> None:
+    """Add and change users by the rows of a file, and say what became of them.
+
+    :param dry_run: say the same and change nothing.
+    :param report_file: where each row goes that was not plainly created; None: nowhere.
+    :param match: how a row finds its user: by ``email``, or by ``id`` where it has one.
+    :raises SystemExit: also when a row has failed; the others are imported.
+    """
+    path, started, report = Path(file), monotonic(), Report()
+    form, gzipped = _form(path)
+    with _told(), open(path, "rb") as data, _report_writer(report_file) as write:
+        size = path.stat().st_size if path.is_file() else None
+        # A little of gzip may unpack to more than the database has room for.
+        limit = current_app.config["IMPORT_MAX_BYTES"] if gzipped else None
+        source = Source(data.read, size, limit)
+        columns = Columns(with_id=match == "id")
+        rows, report.ignored = read_rows(source, form, gzipped, columns), columns.ignored
+
+        def before_batch() -> None:
+            source.refuse_failures(report.failed)
+
+        with _progress("Checking" if dry_run else "Importing", size, "B") as progress:
+            for batch in import_batches(rows, dry_run, before_batch, match == "id"):
+                report.add(batch)
+                write(batch.outcomes)
+                progress.update(source.position - progress.n)
+    _print_summary(report, monotonic() - started)
+    if dry_run:
+        print("This was a dry run: nothing was changed.")
+    if report.failed:
+        raise SystemExit(_failures(report))
+
+
+def export_users(file: str, force: bool = False) -> None:
+    """Write all users to a file, which gets its name when it is complete.
+
+    :param force: replace a file of that name.
+    """
+    path, started, rows = Path(file), monotonic(), 0
+    form, gzipped = _form(path)
+    if os.path.lexists(path) and not (force and path.is_file()):
+        raise SystemExit(f"{path} is already there. To replace it, say --force.")
+    with _told(), TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        part = Path(folder, "part")
+        with (
+            open(part, "xb", opener=partial(os.open, mode=0o600)) as raw,
+            _progress("Exporting", service.count_users(), " users") as progress,
+        ):
+            packed = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if gzipped else None
+            with packed or nullcontext(raw) as data:
+                for chunk in export_chunks(form):
+                    data.write(chunk.data)
+                    rows += chunk.rows
+                    progress.update(chunk.rows)
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(part, path)
+    size = tqdm.format_sizeof(path.stat().st_size, "B")
+    print(f"Wrote {rows:,} users to {path} ({size}) in {monotonic() - started:.1f} s.")
+
+
+def _form(path: Path) -> tuple[str, bool]:
+    """Return the form that a file's name tells, and whether it is compressed."""
+    name = Path(path.name.lower())
+    gzipped = name.suffix == ".gz"
+    suffix = name.with_suffix("").suffix if gzipped else name.suffix
+    if suffix not in FORMS:
+        raise SystemExit(f"{path}: the name must end in {', '.join(FORMS)}, or in these with .gz.")
+    return FORMS[suffix], gzipped
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Make one line for the operator of what can go wrong."""
+    try:
+        yield
+    except OutOfProportion as error:
+        raise SystemExit(error.message) from error
+    except TooLarge as error:
+        remedy = "The setting IMPORT_MAX_BYTES says how much a gzip file may unpack to."
+        raise SystemExit(f"{error.message} {remedy}") from error
+    except AppError as error:
+        fields = [f"{problem.field}: {problem.message}" for problem in error.errors]
+        raise SystemExit(" ".join([error.message, *fields])) from error
+    except OSError as error:
+        raise SystemExit(f"{error.filename or 'The file'}: {error.strerror}.") from error
+
+
+@contextmanager
+def _report_writer(file: str | None) -> Iterator[Any]:
+    """Give a function that writes rows of the report, as CSV."""
+    if file is None:
+        yield lambda _outcomes: None
+        return
+    with open(file, "x", encoding="utf-8", newline="", opener=partial(os.open, mode=0o600)) as out:
+        writer = csv.writer(out)
+        writer.writerow(["line", "result", "reason"])
+
+        def write(outcomes: Iterable[Outcome]) -> None:
+            writer.writerows((each.line, each.result, each.reason) for each in outcomes)
+
+        yield write
+
+
+def _progress(doing: str, total: int | None, unit: str) -> "tqdm[Any]":
+    # A log file needs no ten lines a second.
+    seconds = 0.1 if sys.stderr.isatty() else 10
+    return tqdm(desc=doing, total=total, unit=unit, unit_scale=True, mininterval=seconds)
+
+
+def _print_summary(report: Report, seconds: float) -> None:
+    counts = report.counts()
+    rows = sum(counts.values())
+    for name, count in [*counts.items(), ("rows", rows)]:
+        print(f"{name:8}{count:>15,}")
+    print(f"in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
+    if report.ignored:
+        # What a file holds may be anything; a terminal is told text.
+        names = [name if name.isprintable() else ascii(name) for name in report.ignored]
+        print(f"Columns that were not used: {', '.join(names)}.")
+
+
+def _failures(report: Report) -> str:
+    failed = [outcome for outcome in report.rows if outcome.result == "failed"]
+    lines = [f"line {each.line:,}: {each.reason}" for each in failed[:SHOWN_FAILURES]]
+    if report.failed > len(lines):
+        lines.append("… --report FILE tells of all.")
+    return "\n".join(["These rows failed:", *lines])

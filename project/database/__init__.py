@@ -1,0 +1,32 @@
+"""The one way to the database. Knows no feature and no HTTP."""
+
+from pathlib import Path
+
+from flask import Flask
+from flask_migrate import Migrate
+
+from project.database import engines
+from project.database.base import TABLE_OPTIONS, check_database, db
+from project.database.connections import close_thread_connections, thread_connection
+from project.database.statements import execute_plain, fetch_all, fetch_plain
+from project.database.transactions import in_transaction
+
+__all__ = [
+    "TABLE_OPTIONS",
+    "check_database",
+    "close_thread_connections",
+    "db",
+    "execute_plain",
+    "fetch_all",
+    "fetch_plain",
+    "in_transaction",
+    "thread_connection",
+]
+
+migrate = Migrate()
+
+
+def init_app(app: Flask) -> None:
+    """Create the engines of an app whose settings are complete, and let it find its migrations."""
+    engines.init_app(app)
+    migrate.init_app(app, db, directory=str(Path(app.root_path).parent / "migrations"))

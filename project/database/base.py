@@ -1,0 +1,80 @@
+"""The SQLAlchemy object, the base of all models, and what every table is told."""
+
+from flask import current_app
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import MetaData
+from sqlalchemy.orm import DeclarativeBase
+
+from project.config import WrongDatabase, refuse_served_database, same_database
+from project.database.connections import ThreadSession
+from project.database_url import engine_url
+
+TABLE_OPTIONS = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in {
+        "engine": "InnoDB",
+        "charset": "utf8mb4",
+        "collate": "utf8mb4_bin",
+    }.items()
+}
+"""What every table is told: all of Unicode, compared by code point as SQLite does."""
+
+
+class Base(DeclarativeBase):
+    """The base of all models; constraints and indexes get the same names in every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+
+
+class Database(SQLAlchemy):
+    """SQLAlchemy that makes and drops tables only in the database that the settings name."""
+
+    def create_all(self, bind_key: str | None | list[str | None] = "__all__") -> None:
+        """Create the tables that are missing.
+
+        :raises WrongDatabase: as check_database.
+        """
+        check_database()
+        super().create_all(bind_key)
+
+    def drop_all(self, bind_key: str | None | list[str | None] = "__all__") -> None:
+        """Drop all tables.
+
+        :raises WrongDatabase: as check_database.
+        """
+        check_database()
+        super().drop_all(bind_key)
+
+
+db = Database(
+    model_class=Base, session_options={"class_": ThreadSession, "expire_on_commit": False}
+)
+
+
+def check_database() -> None:
+    """See that tables are made and dropped where the settings of the app say.
+
+    Settings that change after ``create_app`` do not reach the engines.
+
+    :raises WrongDatabase: the engines lead to another database, or the settings are those of tests
+        and lead to the database that is served.
+    """
+    settings = current_app.config
+    named, bound = engine_url(settings["SQLALCHEMY_DATABASE_URI"]), db.engine.url
+    if not same_database(str(named), str(bound)):
+        raise WrongDatabase(
+            f"The app was created for {bound!r}, and its settings now name {named!r}: no table was"
+            " made or dropped. Give the settings to create_app, as in"
+            " create_app('project.config.TestingConfig')."
+        )
+    if settings["TESTING"]:
+        refuse_served_database(str(bound))

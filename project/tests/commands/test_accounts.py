@@ -1,0 +1,157 @@
+"""The commands about accounts, as a person or a script calls them."""
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from pathlib import Path
+from unittest import mock
+
+from project.api.auth import principals
+from project.api.auth import service as auth
+from project.api.users import service
+from project.commands import accounts
+from project.database import in_transaction
+from project.tests.base import BaseTestCase
+from project.tests.factories import make_user
+
+PASSWORD = "grey otters paddle home at dusk"
+EMAIL = "ada@example.com"
+
+
+class AccountCommandTests(BaseTestCase):
+    """create_admin, set_password and create_key."""
+
+    def printed(self, command, *arguments: object) -> str:
+        """Return what a command prints."""
+        with redirect_stdout(io.StringIO()) as output:
+            command(*arguments)
+        return output.getvalue()
+
+    def password_file(self, text: str = PASSWORD + "\n") -> str:
+        """Return the name of a file with a password."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        path = Path(folder, "password")
+        path.write_text(text)
+        return str(path)
+
+    def test_administrator_is_added_and_can_sign_in(self):
+        with mock.patch("sys.stdin", io.StringIO(PASSWORD + "\n")):
+            printed = self.printed(accounts.create_admin, "Ada", EMAIL, True, None)
+
+        self.assertEqual(printed, f"{EMAIL} was added, as an administrator.\n")
+        made = auth.log_in(EMAIL, PASSWORD)
+        who = principals.by_session(made.session)
+        self.assertEqual(who and who.role, "admin")
+
+    def test_what_is_wrong_is_said_and_nothing_is_added(self):
+        make_user(email="taken@example.com")
+        good, short = self.password_file(), self.password_file("short")
+        for arguments, reason in [
+            (("", EMAIL, False, good), "username: Must not be blank."),
+            (("Ada", "ada", False, good), "email: An email address must have an @-sign."),
+            (("Ada", EMAIL, False, short), "password: Must have at least 15 characters"),
+            (("Ada", "Taken@example.com", False, good), "Sorry. That email already exists."),
+            (("Ada", EMAIL, False, "/nowhere"), "The password cannot be read: "),
+            (("Ada", EMAIL, True, good), "Say --password-stdin or --password-file, not both."),
+        ]:
+            with self.subTest(reason), self.assertRaises(SystemExit) as caught:
+                accounts.create_admin(*arguments)
+            self.assertTrue(str(caught.exception).startswith(reason), caught.exception)
+        self.assertEqual(service.count_users(), 1)
+
+    def test_person_is_asked_twice(self):
+        with mock.patch("sys.stdin.isatty", return_value=True):
+            with mock.patch.object(accounts, "getpass", side_effect=[PASSWORD, "x"]):
+                with self.assertRaises(SystemExit):
+                    accounts.create_admin("Ada", EMAIL, False, None)
+            self.assertEqual(service.count_users(), 0)
+
+            with mock.patch.object(accounts, "getpass", return_value=PASSWORD):
+                self.printed(accounts.create_admin, "Ada", EMAIL, False, None)
+        self.assertEqual(service.count_users(), 1)
+
+    def test_password_is_set_and_sign_ins_end(self):
+        in_transaction(auth.register)("Ada", EMAIL, "another fine and long one")
+        session = auth.log_in(EMAIL, "another fine and long one").session
+
+        self.printed(accounts.set_password, "ADA@example.com", False, self.password_file())
+
+        self.assertIsNone(principals.by_session(session))
+        auth.log_in(EMAIL, PASSWORD)
+
+    def test_byte_order_mark_is_no_part_of_a_password(self):
+        make_user(email=EMAIL, active=True)
+        marked = f"\ufeff{PASSWORD}\r\n"
+
+        self.printed(accounts.set_password, EMAIL, False, self.password_file(marked))
+
+        auth.log_in(EMAIL, PASSWORD)
+        with mock.patch("sys.stdin", io.StringIO(marked)):
+            self.printed(accounts.set_password, EMAIL, True, None)
+        auth.log_in(EMAIL, PASSWORD)
+
+    def test_password_of_an_inactive_user_is_set_and_the_rest_is_said(self):
+        user_id = make_user(email=EMAIL).id
+
+        printed = self.printed(accounts.set_password, EMAIL, False, self.password_file())
+
+        self.assertEqual(
+            printed,
+            f"The password of {EMAIL} was changed.\n"
+            "They still cannot sign in: the account is not active. To let them, an administrator"
+            f' sends {{"active": true}} by PATCH /users/{user_id}, or ticks "Active" on the page.'
+            "\n",
+        )
+        in_transaction(service.update_user)(user_id, {"active": True})
+        auth.log_in(EMAIL, PASSWORD)
+        again = self.printed(accounts.set_password, EMAIL, False, self.password_file())
+        self.assertEqual(again, f"The password of {EMAIL} was changed.\n")
+
+    def test_nobody_gets_no_password_and_no_key(self):
+        for call in [
+            lambda: accounts.set_password(EMAIL, False, self.password_file()),
+            lambda: accounts.create_key("no address", "robot", ["users:read"], None),
+        ]:
+            with self.assertRaises(SystemExit):
+                call()
+
+    def test_key_is_printed_and_good(self):
+        make_user(email=EMAIL, role="viewer", active=True)
+
+        key = self.printed(accounts.create_key, EMAIL, "robot", ["users:read"], 7).strip()
+
+        self.assertEqual(principals.by_key(key).scopes, {"users:read"})
+        with self.assertRaises(SystemExit) as caught:
+            accounts.create_key(EMAIL, "robot", ["admin"], None)
+        self.assertIn("scopes that you have yourself", str(caught.exception))
+
+    def test_command_line_takes_no_password(self):
+        environment = {**os.environ, "APP_SETTINGS": "project.config.TestingConfig"}
+        command = [
+            sys.executable,
+            "manage.py",
+            "create_admin",
+            "--username",
+            "Ada",
+            "--email",
+            EMAIL,
+        ]
+
+        asked = subprocess.run(
+            [*command], env=environment, input="", capture_output=True, text=True
+        )
+        added = subprocess.run(
+            [*command, "--password-stdin"],
+            env=environment,
+            input=PASSWORD,
+            capture_output=True,
+            text=True,
+        )
+
+        self.assertEqual(asked.returncode, 1)
+        self.assertIn("--password-stdin or --password-file FILE", asked.stderr)
+        self.assertEqual(added.returncode, 0, added.stderr)
+        self.assertEqual(service.count_users(), 1)

@@ -1,0 +1,280 @@
+"""import_users and export_users, as bodies and as a person calls them."""
+
+import csv
+import gzip
+import os
+import stat
+import tempfile
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from threading import Thread
+from unittest import mock
+
+from project.api.transfer import exporting, importing
+from project.commands import transfer
+from project.commands.transfer import export_users, import_users
+from project.tests.commands.base import CommandTestCase
+from project.tests.database.test_failures import driver_error
+from project.tests.factories import all_users, make_user, make_users
+from project.tests.wire import recorded_commands
+
+CSV = "username,email\r\nAda,ada@example.com\r\nBo,bo@example.com\r\n"
+BAD = CSV + "Ada L,ada@example.com\r\nCy,nobody\r\n"
+NDJSON = '{"username": "Ada", "email": "ada@example.com"}\n'
+
+
+class TransferCommandTestCase(CommandTestCase):
+    """Has a folder for files."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def file(self, name: str, content: str | bytes) -> str:
+        path = self.folder / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def emails(self) -> list[str]:
+        return [row.email for row in all_users()]
+
+    def refused(self, command, *arguments) -> str:
+        """Return the reason that a command gives for its failure."""
+        with self.assertRaises(SystemExit) as caught:
+            self.printed(command, *arguments)
+        return str(caught.exception.code)
+
+
+class ImportUsersTests(TransferCommandTestCase):
+    """import_users."""
+
+    def test_file_of_every_form_is_imported(self):
+        cases: list[tuple[str, str | bytes, int]] = [
+            ("users.csv", CSV, 2),
+            ("Users.CSV", CSV, 2),
+            ("users.csv.gz", gzip.compress(CSV.encode()), 2),
+            ("users.ndjson", NDJSON, 1),
+            ("users.jsonl.gz", gzip.compress(NDJSON.encode()), 1),
+        ]
+        for name, content, count in cases:
+            with self.subTest(name):
+                printed = self.printed(import_users, self.file(name, content), True)
+
+                self.assertRegex(printed, rf"^created +{count}\nupdated +0\n")
+
+    def test_summary_tells_what_became_of_the_rows(self):
+        self.file("users.csv", BAD)
+
+        result = self.manage("import_users", self.path("users.csv"))
+
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(
+            result.stdout,
+            r"^created +2\nupdated +1\nskipped +0\nfailed +1\nrows +4\n"
+            r"in [\d.]+ s \([\d,]+ rows/s\)\n$",
+        )
+        self.assertIn("Importing: 100%", result.stderr)
+        self.assertTrue(
+            result.stderr.endswith(
+                "These rows failed:\nline 5: email: An email address must have an @-sign.\n"
+            ),
+            result.stderr,
+        )
+        self.assertEqual(self.emails(), ["ada@example.com", "bo@example.com"])
+
+    def test_import_without_failed_rows_exits_zero(self):
+        result = self.manage("import_users", self.file("users.csv", CSV))
+
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertNotIn("failed:", result.stderr)
+
+    def test_dry_run_changes_nothing_and_says_so(self):
+        result = self.manage("import_users", "--dry-run", self.file("users.csv", CSV))
+
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("Checking: 100%", result.stderr)
+        self.assertRegex(result.stdout, r"created +2\n(.*\n)+This was a dry run: nothing was chan")
+        self.assertEqual(self.emails(), [])
+
+    def test_report_holds_every_row_not_plainly_created(self):
+        source, report = self.file("users.csv", BAD), self.path("report.csv")
+        with mock.patch.object(importing, "MAX_REPORTED_ROWS", 1):
+            reason = self.refused(import_users, source, False, report)
+
+        self.assertIn("--report FILE tells of all", reason)
+        with open(report, newline="", encoding="utf-8") as lines:
+            self.assertEqual(
+                list(csv.reader(lines)),
+                [
+                    ["line", "result", "reason"],
+                    ["4", "updated", "Changed: username."],
+                    ["5", "failed", "email: An email address must have an @-sign."],
+                ],
+            )
+        self.assertEqual(stat.S_IMODE(os.stat(report).st_mode), 0o600)
+
+    def test_columns_that_are_not_used_are_told(self):
+        rows = "id,username,email,\x1b[2J\r\n7,Ada,ada@example.com,x\r\n"
+
+        printed = self.printed(import_users, self.file("users.csv", rows))
+
+        self.assertIn("Columns that were not used: id, '\\x1b[2J'.\n", printed)
+
+    def test_users_are_matched_by_id_where_that_is_asked_for(self):
+        user = make_user(username="Ada", email="aad@example.com")
+        file = self.file("users.csv", f"id,username,email\r\n{user.id},Ada,ada@example.com\r\n")
+
+        result = self.manage("import_users", "--match", "id", file)
+
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"updated +1\n")
+        self.assertNotIn("not used", result.stdout)
+        self.assertEqual(self.emails(), ["ada@example.com"])
+        result = self.manage("import_users", "--match", "name", file)
+        self.assertEqual(result.returncode, 2)
+
+    def test_report_replaces_no_file(self):
+        source = self.file("users.csv", CSV)
+
+        for report in [source, self.file("report.csv", "mine")]:
+            with self.subTest(report):
+                self.assertEqual(
+                    self.refused(import_users, source, False, report), f"{report}: File exists."
+                )
+        self.assertEqual(self.emails(), [])
+
+    def test_what_cannot_be_imported_is_said_in_a_line(self):
+        for name, content, reason in [
+            ("nowhere.csv", None, f"{self.path('nowhere.csv')}: No such file or directory."),
+            ("users.txt", CSV, f"{self.path('users.txt')}: the name must end in .csv, .ndjson,"),
+            ("users.gz", CSV, f"{self.path('users.gz')}: the name must end in .csv, .ndjson,"),
+            (".csv", CSV, f"{self.path('.csv')}: the name must end in .csv, .ndjson,"),
+            ("header.csv", "a,email\n", "The header is wrong. No row was taken. username: The hea"),
+            ("users.csv.gz", CSV, "The gzip data is cut off or damaged: Not a gzipped file (b'us"),
+        ]:
+            with self.subTest(name):
+                path = self.path(name) if content is None else self.file(name, content)
+                self.assertIn(reason, self.refused(import_users, path))
+        result = self.manage("import_users", self.path("nowhere.csv"))
+        self.assertEqual(result.returncode, 1)
+        self.assertNotIn("Traceback", result.stderr)
+
+    def test_gzip_file_that_unpacks_to_too_much_is_refused(self):
+        self.app.config["IMPORT_MAX_BYTES"] = 1000
+        bomb = self.file("users.csv.gz", gzip.compress((CSV + "\n" * 10_000).encode()))
+
+        self.assertEqual(
+            self.refused(import_users, bomb),
+            "The data is larger than 1,000 bytes. No row was taken. The setting IMPORT_MAX_BYTES"
+            " says how much a gzip file may unpack to.",
+        )
+        self.assertEqual(self.emails(), [])
+
+    def test_gzip_file_that_would_cost_too_much_is_refused(self):
+        for name, rows, reason in [
+            ("lines", "\n" * 1_000_000, "The data unpacks to more than one line for each 2 bytes"),
+            ("failures", "".join(f"{number}\n" for number in range(200_000)), "More than one row"),
+        ]:
+            file = self.file(f"{name}.csv.gz", gzip.compress((CSV + rows).encode()))
+            with self.subTest(name):
+                self.assertIn(reason, refused := self.refused(import_users, file, True))
+                self.assertNotIn("IMPORT_MAX_BYTES", refused)
+
+    def test_plain_file_may_have_any_number_of_failures(self):
+        file = self.file("users.csv", CSV + "x\n" * 40_000)
+
+        self.assertIn("line 4: Has 1 columns", self.refused(import_users, file))
+
+    def test_plain_file_may_be_of_any_size(self):
+        self.app.config["IMPORT_MAX_BYTES"] = 10
+
+        self.printed(import_users, self.file("users.csv", CSV))
+
+        self.assertEqual(len(self.emails()), 2)
+
+    def test_pipe_is_imported(self):
+        pipe = self.path("users.csv")
+        os.mkfifo(pipe)
+        writer = Thread(target=Path(pipe).write_text, args=[CSV])
+        writer.start()
+
+        printed = self.printed(import_users, pipe)
+
+        writer.join()
+        self.assertRegex(printed, r"created +2\n")
+
+
+class ExportUsersTests(TransferCommandTestCase):
+    """export_users."""
+
+    def test_file_of_every_form_is_written(self):
+        make_user(username="Ada", email="ada@example.com")
+        for name in ["users.csv", "users.csv.gz", "users.ndjson", "users.JSONL.gz"]:
+            with self.subTest(name):
+                printed = self.printed(export_users, self.path(name))
+
+                content = (self.folder / name).read_bytes()
+                if name.endswith(".gz"):
+                    content = gzip.decompress(content)
+                form = "csv" if "csv" in name else "ndjson"
+                chunks = exporting.export_users(form)
+                self.assertEqual(content, b"".join(chunk.data for chunk in chunks))
+                self.assertRegex(printed, rf"^Wrote 1 users to .*{name} \(\d+\.?\d*B\) in [\d.]+ s")
+                self.assertEqual(stat.S_IMODE((self.folder / name).stat().st_mode), 0o600)
+
+    def test_export_can_be_imported_again(self):
+        make_users(30)
+        result = self.manage("export_users", self.path("users.csv.gz"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("30.0/30.0", result.stderr)
+
+        printed = self.printed(import_users, self.path("users.csv.gz"))
+
+        self.assertRegex(printed, r"skipped +30\n")
+
+    def test_file_that_is_there_is_replaced_only_by_force(self):
+        path = self.file("users.csv", "mine")
+
+        reason = self.refused(export_users, path)
+        self.assertEqual(reason, f"{path} is already there. To replace it, say --force.")
+        self.assertEqual(Path(path).read_text(), "mine")
+
+        self.printed(export_users, path, True)
+        self.assertTrue(Path(path).read_text().startswith("id,username,"))
+
+    def test_what_cannot_be_written_is_said_in_a_line(self):
+        os.mkdir(self.path("folder.csv"))
+        with recorded_commands() as commands:
+            for path, reason in [
+                (self.path("nowhere/users.csv"), "No such file or directory."),
+                (self.path("users.xlsx"), "the name must end in"),
+                (self.path("folder.csv"), "is already there."),
+            ]:
+                with self.subTest(path):
+                    self.assertIn(reason, self.refused(export_users, path, True))
+        self.assertEqual(commands, [])
+
+    def test_failed_export_leaves_no_file(self):
+        path = self.file("users.csv", "mine")
+        lost = driver_error(2013, "Lost connection", lost=True)
+        with mock.patch.object(exporting, "fetch_all", side_effect=lost):
+            with self.assertRaises(type(lost)):
+                self.printed(export_users, path, True)
+
+        self.assertEqual(Path(path).read_text(), "mine")
+        self.assertEqual(os.listdir(self.folder), ["users.csv"])
+
+
+class ProgressTests(TransferCommandTestCase):
+    """The bars, on a terminal and not."""
+
+    def test_log_file_gets_few_lines(self):
+        for terminal, seconds in [(True, 0.1), (False, 10)]:
+            with redirect_stderr(StringIO()) as output:
+                with mock.patch.object(output, "isatty", return_value=terminal):
+                    with transfer._progress("Importing", 1, "B") as progress:
+                        self.assertEqual(progress.mininterval, seconds)

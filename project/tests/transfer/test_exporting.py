@@ -1,0 +1,103 @@
+"""Export: the lines of all users, of which an import makes the same users again."""
+
+import csv
+from datetime import datetime
+from io import BytesIO, StringIO
+from unittest import mock
+
+import orjson
+
+from project import db
+from project.api.transfer import exporting
+from project.api.transfer.exporting import export_users
+from project.api.transfer.importing import import_users
+from project.api.transfer.row_reader import Source, read_rows
+from project.api.users import service
+from project.tests.base import BaseTestCase
+from project.tests.factories import make_user, make_users
+from project.tests.wire import recorded_commands
+
+ODD = ["", '"', 'a "b" c', "a,b;c", "\\", "/", "'", "%s %(x)s", "é😀", " "]
+ODD += ["tab\tnl\ncr\r\x01\x1f\x7f\u2028"]
+
+
+def content(form: str) -> bytes:
+    """Return a whole export."""
+    return b"".join(chunk.data for chunk in export_users(form))
+
+
+class ExportTests(BaseTestCase):
+    """The lines of both forms."""
+
+    def test_lines_are_what_both_forms_say(self):
+        then, later = datetime(1999, 12, 31, 23, 59, 59), datetime(2026, 11, 23, 15, 12, 58)
+        make_user(username='Ada "A"', email="ada@example.com", created_at=then, updated_at=later)
+        make_user(username="Bö", email="bö@example.com", active=True, created_at=then)
+
+        self.assertEqual(
+            content("csv").decode(),
+            "id,username,email,active,created_at,updated_at\r\n"
+            '1,"Ada ""A""","ada@example.com",false,1999-12-31T23:59:59Z,2026-11-23T15:12:58Z\r\n'
+            '2,"Bö","bö@example.com",true,1999-12-31T23:59:59Z,1999-12-31T23:59:59Z\r\n',
+        )
+        self.assertEqual(
+            content("ndjson").decode(),
+            '{"id":1,"username":"Ada \\"A\\"","email":"ada@example.com","active":false,'
+            '"created_at":"1999-12-31T23:59:59Z","updated_at":"2026-11-23T15:12:58Z"}\n'
+            '{"id":2,"username":"Bö","email":"bö@example.com","active":true,'
+            '"created_at":"1999-12-31T23:59:59Z","updated_at":"1999-12-31T23:59:59Z"}\n',
+        )
+
+    def test_text_of_any_kind_comes_back_from_both_forms_and_from_lists(self):
+        ids = [
+            make_user(username=text, email=f"u{number}@example.com").id
+            for number, text in enumerate(ODD)
+        ]
+        expected = [self.client.get(f"/users/{user_id}").json["data"] for user_id in ids]
+        self.assertEqual([user["username"] for user in expected], ODD)
+
+        table = list(csv.DictReader(StringIO(content("csv").decode(), newline=""), strict=True))
+        objects = [orjson.loads(line) for line in content("ndjson").splitlines()]
+
+        self.assertEqual(objects, expected)
+        self.assertEqual(self.client.get("/users").json["data"]["users"], expected)
+        self.assertEqual(
+            table,
+            [
+                {**user, "id": str(user["id"]), "active": str(user["active"]).lower()}
+                for user in expected
+            ],
+        )
+
+    def test_export_of_no_users_is_a_header_or_nothing(self):
+        self.assertEqual(content("csv"), b"id,username,email,active,created_at,updated_at\r\n")
+        self.assertEqual(content("ndjson"), b"")
+
+    def test_chunks_are_of_equal_size_and_one_select_each(self):
+        for count, sizes in [(6, [3, 3, 0]), (7, [3, 3, 1])]:
+            with self.subTest(count):
+                make_users(count - len(service.list_users(9)))
+                list(export_users("csv"))  # the connection is there
+                with recorded_commands() as commands:
+                    with mock.patch.object(exporting, "ROWS_PER_CHUNK", 3):
+                        chunks = list(export_users("csv"))
+
+                self.assertEqual([chunk.rows for chunk in chunks], sizes)
+                self.assertEqual([command.split()[0] for command in commands], ["SELECT"] * 3)
+        self.assertEqual(b"".join(chunk.data for chunk in chunks), content("csv"))
+
+    def test_import_of_an_export_makes_the_same_users(self):
+        for number, text in enumerate(["a", '"', ";,", "\\", "é😀", " a "]):
+            when = datetime(2000 + number, 1, 1)
+            email = f"Ü{number}@BÜCHER.example"
+            make_user(username=text, email=email, active=number % 2 == 0, created_at=when)
+        for form in ("csv", "ndjson"):
+            with self.subTest(form):
+                exported = content(form)
+                db.drop_all(None)
+                db.create_all(None)
+
+                batches = list(import_users(read_rows(Source(BytesIO(exported).read), form, False)))
+
+                self.assertEqual([(batch.created, batch.outcomes) for batch in batches], [(6, [])])
+                self.assertEqual(content(form), exported)
