@@ -8,19 +8,19 @@ from flask_migrate import Migrate
 from project.database import engines
 from project.database.base import TABLE_OPTIONS, check_database, db
 from project.database.connections import close_thread_connections, thread_connection
-from project.database.statements import execute_plain, fetch_all, fetch_plain
+from project.database.statements import Row, read, write
 from project.database.transactions import in_transaction
 
 __all__ = [
     "TABLE_OPTIONS",
+    "Row",
     "check_database",
     "close_thread_connections",
     "db",
-    "execute_plain",
-    "fetch_all",
-    "fetch_plain",
+    "read",
     "in_transaction",
     "thread_connection",
+    "write",
 ]
 
 migrate = Migrate()

@@ -9,7 +9,7 @@ from sqlalchemy import Row, insert, select
 
 from project import db
 from project.api.models import User
-from project.database import fetch_all
+from project.database import read
 
 _numbers = count(1)
 
@@ -46,4 +46,4 @@ def make_users(count: int, created_at: datetime = datetime(2026, 1, 1)) -> None:
 
 def all_users() -> Sequence[Row[Any]]:
     """Return the committed users, in the order of their ids."""
-    return fetch_all(select(*User.__table__.c).order_by(User.id), {})
+    return read(select(*User.__table__.c).order_by(User.id), {})

@@ -16,12 +16,12 @@ from typing import Any
 
 import orjson
 from flask import Response, current_app, request
-from sqlalchemy import DateTime, Index, Integer, Row, String, Text, delete, select
+from sqlalchemy import DateTime, Index, Integer, String, Text, bindparam, delete, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from project.clock import utcnow
-from project.database import TABLE_OPTIONS, db, fetch_all
+from project.database import TABLE_OPTIONS, Row, db, read
 from project.database.failures import is_lock_timeout
 from project.errors import Conflict, FieldError, Invalid, Unprocessable
 from project.web.contract import declare
@@ -74,6 +74,13 @@ class IdempotencyKey(db.Model):  # type: ignore[name-defined,misc]
     created_at: Mapped[datetime] = mapped_column(DateTime)
 
     __table_args__ = (Index(None, "created_at"), TABLE_OPTIONS)
+
+
+_columns: list[Any] = [IdempotencyKey.request_hash, IdempotencyKey.answer]
+_FOUND = select(*_columns).where(
+    IdempotencyKey.key_hash == bindparam("key_hash"),
+    IdempotencyKey.created_at > bindparam("expired"),
+)
 
 
 def idempotent(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -153,7 +160,7 @@ def _is_hash_of(asked: bytes, kept: str) -> bool:
     return any(hmac.compare_digest(_hash_request(asked, key), kept) for key in keys)
 
 
-def _store(claim: IdempotencyKey) -> Row[Any] | None:
+def _store(claim: IdempotencyKey) -> Row | None:
     """Store a claim; return the row of an earlier one, when there is one that still holds."""
     expired = IdempotencyKey.created_at <= utcnow() - KEPT
     of_key = IdempotencyKey.key_hash == claim.key_hash
@@ -169,8 +176,7 @@ def _store(claim: IdempotencyKey) -> Row[Any] | None:
         if is_lock_timeout(error) and in_use:
             raise KeyInUse(errors=[FieldError(HEADER, "Is in use.")]) from error
         raise
-    columns: list[Any] = [IdempotencyKey.request_hash, IdempotencyKey.answer]
-    found = fetch_all(select(*columns).where(of_key, ~expired), {})
+    found = read(_FOUND, {"key_hash": claim.key_hash, "expired": utcnow() - KEPT})
     if found:
         return found[0]
     db.session.execute(delete(IdempotencyKey).where(of_key, expired), execution_options=_PLAIN)

@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 from flask import current_app, has_request_context, request
-from sqlalchemy import Row, delete, insert, update
+from sqlalchemy import delete, insert, update
 
 from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
 from project.clock import utcnow
-from project.database import db, execute_plain, fetch_all
+from project.database import Row, db, read, write
 from project.web.guard import known_principal
 from project.web.pruning import prunes
 from project.web.request_id import request_id
@@ -73,7 +73,7 @@ def record(
         # What a proxy passes on may be anything.
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
-    return execute_plain(_INSERT, values)[1]
+    return write(_INSERT, values).inserted_id
 
 
 def update_counts(event_id: int, counts: dict[str, int]) -> None:
@@ -92,7 +92,7 @@ def list_events(
     actor: str | None = None,
     since: datetime | None = None,
     after: tuple[datetime, int] | None = None,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Row]:
     """Return events, the newest first.
 
     :param limit: how many at most.
@@ -104,7 +104,7 @@ def list_events(
     used = {name: value for name, value in filters.items() if value is not None}
     keys = {} if after is None else {"key": after[0], "key_id": after[1]}
     statement = queries.page(*(name in used for name in filters), after is not None)
-    return fetch_all(statement, {"limit": limit, **used, **keys})
+    return read(statement, {"limit": limit, **used, **keys})
 
 
 @prunes("audit events")

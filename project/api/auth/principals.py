@@ -12,7 +12,7 @@ from project.api.auth.models import APIKey, Session
 from project.api.auth.tokens import KEY_PREFIX, hash_key, read_token
 from project.api.users.models import User
 from project.clock import utcnow
-from project.database import db, fetch_plain, in_transaction
+from project.database import in_transaction, read, write
 from project.errors import Unauthenticated
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
@@ -47,6 +47,11 @@ _BY_KEY = (
         APIKey.deactivations == User.deactivations,
         User.active,
     )
+)
+_keys: Any = APIKey.__table__
+_USE = update(_keys).where(
+    _keys.c.id == bindparam("key_id"),
+    _keys.c.last_used_at.is_not_distinct_from(bindparam("found", type_=DateTime)),
 )
 
 
@@ -87,7 +92,7 @@ def by_session(session: object) -> Principal | None:
     """
     if not isinstance(session, str) or not re.fullmatch("[0-9a-f]{32}", session):
         return None
-    found = fetch_plain(_BY_SESSION, {"token_id": session, "now": utcnow()})
+    found = read(_BY_SESSION, {"token_id": session, "now": utcnow()})
     if not found:
         return None
     row = found[0]
@@ -101,7 +106,7 @@ def by_key(key: str) -> Principal:
         active (401).
     """
     now = utcnow()
-    found = fetch_plain(_BY_KEY, {"key_hash": hash_key(key), "now": now})
+    found = read(_BY_KEY, {"key_hash": hash_key(key), "now": now})
     if not found:
         raise Unauthenticated
     row = found[0]
@@ -115,8 +120,6 @@ def by_key(key: str) -> Principal:
 @in_transaction
 def _write_use(row: Any, now: datetime) -> None:
     """Note when a key was used. Of several that find it unused, one writes."""
-    key = APIKey.__table__
-    unused = key.c.last_used_at.is_not_distinct_from(row.last_used_at)
-    used = update(key).where(key.c.id == row.key_id, unused).values(last_used_at=now)
-    if db.session.connection().execute(used).rowcount:
+    used = {"key_id": row.key_id, "found": row.last_used_at, "last_used_at": now}
+    if write(_USE, used).row_count:
         audit.record("key.used", row.user_id, actor=f"key:{row.key_id}")

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Row, bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from project.api.audit import service as audit
 from project.api.auth import throttle, tokens
@@ -30,7 +30,7 @@ from project.api.users.folding import check_email, fold_email
 from project.api.users.models import StoredUser, User
 from project.api.users.passwords import hash_password, needs_rehash, turn, verify_password
 from project.clock import utcnow
-from project.database import db, fetch_all, in_transaction
+from project.database import Row, db, in_transaction, read
 from project.errors import Unauthenticated
 from project.web.guard import Principal, may
 from project.web.pruning import prunes
@@ -42,11 +42,17 @@ _users = User.__table__.c
 _ACCOUNT = select(*(_users[name] for name in AccountRead.model_fields)).where(
     _users.id == bindparam("user_id"), _users.active
 )
+_PASSWORD_HASH = select(_users.password_hash).where(_users.id == bindparam("user_id"))
+_BY_EMAIL = select(_users.id, _users.password_hash).where(
+    _users.email_folded == bindparam("email_folded")
+)
 
 
 _KEYS: Any = select(
     APIKey.__table__, (APIKey.deactivations != User.deactivations).label("suspended")
 ).join(User, User.id == APIKey.user_id)
+_ALL_KEYS = _KEYS.order_by(APIKey.id)
+_KEYS_OF_USER = _ALL_KEYS.where(APIKey.user_id == bindparam("user_id"))
 
 
 @dataclass(frozen=True)
@@ -147,12 +153,12 @@ def _log_in(
     return _sign_in(user, user.deactivations)
 
 
-def get_account(user_id: int) -> Row[Any]:
+def get_account(user_id: int) -> Row:
     """Return what an active user may know of their own account.
 
     :raises Unauthenticated: it has been removed or deactivated this very moment (401).
     """
-    found = fetch_all(_ACCOUNT, {"user_id": user_id})
+    found = read(_ACCOUNT, {"user_id": user_id})
     if not found:
         raise Unauthenticated
     return found[0]
@@ -190,7 +196,7 @@ def prove(user_id: int, current_password: str, address: str = "") -> None:
     :raises TooManyPasswords: the service is busy with others; this counts as no attempt (503).
     :raises WrongPassword: it is another one, it is missing, or the user has none (400).
     """
-    found = fetch_all(select(_users.password_hash).where(_users.id == user_id), {})
+    found = read(_PASSWORD_HASH, {"user_id": user_id})
     kept = found[0].password_hash if found else None
     if kept is None:
         raise WrongPassword("You have no password, so somebody else has to change this.")
@@ -296,16 +302,17 @@ def _is_good(session: str, user: User) -> bool:
     return db.session.scalar(count) == user.deactivations
 
 
-def list_keys(user_id: int | None = None) -> Sequence[Row[Any]]:
+def list_keys(user_id: int | None = None) -> Sequence[Row]:
     """Return API keys, in the order in which they were made, and which are ``suspended``.
 
     :param user_id: whose; None: everybody's.
     """
-    keys = _KEYS if user_id is None else _KEYS.where(APIKey.user_id == user_id)
-    return fetch_all(keys.order_by(APIKey.id), {})
+    if user_id is None:
+        return read(_ALL_KEYS, {})
+    return read(_KEYS_OF_USER, {"user_id": user_id})
 
 
-def resume_key(key_id: int, owner_id: int | None = None) -> Row[Any]:
+def resume_key(key_id: int, owner_id: int | None = None) -> Row:
     """Let a suspended API key be good again.
 
     :param owner_id: only a key of this user; None: of anybody.
@@ -317,7 +324,7 @@ def resume_key(key_id: int, owner_id: int | None = None) -> Row[Any]:
         key.deactivations = deactivations
         audit.record("key.resumed", key.user_id, after=_recorded(key))
     db.session.flush()
-    shown: Row[Any] = db.session.execute(_KEYS.where(APIKey.id == key_id)).one()
+    shown: Row = db.session.execute(_KEYS.where(APIKey.id == key_id)).one()
     return shown
 
 
@@ -348,7 +355,7 @@ def _recorded(key: APIKey) -> dict[str, Any]:
     return {"id": key.id, "name": key.name, "scopes": key.scopes}
 
 
-def _find(email: str) -> Row[Any] | None:
+def _find(email: str) -> Row | None:
     """Return the user with this mailbox.
 
     What is no address is not asked for: in MySQL's utf8mb4_bin, one with spaces behind it equals
@@ -358,8 +365,7 @@ def _find(email: str) -> Row[Any] | None:
         check_email(email)
     except ValueError:
         return None
-    columns: list[Any] = [User.id, User.password_hash]
-    found = fetch_all(select(*columns).where(User.email_folded == fold_email(email)), {})
+    found = read(_BY_EMAIL, {"email_folded": fold_email(email)})
     return found[0] if found else None
 
 

@@ -28,7 +28,7 @@ from project.api.auth.models import SignInAttempts
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import fold_email
 from project.clock import utcnow
-from project.database import db, fetch_all, in_transaction
+from project.database import db, in_transaction, read, write
 from project.errors import TooManyRequests
 from project.web.pruning import prunes
 
@@ -37,6 +37,7 @@ ADDRESS_IS_KNOWN = timedelta(days=30)
 
 _table: Any = SignInAttempts.__table__
 _rows = _table.c
+_FOUND = select(_table).where(_rows.subject_hash.in_(bindparam("subjects", expanding=True)))
 
 
 class TooManyAttempts(TooManyRequests):
@@ -166,7 +167,7 @@ def remove_old(limit: int) -> int:
         or_(_rows.known_at.is_(None), _rows.known_at <= now - ADDRESS_IS_KNOWN),
     )
     old = select(_rows.subject_hash).where(is_old).order_by(_rows.attempted_at).limit(limit)
-    found = sorted(row.subject_hash for row in fetch_all(old, {}))
+    found = sorted(row.subject_hash for row in read(old, {}))
     if not found:
         return 0
     # One by one, in the order in which rows are counted.
@@ -205,13 +206,13 @@ def _place(address: str) -> str:
 
 
 def _check(subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequests]) -> None:
-    _refuse(fetch_all(_found(subjects), {}), subjects, limits, refusal)
+    _refuse(read(_FOUND, {"subjects": subjects}), subjects, limits, refusal)
 
 
 def _count(subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequests]) -> None:
     """Count a failure of each subject; a refusal undoes the rows that were added for it."""
     _lock(subjects)
-    found = db.session.connection().execute(_found(subjects)).all()
+    found = write(_FOUND, {"subjects": subjects}).rows
     counts = _refuse(found, subjects, limits, refusal)
     for subject, count in sorted(zip(subjects, counts, strict=True)):
         values = {"failures": count.failures + 1, "attempted_at": utcnow()}
@@ -241,10 +242,6 @@ def _as_of(now: datetime, row: Any) -> Count:
     is_known = row.known_at is not None and row.known_at > now - ADDRESS_IS_KNOWN
     counts = row.attempted_at > now - FAILURES_COUNT
     return Count(row.failures if counts else 0, row.attempted_at, is_known)
-
-
-def _found(subjects: Sequence[str]) -> Any:
-    return select(_table).where(_rows.subject_hash.in_(subjects))
 
 
 def _lock(subjects: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ from functools import wraps
 from typing import Any
 
 from flask import Response, current_app, request
-from sqlalchemy import Row
 
 from project.api.auth import bp, service
 from project.api.auth.errors import RegistrationClosed
@@ -24,7 +23,7 @@ from project.api.auth.schemas import (
 )
 from project.api.users import service as users
 from project.api.users.views import parse_id
-from project.database import in_transaction
+from project.database import Row, in_transaction
 from project.errors import Forbidden, Invalid
 from project.web import guard
 from project.web.contract import (
@@ -112,7 +111,7 @@ def log_out_by_get() -> Response:
 @bp.get("/auth/status")
 @known
 @returns(AccountRead, etag=False)
-def get_status() -> Row[Any]:
+def get_status() -> Row:
     """Return who is signed in."""
     return service.get_account(guard.principal().user_id)
 

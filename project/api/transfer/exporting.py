@@ -9,7 +9,7 @@ from sqlalchemy import Integer, Select, bindparam, select
 from project.api.users.models import User
 from project.api.users.schemas import UserRead
 from project.api.users.written import csv_line, json_object
-from project.database import fetch_all
+from project.database import read
 
 ROWS_PER_CHUNK = 2000
 _id = User.__table__.c.id
@@ -39,7 +39,7 @@ def export_users(form: str, before_chunk: Callable[[], None] = lambda: None) -> 
     if form == "csv":
         text = f"{','.join(UserRead.model_fields)}\r\n"
     while True:
-        rows = fetch_all(statement, {"after": last_id, "limit": ROWS_PER_CHUNK})
+        rows = read(statement, {"after": last_id, "limit": ROWS_PER_CHUNK})
         text += "".join([row.line for row in rows])
         yield Chunk(len(rows), text.encode())
         if len(rows) < ROWS_PER_CHUNK:

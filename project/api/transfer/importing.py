@@ -26,7 +26,7 @@ from project.api.users.folding import fold_email, fold_username
 from project.api.users.models import User
 from project.api.users.service import run_after_deactivation
 from project.clock import utcnow
-from project.database import db, fetch_all, in_transaction
+from project.database import db, in_transaction, read, write
 from project.database.failures import is_outage
 from project.database.transactions import ATTEMPTS
 from project.errors import Forbidden, Invalid, TooLarge, Unauthenticated, Unavailable
@@ -221,7 +221,7 @@ def import_users(
     with _rehearsal() if dry_run else nullcontext(_Saving().save) as work:
         try:
             if match_id:
-                last_id = fetch_all(queries.LAST_ID, {})[0][0] or 0
+                last_id = read(queries.LAST_ID, {})[0][0] or 0
             while batch := list(islice(rows, ROWS_PER_BATCH)):
                 before_batch()
                 done = work([_check(row, last_id) for row in batch])
@@ -305,7 +305,7 @@ class _Saving:
 
 
 def _write(rows: _Rows) -> Batch:
-    known, now = _Known(_find(rows, db.session.execute)), utcnow()
+    known, now = _Known(_find(rows, lambda *question: write(*question).rows)), utcnow()
     batch = _merge(rows, known, now)
     moved = [one.user_id for one in known if one.has_moved]
     if moved:
@@ -371,7 +371,7 @@ def _rehearsal() -> Iterator[Callable[[_Rows], Batch]]:
         )
 
         def rehearse(rows: _Rows) -> Batch:
-            found = {one.user_id: one for one in _find(rows, fetch_all)}
+            found = {one.user_id: one for one in _find(rows, read)}
             names, ids = _mailboxes(rows), list(found)
             for email_folded, user_id, username, email, active in made.execute(
                 "SELECT * FROM made WHERE email_folded IN (SELECT value FROM json_each(?))"

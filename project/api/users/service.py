@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, insert, literal_column, select, update
+from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
@@ -32,18 +32,17 @@ from project.api.users.models import StoredUser, User
 from project.api.users.passwords import check_password, hash_password
 from project.api.users.queries import Filters
 from project.clock import utcnow
-from project.database import db, execute_plain, fetch_all, fetch_plain, in_transaction
+from project.database import Row, db, in_transaction, read, write
 from project.web.guard import known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1
 EVERYBODY = Filters()
-Fetch = Callable[[Select[Any], dict[str, Any]], Sequence[Any]]
 SEARCH_PARTS = ("username", "email")
 RECORDED = ("username", "email", "active", "role")
-_NEXT_VERSION = User.__table__.c.version + literal_column("1")
+_NEXT_VERSION = User.__table__.c.version + 1
 _INSERT = insert(User.__table__)
 _UPDATE = update(User.__table__).where(queries.HAS_ID).values(version=_NEXT_VERSION)
-_DEACTIVATE = _UPDATE.values(deactivations=User.__table__.c.deactivations + literal_column("1"))
+_DEACTIVATE = _UPDATE.values(deactivations=User.__table__.c.deactivations + 1)
 _DELETE = delete(User.__table__).where(queries.HAS_ID)
 
 
@@ -72,16 +71,16 @@ def get_user(user_id: int) -> Any:
     :param user_id: any integer; outside 1 to 2,147,483,647 there is no user, nor a question asked.
     :raises UserNotFound: no user has this id (404).
     """
-    return _get(fetch_all, queries.BY_ID, user_id)
+    return _get(queries.BY_ID, user_id)
 
 
 def get_written_user(user_id: int) -> Any:
     """Return one user as ``json``, and the ``version``; otherwise as get_user."""
-    return _get(fetch_plain, queries.WRITTEN_BY_ID, user_id)
+    return _get(queries.WRITTEN_BY_ID, user_id)
 
 
-def _get(fetch: Fetch, statement: Select[Any], user_id: int) -> Any:
-    found = fetch(statement, {"user_id": user_id}) if 0 < user_id <= LARGEST_ID else ()
+def _get(statement: Select[Any], user_id: int) -> Row:
+    found = read(statement, {"user_id": user_id}) if 0 < user_id <= LARGEST_ID else ()
     if not found:
         raise UserNotFound
     return found[0]
@@ -92,7 +91,7 @@ def list_users(
     sort: str = "id",
     after: tuple[Any, int] | None = None,
     filters: Filters = EVERYBODY,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Row]:
     """Return users in an order, ties by id: ``json``, and the sort key that it lacks.
 
     :param limit: how many at most.
@@ -100,7 +99,7 @@ def list_users(
     :param after: start after the user with this sort key and id; None: with the first.
     """
     statement = queries.page(sort, *filters.used(), after is not None)
-    return fetch_plain(statement, {"limit": limit, **_keys(after), **filters.parameters()})
+    return read(statement, {"limit": limit, **_keys(after), **filters.parameters()})
 
 
 def search_users(
@@ -108,7 +107,7 @@ def search_users(
     limit: int,
     after: tuple[str, str, int] | None = None,
     filters: Filters = EVERYBODY,
-) -> Sequence[tuple[str, Row[Any]]]:
+) -> Sequence[tuple[str, Row]]:
     """Return users whose name or email starts with a prefix, in any letter case.
 
     First come those whose name does, in the order of the names, then those whose email alone does,
@@ -118,35 +117,35 @@ def search_users(
     :param after: start after the user with this part, sort key and id; None: with the first.
     :return: each user's part, ``username`` or ``email``, and row.
     """
-    found: list[tuple[str, Row[Any]]] = []
+    found: list[tuple[str, Row]] = []
     values = {**_prefix(prefix), **filters.parameters()}
     for part in SEARCH_PARTS:
         if after is not None and SEARCH_PARTS.index(part) < SEARCH_PARTS.index(after[0]):
             continue
         key = after[1:] if after is not None and part == after[0] else None
         statement = queries.page(part, *filters.used(), key is not None, part)
-        rows = fetch_plain(statement, {**values, "limit": limit - len(found), **_keys(key)})
+        rows = read(statement, {**values, "limit": limit - len(found), **_keys(key)})
         found += [(part, row) for row in rows]
         if len(found) == limit:
             break
     return found
 
 
-def list_users_by_id(ids: Sequence[int]) -> Sequence[Row[Any]]:
+def list_users_by_id(ids: Sequence[int]) -> Sequence[Row]:
     """Return the users with these ids, those that there are, in their order, as ``json``."""
     known = [user_id for user_id in ids if 0 < user_id <= LARGEST_ID]
-    return fetch_all(queries.BY_IDS, {"ids": known}) if known else ()
+    return read(queries.BY_IDS, {"ids": known}) if known else ()
 
 
 def administrators_among(ids: Sequence[int]) -> set[int]:
     """Return which of these ids are administrators'."""
-    return {row.id for row in fetch_all(queries.ADMINISTRATORS, {"ids": list(ids)})}
+    return {row.id for row in read(queries.ADMINISTRATORS, {"ids": list(ids)})}
 
 
 def count_users(filters: Filters = EVERYBODY, prefix: str | None = None) -> int:
     """Return how many users there are; of a million, this takes a while."""
     values = {**filters.parameters(), **(_prefix(prefix) if prefix else {})}
-    total: int = fetch_all(queries.total(*filters.used(), bool(prefix)), values)[0][0]
+    total: int = read(queries.total(*filters.used(), bool(prefix)), values)[0][0]
     return total
 
 
@@ -196,7 +195,7 @@ def create_user(
         "password_version": password_version,
     }
     with _taken_emails_refused():
-        user_id = execute_plain(_INSERT, values)[1]
+        user_id = write(_INSERT, values).inserted_id
     user = StoredUser(
         id=user_id,
         username=username,
@@ -254,7 +253,7 @@ def update_user(
         values["password_hash"] = password_hash
     deactivated = changed.get("active") is False
     with _taken_emails_refused():
-        execute_plain(_DEACTIVATE if deactivated else _UPDATE, {"user_id": user_id, **values})
+        write(_DEACTIVATE if deactivated else _UPDATE, {"user_id": user_id, **values})
     if deactivated:
         run_after_deactivation([user_id])
     audit.record("user.updated", user_id, before=_state(user), after=_state(after, new_password))
@@ -302,7 +301,7 @@ def delete_user(
     """
     user = _lock_user(user_id, is_expected, by_admin)
     _check_not_last_administrator(user)
-    execute_plain(_DELETE, {"user_id": user_id})
+    write(_DELETE, {"user_id": user_id})
     audit.record("user.removed", user.id, before=_state(user))
     return user
 
@@ -315,10 +314,10 @@ def _state(user: StoredUser, new_password: bool = False) -> dict[str, Any]:
 
 def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool) -> StoredUser:
     in_range = 0 < user_id <= LARGEST_ID
-    found = execute_plain(queries.LOCKED, {"user_id": user_id})[0] if in_range else ()
+    found = write(queries.LOCKED, {"user_id": user_id}).rows if in_range else ()
     if not found:
         raise UserNotFound
-    user = StoredUser(*found[0])._replace(active=bool(found[0].active))
+    user = StoredUser(*found[0])
     if user.role == "admin" and not by_admin:
         raise OnlyByAdministrators
     if not is_expected(user.version):
@@ -344,7 +343,7 @@ def _check_not_last_administrator(user: StoredUser) -> None:
 
 def _hash_new_password(user_id: int, changes: dict[str, Any]) -> str:
     """Check and hash a new password, which takes a while, before the user's row is locked."""
-    names = {**get_user(user_id)._mapping, **changes}
+    names = {**get_user(user_id)._asdict(), **changes}
     check_password(changes["password"], names["username"], names["email"])
     return hash_password(changes["password"])
 

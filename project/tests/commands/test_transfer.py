@@ -261,7 +261,7 @@ class ExportUsersTests(TransferCommandTestCase):
     def test_failed_export_leaves_no_file(self):
         path = self.file("users.csv", "mine")
         lost = driver_error(2013, "Lost connection", lost=True)
-        with mock.patch.object(exporting, "fetch_all", side_effect=lost):
+        with mock.patch.object(exporting, "read", side_effect=lost):
             with self.assertRaises(type(lost)):
                 self.printed(export_users, path, True)
 

@@ -9,22 +9,17 @@ from typing import Any
 
 from flask import Flask
 from flask_testing import TestCase
-from sqlalchemy import bindparam, event, insert, literal_column, select, text, update
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from project import create_app, db
 from project.api.users import service
-from project.api.users.models import User
-from project.clock import utcnow
 from project.commands.database import recreate_db
 from project.config import TestingConfig, WrongDatabase
 from project.database import (
     close_thread_connections,
     connections,
-    execute_plain,
-    fetch_all,
-    fetch_plain,
     in_transaction,
     thread_connection,
 )
@@ -311,36 +306,6 @@ class EngineTests(BaseTestCase):
             event.listen(engine, "close", lambda connection, _: closed.append(connection))
             event.listen(engine, "close_detached", closed.append)
         return made, closed
-
-    def test_what_the_database_refuses_is_an_error_of_sqlalchemy(self):
-        for run in (fetch_all, fetch_plain, execute_plain):
-            with self.subTest(run.__name__), self.assertRaises(DBAPIError) as caught:
-                run(select(literal_column("nowhere").label("x")), {})
-
-            self.assertFalse(caught.exception.connection_invalidated)
-
-    def test_plain_statement_is_part_of_the_transaction(self):
-        user = make_user(username="a")
-        table = User.__table__
-        change = update(table).where(table.c.id == bindparam("user_id"))
-        values = {"user_id": user.id, "username": "b", "updated_at": user.updated_at}
-
-        execute_plain(change, values)
-
-        question = select(table.c.username).where(table.c.id == bindparam("user_id"))
-        self.assertEqual(execute_plain(question, {"user_id": user.id})[0][0].username, "b")
-        db.session.rollback()
-        self.assertEqual(fetch_plain(question, {"user_id": user.id})[0].username, "a")
-
-    def test_plain_insert_gives_the_id(self):
-        values = {"username": "a", "email": "a@example.com", "email_folded": "a@example.com"}
-        defaults = {"active": False, "password_version": 0, "created_at": utcnow()}
-        defaults["updated_at"] = defaults["created_at"]
-
-        added = execute_plain(insert(User.__table__), {**values, **defaults})[1]
-
-        db.session.commit()
-        self.assertEqual([row.id for row in all_users()], [added])
 
     def test_error_does_not_tell_parameters(self):
         with self.assertRaises(Exception) as caught, db.engine.begin() as connection:

@@ -14,7 +14,7 @@ from structlog.testing import LogCapture
 from project import db
 from project.api.transfer import exporting, importing, views
 from project.api.transfer.row_reader import read_rows
-from project.database import fetch_all
+from project.database import read
 from project.errors import AppError, Forbidden, Unauthenticated
 from project.tests.audit.base import PASSWORD, AuditTestCase
 from project.tests.base import BaseTestCase
@@ -279,7 +279,7 @@ class ExportTests(BaseTestCase):
 
     def test_database_that_is_away_is_503(self):
         lost = driver_error(2003, "Cannot connect", lost=True)
-        with mock.patch.object(exporting, "fetch_all", side_effect=lost):
+        with mock.patch.object(exporting, "read", side_effect=lost):
             response = self.client.get("/users/export")
 
         self.assertEqual(response.status_code, 503)
@@ -288,10 +288,10 @@ class ExportTests(BaseTestCase):
     def test_database_that_goes_away_later_cuts_the_answer_off(self):
         make_users(2)
         lost = driver_error(2013, "Lost connection", lost=True)
-        answers = [fetch_all(exporting._select("csv"), {"after": 0, "limit": 1}), lost]
+        answers = [read(exporting._select("csv"), {"after": 0, "limit": 1}), lost]
         with (
             mock.patch.object(exporting, "ROWS_PER_CHUNK", 1),
-            mock.patch.object(exporting, "fetch_all", side_effect=answers),
+            mock.patch.object(exporting, "read", side_effect=answers),
             captured_log() as entries,
             self.assertRaises(DBAPIError),
         ):
