@@ -52,11 +52,10 @@ class Statement:
             raise TypeError(f"The statement needs values for {', '.join(map(str, missing))}.")
         self._compiled = compiled
         self.sql: str = compiled.string
-        self._constants = {
-            name: bind.value for name, bind in compiled.binds.items() if not bind.required
-        }
+        binds = [(name, bind) for bind, name in compiled.bind_names.items()]
+        self._constants = {name: bind.value for name, bind in binds if not bind.required}
         self._to_driver = _converters(
-            ((name, bind.type) for name, bind in compiled.binds.items() if not bind.expanding),
+            ((name, bind.type) for name, bind in binds if not bind.expanding),
             lambda kind: kind.dialect_impl(dialect).bind_processor(dialect),
         )
         columns = compiled._result_columns

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from unittest import mock
 
-from sqlalchemy import event, select
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from project import db
@@ -16,7 +16,7 @@ from project.api.transfer.importing import Outcome, Report, import_users
 from project.api.transfer.row_reader import BadRow, Row
 from project.api.users import service
 from project.api.users.folding import fold_email
-from project.database import thread_connection
+from project.database import thread_connection, write
 from project.database.transactions import ATTEMPTS
 from project.errors import Invalid, Unavailable
 from project.tests.base import BaseTestCase, empty_tables
@@ -414,20 +414,19 @@ class RaceTests(ImportTestCase):
         """Run a statement after each of the first SELECTs of a batch."""
         ran: list[str] = []
 
-        def interfere(connection, _cursor, select, *_):
-            if len(ran) < times and select.startswith("SELECT users.id, users.email_folded"):
-                ran.append(select)
-                if connection.dialect.name == "sqlite":
-                    connection.exec_driver_sql(statement)
+        def interfering(*arguments: Any) -> Any:
+            result = write(*arguments)
+            if len(ran) < times:
+                ran.append(statement)
+                if db.engine.dialect.name == "sqlite":
+                    db.session.connection().exec_driver_sql(statement)
                 else:
                     with db.engines["maintenance"].begin() as other:
                         other.exec_driver_sql(statement)
+            return result
 
-        event.listen(db.engine, "after_cursor_execute", interfere)
-        try:
+        with mock.patch.object(importing, "write", interfering):
             yield
-        finally:
-            event.remove(db.engine, "after_cursor_execute", interfere)
         self.assertEqual(len(ran), times)
 
     def kept(self, theirs: Any, ours: Any) -> Any:
