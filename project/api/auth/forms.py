@@ -2,8 +2,7 @@
 
 from wtforms import HiddenField, PasswordField, StringField
 
-from project.api.users.forms import ShowsErrors, strip
-from project.web.forms import PageForm
+from project.web.forms import PageForm, ShowsErrors, strip
 
 
 class SignInForm(ShowsErrors, PageForm):

@@ -6,31 +6,11 @@ from uuid import uuid4
 from wtforms import BooleanField, HiddenField, PasswordField, StringField
 
 from project.api.users.schemas import UserReplace
-from project.errors import AppError, FieldError, Invalid, TooManyRequests
-from project.web.forms import PageForm
+from project.web.forms import PageForm, ShowsErrors, or_empty, strip
 
 
 def _or_new_key(key: str | None) -> str:
     return key or str(uuid4())
-
-
-def strip(text: str | None) -> str:
-    """Drop space around what is typed."""
-    return (text or "").strip()
-
-
-class ShowsErrors:
-    """A form that says what is wrong beside the field that it is about."""
-
-    def show(self, error: AppError) -> None:
-        """Put the error's messages beside the fields that they are about."""
-        for problem in error.errors:
-            field = self[problem.field]  # type: ignore[index]
-            field.errors = (*field.errors, problem.message)
-
-    def show_refusal(self, error: TooManyRequests) -> None:
-        """Put beside its field that the person has to wait."""
-        self.show(Invalid(errors=[FieldError(error.field, error.message)]))
 
 
 class UserForm(ShowsErrors, PageForm):
@@ -58,11 +38,6 @@ class OfVersionForm(PageForm):
     def is_of(self, version: int) -> bool:
         """Say whether the user is still in the state that the form has shown."""
         return str(self.version.data) == str(version)
-
-
-def or_empty(text: str | None) -> str:
-    """Make nothing of what was not sent."""
-    return text or ""
 
 
 class OwnForm(UserForm, OfVersionForm):
