@@ -1,22 +1,18 @@
 """The JSON form of an event, and which events one may ask for."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from project.web.fields import AnyUserId, Moment, read_time
 from project.web.pagination import Limit
 
 EVENTS_PER_PAGE = 100
 ACTOR = r"anonymous|(user|key):[0-9]{1,10}|command:[a-z_]+"
-
-
-def _read_user(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,10}", text):
-        raise PydanticCustomError("user", "Must be a user's id.")
-    return int(text)
 
 
 def _check_actor(text: str) -> str:
@@ -27,24 +23,7 @@ def _check_actor(text: str) -> str:
     return text
 
 
-def _read_time(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError) as error:
-        raise PydanticCustomError(
-            "since", "Must be a date, or a time such as 2026-11-23T15:12:58Z."
-        ) from error
-    return moment.replace(microsecond=0)
-
-
-AnyUserId = Annotated[
-    int,
-    BeforeValidator(_read_user),
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 9_999_999_999}),
-]
-"""A user's id in a query string, whether or not there is such a user."""
+_read_since = partial(read_time, message="Must be a date, or a time such as 2026-11-23T15:12:58Z.")
 
 
 class EventListQuery(BaseModel):
@@ -62,7 +41,7 @@ class EventListQuery(BaseModel):
     )
     since: Annotated[
         datetime | None,
-        BeforeValidator(_read_time),
+        BeforeValidator(_read_since),
         WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
     ] = Field(None, description="What was done since a time, or a date; UTC when it names no zone.")
     limit: Limit = Field(EVENTS_PER_PAGE, description="Events a page; 100 by default.")
@@ -75,7 +54,7 @@ class EventRead(BaseModel):
     """Something that was done. Times are UTC."""
 
     id: int = Field(examples=[12])
-    created_at: datetime = Field(examples=["2026-11-23T15:12:58Z"])
+    created_at: Moment
     actor: str = Field(examples=["user:1"], description="Who did it.")
     action: str = Field(examples=["user.updated"])
     user_id: int | None = Field(examples=[7], description="The user to whom it was done.")

@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlalchemy import DateTime, Dialect, ForeignKey, Index, Integer, String, TypeDecorator
 from sqlalchemy.orm import Mapped, mapped_column
 
-from project.api.users.models import TEXT_LENGTH
 from project.database import TABLE_OPTIONS, db
+from project.web.fields import TEXT_LENGTH
 
 
 class Words(TypeDecorator[list[str]]):

@@ -5,10 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from project.api.audit.schemas import AnyUserId
-from project.api.users.models import TEXT_LENGTH
 from project.api.users.passwords import MAX_CHARACTERS
-from project.api.users.schemas import Email, Moment, Password, Text
+from project.api.users.schemas import Email, Password
+from project.web.fields import TEXT_LENGTH, AnyUserId, Moment, Text
 from project.web.guard import SCOPES
 
 MAX_DAYS = 3650

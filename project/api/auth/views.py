@@ -22,7 +22,6 @@ from project.api.auth.schemas import (
     Registration,
 )
 from project.api.users import service as users
-from project.api.users.views import parse_id
 from project.database import Row, in_transaction
 from project.errors import Forbidden, Invalid
 from project.web import guard
@@ -35,6 +34,7 @@ from project.web.contract import (
     returns_page,
     returns_token,
 )
+from project.web.fields import parse_id
 from project.web.pagination import Page
 
 

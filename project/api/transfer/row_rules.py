@@ -1,16 +1,18 @@
 """The rules of a row of an import: as for ``POST /users``, and for what it may say beside it."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from project.api.users.folding import is_plain_email
-from project.api.users.schemas import Email, Text, is_plain_text, read_id
+from project.api.users.schemas import Email
 from project.errors import FieldError, Invalid
 from project.web.contract import validate
+from project.web.fields import Text, is_plain_text, read_id, read_time
 
 _FLAGS = {"true": True, "false": False}
 
@@ -22,22 +24,12 @@ def _read_flag(value: Any) -> bool:
     return flag
 
 
-def _read_time(value: Any) -> datetime:
-    """Read an ISO 8601 time; one without a zone is UTC.
-
-    Before the year 1000, MySQL's DATETIME promises nothing.
-    """
-    try:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
-        if moment.year < 1000:
-            raise ValueError(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise PydanticCustomError(
-            "time", "Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000."
-        ) from error
-    return moment.replace(microsecond=0)
+# Before the year 1000, MySQL's DATETIME promises nothing.
+_read_time = partial(
+    read_time,
+    message="Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000.",
+    first_year=1000,
+)
 
 
 class ImportedUser(NamedTuple):

@@ -15,11 +15,11 @@ from werkzeug.routing import Rule
 
 from project.api.transfer import bp, exporting, importing
 from project.api.transfer.row_reader import MAX_IGNORED, Columns, Source, read_rows
-from project.api.users.schemas import Flag
 from project.errors import AppError, FieldError, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
 from project.web.contract import accepts_query, moves_files
+from project.web.fields import Flag
 from project.web.guard import require, require_still
 from project.web.request_id import request_id
 

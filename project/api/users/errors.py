@@ -3,12 +3,6 @@
 from project.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
 
 
-class WrongId(Invalid):
-    """What stands in the path is no id."""
-
-    message = "Param id error"
-
-
 class UserNotFound(NotFound):
     """No user has this id."""
 

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column, validates
 from project.api.users.folding import fold_email, fold_username
 from project.clock import utcnow
 from project.database import TABLE_OPTIONS, db
+from project.web.fields import TEXT_LENGTH
 
-TEXT_LENGTH = 128
 FOLDED_EMAIL_LENGTH = 512
 FOLDED_TEXT_LENGTH = 3 * TEXT_LENGTH
 PASSWORD_HASH_LENGTH = 255

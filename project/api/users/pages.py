@@ -11,10 +11,10 @@ from project.api.users import bp, paging, service
 from project.api.users.errors import OnlyByAdministrators, UserChanged
 from project.api.users.forms import UserAddForm, UserEditForm, UserForm, UserRemoveForm
 from project.api.users.schemas import UserCreate, UserListQuery, UserReplace
-from project.api.users.views import parse_id
 from project.database import in_transaction
 from project.errors import Invalid, TooManyRequests
 from project.web.contract import validate, validate_query
+from project.web.fields import parse_id
 from project.web.guard import SESSION, may, require
 from project.web.idempotency import answer_once
 

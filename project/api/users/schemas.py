@@ -1,9 +1,7 @@
 """The JSON form of a user, and the rules of each field."""
 
 import re
-import unicodedata
-from datetime import datetime
-from typing import Annotated, Any, Literal, Self, TypeGuard
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,54 +15,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from project.api.users.folding import check_email
-from project.api.users.models import ROLES, TEXT_LENGTH
+from project.api.users.models import ROLES
+from project.web.fields import TEXT_LENGTH, Flag, Moment, Text, read_id
 from project.web.pagination import MAX_LIMIT, Limit
-
-# What bytes that are not UTF-8 become in a form of parts, before anything here sees them.
-UNREADABLE = "\ufffd"
-# Embeddings, overrides and isolates (UAX #9): with one, a text reads as another, and so may what
-# stands behind it.
-DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def is_plain_text(text: object) -> TypeGuard[str]:
-    """Say whether a text is certainly right.
-
-    What can be printed is no control character, no surrogate and changes no direction, and other
-    than U+0020 it is no space.
-    """
-    return (
-        isinstance(text, str)
-        and 0 < len(text) <= TEXT_LENGTH
-        and text.isprintable()
-        and UNREADABLE not in text
-        and not text.isspace()
-    )
-
-
-def _check_text(text: str) -> str:
-    if is_plain_text(text):
-        return text
-    if len(text) > TEXT_LENGTH:
-        raise PydanticCustomError(
-            "too_long",
-            "Must have at most {limit} characters; this has {length}.",
-            {"limit": TEXT_LENGTH, "length": len(text)},
-        )
-    categories = {unicodedata.category(character) for character in text}
-    if categories & {"Cc", "Cs"}:
-        raise PydanticCustomError("control", "Must not contain control characters.")
-    if DIRECTIONS.intersection(text):
-        raise PydanticCustomError(
-            "direction", "Must not contain characters that change the direction of the text."
-        )
-    if UNREADABLE in text:
-        raise PydanticCustomError(
-            "unreadable", "Must not contain U+FFFD, which stands for what was not valid UTF-8."
-        )
-    if all(category[0] in "ZC" for category in categories):
-        raise PydanticCustomError("blank", "Must not be blank.")
-    return text
 
 
 def _check_email(text: str) -> str:
@@ -84,21 +37,15 @@ def _check_role(value: Any) -> Any:
 
 
 # The rules above for the API's description, as far as JSON Schema can say them.
-_TEXT = {"type": "string", "minLength": 1, "maxLength": TEXT_LENGTH}
-_NOT_IN_TEXT = r"\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffd"
-_TEXT_SCHEMA = _TEXT | {
-    "pattern": rf"^[^{_NOT_IN_TEXT}]*[^\s{_NOT_IN_TEXT}][^{_NOT_IN_TEXT}]*$",
-    "description": "Any text that is not blank, without control characters, those that change the"
-    " direction of text (U+202A to U+202E, U+2066 to U+2069) and U+FFFD.",
-    "examples": ["Ada Lovelace"],
-}
-_EMAIL_SCHEMA = _TEXT | {
+_EMAIL_SCHEMA = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": TEXT_LENGTH,
     "format": "idn-email",
     "description": "An email address, in any script. Its domain has a dot.",
     "examples": ["ada@example.com"],
 }
 
-Text = Annotated[str, Field(strict=True), AfterValidator(_check_text), WithJsonSchema(_TEXT_SCHEMA)]
 Email = Annotated[Text, AfterValidator(_check_email), WithJsonSchema(_EMAIL_SCHEMA)]
 Active = Annotated[bool, Field(strict=True, examples=[True])]
 Password = Annotated[
@@ -130,12 +77,6 @@ Role = Annotated[
 ]
 
 
-def _read_flag(text: Any) -> Any:
-    if text not in ("true", "false"):
-        raise PydanticCustomError("flag", "Must be true or false.")
-    return text == "true"
-
-
 def _read_ids(text: Any) -> list[int]:
     if not re.fullmatch(r"-?[0-9]+(,-?[0-9]+)*", text):
         raise PydanticCustomError("ids", "Must be whole numbers with commas between.")
@@ -157,19 +98,10 @@ def _check_sort(text: str) -> str:
     return text
 
 
-def read_id(digits: str) -> int:
-    """Read a decimal integer; one of more digits than any id has becomes 0, which is no user's."""
-    significant = digits.lstrip("-0")  # int() refuses more than 4,300 digits, zeros too
-    number = int(significant or 0) if len(significant) <= 10 else 0
-    return -number if digits.startswith("-") else number
-
-
 SORTS = ("id", "created_at", "username", "email")
 MAX_IDS = 500
 
-Flag = Annotated[bool, BeforeValidator(_read_flag)]
 Ids = Annotated[list[int], BeforeValidator(_read_ids), Field(min_length=1, max_length=MAX_IDS)]
-Prefix = Annotated[str, AfterValidator(_check_text), WithJsonSchema(_TEXT_SCHEMA)]
 Sort = Annotated[
     str,
     AfterValidator(_check_sort),
@@ -179,8 +111,6 @@ UserId = Annotated[
     str, WithJsonSchema({"type": "integer", "description": "The user's id.", "examples": [7]})
 ]
 """A user's id as it stands in a path."""
-
-Moment = Annotated[datetime, Field(examples=["2026-11-23T15:12:58Z"])]
 
 
 class UserCreate(BaseModel):
@@ -252,7 +182,7 @@ class UserListQuery(BaseModel):
         "id",
         description="By id by default; with `-`, descending; ties by id. Goes not with `q`.",
     )
-    q: Prefix | None = Field(
+    q: Text | None = Field(
         None,
         description="Those whose username starts with this, then those whose email alone does, in"
         " any letter case. An email's domain beyond ASCII is found by a whole address only. Space"

@@ -1,6 +1,5 @@
 """The JSON endpoints of users."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
@@ -9,7 +8,6 @@ from typing import Any
 from flask import request
 
 from project.api.users import bp, paging, service
-from project.api.users.errors import WrongId
 from project.api.users.models import StoredUser
 from project.api.users.passwords import MAX_CHARACTERS, hash_password
 from project.api.users.schemas import (
@@ -19,7 +17,6 @@ from project.api.users.schemas import (
     UserRead,
     UserReplace,
     UserUpdate,
-    read_id,
 )
 from project.database import in_transaction
 from project.errors import FieldError, Forbidden, Invalid
@@ -31,22 +28,11 @@ from project.web.contract import (
     returns_page,
     validate,
 )
+from project.web.fields import parse_id
 from project.web.guard import is_admin, may, require, require_admin
 from project.web.idempotency import idempotent
 from project.web.pagination import Page
 from project.web.preconditions import meets_if_match
-
-
-def parse_id(text: str) -> int:
-    """Read a user's id from a path.
-
-    A ``<int:>`` route would answer 404 where the first API answers 400.
-
-    :raises WrongId: the text is no ASCII decimal integer (400).
-    """
-    if not re.fullmatch(r"-?[0-9]+", text):
-        raise WrongId
-    return read_id(text)
 
 
 @bp.get("/users")

@@ -11,8 +11,6 @@ from flask import Flask
 from project import db
 from project.api.models import User
 from project.api.users import service
-from project.api.users.views import parse_id
-from project.errors import Invalid
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user, make_users
 from project.tests.wire import recorded_commands
@@ -327,13 +325,6 @@ class GetUserTests(BaseTestCase):
                 response = self.client.get(f"/users/{zeros}{user.id}")
 
                 self.assertEqual(response.json["data"]["id"], user.id)
-
-    def test_parse_id_reads_ascii_decimal_integers_only(self):
-        for text, number in [("7", 7), ("-7", -7), ("007", 7), ("9999999999", 9999999999)]:
-            with self.subTest(text):
-                self.assertEqual(parse_id(text), number)
-        with self.assertRaises(Invalid):
-            parse_id("٧")
 
 
 class UpdateUserTests(BaseTestCase):
