@@ -21,7 +21,7 @@ from project.api.models import APIKey, Session, User
 from project.backup import archive
 from project.backup.archive import ROWS_PER_BATCH, BackupError, Header, TableHeader
 from project.clock import utcnow
-from project.database import db
+from project.database import db, keyset
 
 MYSQL_SESSION = [
     # A backup then sees one moment, and nobody adds rows between a restore's DELETE and COMMIT.
@@ -233,23 +233,7 @@ def _select_all(connection: Connection) -> Iterator[Sequence[Row[Any]]]:
         while rows:
             yield rows
             last = [rows[-1]._mapping[column] for column in key]
-            rows = connection.execute(query.where(_after(key, last))).all()
-
-
-def _after(key: Sequence[sa.Column[Any]], last: Sequence[Any]) -> sa.ColumnElement[bool]:
-    """Return (key) > (last), spelled out because MySQL takes no index for that.
-
-    The first condition follows from the others; it is what SQLite takes for a range of the index.
-    """
-    return sa.and_(
-        key[0] >= last[0],
-        sa.or_(
-            *(
-                sa.and_(*map(sa.Column.__eq__, key[:place], last), key[place] > last[place])
-                for place in range(len(key))
-            )
-        ),
-    )
+            rows = connection.execute(query.where(*keyset.after(key, last))).all()
 
 
 def _next_id(connection: Connection, table: Table) -> int | None:

@@ -20,6 +20,7 @@ from project.api.transfer.exporting import export_users as export_chunks
 from project.api.transfer.importing import Outcome, Report
 from project.api.transfer.importing import import_users as import_batches
 from project.api.transfer.row_reader import Columns, OutOfProportion, Source, read_rows
+from project.api.transfer.row_rules import REQUIRED, optional_columns
 from project.api.users import service
 from project.errors import AppError, TooLarge
 
@@ -46,7 +47,7 @@ def import_users(
         # A little of gzip may unpack to more than the database has room for.
         limit = current_app.config["IMPORT_MAX_BYTES"] if gzipped else None
         source = Source(data.read, size, limit)
-        columns = Columns(with_id=match == "id")
+        columns = Columns(REQUIRED, optional_columns(by_admin=True), match == "id")
         rows, report.ignored = read_rows(source, form, gzipped, columns), columns.ignored
 
         def before_batch() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Flask
 from flask_migrate import Migrate
 
-from project.database import engines
+from project.database import engines, keyset
 from project.database.base import TABLE_OPTIONS, check_database, db
 from project.database.connections import close_thread_connections, thread_connection
 from project.database.statements import Row, read, write
@@ -19,6 +19,7 @@ __all__ = [
     "db",
     "read",
     "in_transaction",
+    "keyset",
     "thread_connection",
     "write",
 ]

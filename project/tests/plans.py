@@ -13,7 +13,8 @@ def explain(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Row[
     filled = _fill(statement, parameters)
     with db.engine.connect() as connection:
         if connection.dialect.name == "sqlite":
-            return connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {filled}").all()
+            left = {name: value for name, value in parameters.items() if f":{name}" in filled}
+            return connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {filled}", left).all()
         mariadb = "MariaDB" in connection.exec_driver_sql("SELECT version()").scalar_one()
         form = "" if mariadb else "FORMAT=TRADITIONAL"
         return connection.exec_driver_sql(f"EXPLAIN {form} {filled.replace('%', '%%')}").all()
@@ -45,8 +46,13 @@ def faults(statement: Select[Any], parameters: dict[str, Any]) -> list[str]:
 
 
 def _fill(statement: Select[Any], parameters: dict[str, Any]) -> str:
-    return str(
+    filled = str(
         statement.params(parameters).compile(
             db.engine, compile_kwargs={"literal_binds": True, "render_postcompile": True}
         )
     )
+    # SQLAlchemy leaves out what is compared by IS NOT DISTINCT FROM.
+    for name, value in parameters.items():
+        text = "NULL" if value is None else f"'{value}'"
+        filled = filled.replace(f"%({name})s", text)
+    return filled

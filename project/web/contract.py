@@ -5,7 +5,7 @@ the view returns, so that a view only calls its service. It also stays on the vi
 ``contract``, from which ``project.web.openapi`` makes the API's description.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from operator import attrgetter
@@ -16,7 +16,6 @@ from flask import Response, current_app, request
 from orjson import Fragment
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from sqlalchemy import Row
 
 from project.errors import AppError, FieldError, Invalid, UnsupportedInput
 from project.web import envelope, preconditions
@@ -138,7 +137,7 @@ def returns(
     message: str | None = None,
     location: str | None = None,
     etag: bool = True,
-    written: bool = False,
+    prerendered: bool = False,
 ) -> Callable[[View], Callable[..., Response]]:
     """Answer with the object that the view returns.
 
@@ -147,9 +146,9 @@ def returns(
     :param location: likewise, the path of the returned object for the ``Location`` header.
     :param etag: whether the object's version becomes the answer's ``ETag``; a GET that names it in
         ``If-None-Match`` is answered 304, without the object.
-    :param written: whether the object holds its JSON as ``json``, as the database has written it.
+    :param prerendered: whether the object holds its JSON as ``json``, rendered by the database.
     """
-    serialise: Callable[[Any], Any] = _as_written if written else _serialiser(schema)
+    serialise: Callable[[Any], Any] = _prerendered if prerendered else _serialiser(schema)
 
     def decorate(view: View) -> Callable[..., Response]:
         @wraps(view)
@@ -203,7 +202,7 @@ def returns_token(message: str, status: int = 200) -> Callable[[View], Callable[
 
 
 def returns_page(
-    schema: type[BaseModel], name: str, *, written: bool = False
+    schema: type[BaseModel], name: str, *, prerendered: bool = False
 ) -> Callable[[View], Callable[..., Response]]:
     """Answer with the page of objects that the view returns.
 
@@ -211,15 +210,15 @@ def returns_page(
     and ``total``, where it was counted.
     The ``Link`` header leads there as well (RFC 8288, relation ``next``).
 
-    :param written: whether the rows hold their JSON as ``json``, as the database has written it.
+    :param prerendered: whether the rows hold their JSON as ``json``, rendered by the database.
     """
-    serialise: Callable[[Any], Any] = _as_written if written else _serialiser(schema)
+    serialise_all = _prerendered_list if prerendered else _list_serialiser(schema)
 
     def decorate(view: View) -> Callable[..., Response]:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Response:
             page: Page = view(**kwargs)
-            data: dict[str, Any] = {name: [serialise(row) for row in page.rows]}
+            data: dict[str, Any] = {name: serialise_all(page.rows)}
             data["next"] = page.next
             if page.total is not None:
                 data["total"] = page.total
@@ -280,8 +279,12 @@ def _read_query(schema: type[Schema]) -> Schema:
     return validate_query(schema, request.args.to_dict())
 
 
-def _as_written(row: Row[Any]) -> Fragment:
+def _prerendered(row: Any) -> Fragment:
     return Fragment(row.json)
+
+
+def _prerendered_list(rows: Sequence[Any]) -> Fragment:
+    return Fragment(f"[{','.join([row.json for row in rows])}]")
 
 
 def _serialiser(schema: type[BaseModel]) -> Callable[[Any], Any]:
@@ -292,3 +295,8 @@ def _serialiser(schema: type[BaseModel]) -> Callable[[Any], Any]:
     names = tuple(schema.model_fields)
     read = attrgetter(*names)
     return lambda item: dict(zip(names, read(item), strict=True))
+
+
+def _list_serialiser(schema: type[BaseModel]) -> Callable[[Sequence[Any]], Any]:
+    serialise = _serialiser(schema)
+    return lambda rows: [serialise(row) for row in rows]

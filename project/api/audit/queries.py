@@ -9,16 +9,16 @@ from sqlalchemy import (
     DateTime,
     Integer,
     Select,
-    and_,
     bindparam,
-    or_,
     select,
     type_coerce,
 )
 
 from project.api.audit.models import AuditEvent
+from project.database import keyset
 
 _events = AuditEvent.__table__.c
+ORDER = (_events.created_at, _events.id)
 _STATES = ("before", "after")
 _shown = [
     type_coerce(column, JSON).label(column.name) if column.name in _STATES else column
@@ -46,17 +46,14 @@ def page(user: bool, actor: bool, since: bool, after: bool) -> Select[Any]:
     :param since: whether it ends with the events of that time.
     :param after: whether it starts after an event with the parameters ``key`` and ``key_id``.
     """
-    created_at, event_id = _events.created_at, _events.id
     equal = [name for name, used in (("user_id", user), ("actor", actor)) if used]
     conditions: list[ColumnElement[bool]] = [_events[name] == bindparam(name) for name in equal]
     if since:
-        conditions.append(created_at >= bindparam("since", type_=DateTime))
+        conditions.append(_events.created_at >= bindparam("since", type_=DateTime))
     if after:
         key, key_id = bindparam("key", type_=DateTime), bindparam("key_id", type_=Integer)
-        # The first follows from the second; it is what SQLite takes for a range of the index.
-        conditions.append(created_at <= key)
-        conditions.append(or_(created_at < key, and_(created_at == key, event_id < key_id)))
-    statement = select(*_shown).where(*conditions).order_by(created_at.desc(), event_id.desc())
+        conditions += keyset.after(ORDER, [key, key_id], descending=True)
+    statement = select(*_shown).where(*conditions).order_by(*(column.desc() for column in ORDER))
     # The index of just these filters is the best one, whatever the statistics make of rare values.
     index = "_".join(["ix_audit_events", *equal, "created_at", "id"])
     for dialect in ("mysql", "mariadb"):

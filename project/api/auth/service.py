@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 
 from project.api.audit import service as audit
 from project.api.auth import throttle, tokens
@@ -27,13 +27,16 @@ from project.api.auth.schemas import AccountRead, APIKeyRead
 from project.api.users import service as users
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import check_email, fold_email
-from project.api.users.models import StoredUser, User
+from project.api.users.models import User
 from project.api.users.passwords import hash_password, needs_rehash, turn, verify_password
 from project.clock import utcnow
-from project.database import Row, db, in_transaction, read
+from project.database import Row, db, in_transaction, read, write
 from project.errors import Unauthenticated
 from project.web.guard import Principal, may
 from project.web.pruning import prunes
+
+SIGN_IN_SECONDS = 60
+"""How old a user's ``last_sign_in_at`` may be before another sign-in writes it anew."""
 
 APIKEY_FIELDS = tuple(APIKeyRead.model_fields)
 KEYS_PER_USER = 50
@@ -45,6 +48,15 @@ _ACCOUNT = select(*(_users[name] for name in AccountRead.model_fields)).where(
 _PASSWORD_HASH = select(_users.password_hash).where(_users.id == bindparam("user_id"))
 _BY_EMAIL = select(_users.id, _users.password_hash).where(
     _users.email_folded == bindparam("email_folded")
+)
+# Not a change that clients know by the version: the ETag stays.
+_NOTE_SIGN_IN = (
+    update(User.__table__)
+    .where(
+        _users.id == bindparam("user_id"),
+        or_(_users.last_sign_in_at.is_(None), _users.last_sign_in_at <= bindparam("before")),
+    )
+    .values(updated_at=_users.updated_at)
 )
 
 
@@ -369,7 +381,7 @@ def _find(email: str) -> Row | None:
     return found[0] if found else None
 
 
-def _sign_in(user: User | StoredUser, deactivations: int) -> SignIn:
+def _sign_in(user: User | Row, deactivations: int) -> SignIn:
     now = utcnow()
     expires_at = now + tokens.token_hours()
     session = Session(
@@ -382,6 +394,8 @@ def _sign_in(user: User | StoredUser, deactivations: int) -> SignIn:
     )
     db.session.add(session)
     db.session.flush()
+    noted = {"last_sign_in_at": now, "before": now - timedelta(seconds=SIGN_IN_SECONDS)}
+    write(_NOTE_SIGN_IN, {"user_id": user.id, **noted})
     token = tokens.make_token(user.id, session.token_id, now, expires_at)
     return SignIn(user.role, session.token_id, token)
 

@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Integer, Select, bindparam, select
 
-from project.api.users.models import User
-from project.api.users.schemas import UserRead
-from project.api.users.written import csv_line, json_object
+from project.api.users import fields
 from project.database import read
 
 ROWS_PER_CHUNK = 2000
-_id = User.__table__.c.id
+_id = fields.COLUMNS.id
 
 
 class Chunk(NamedTuple):
@@ -37,7 +35,7 @@ def export_users(form: str, before_chunk: Callable[[], None] = lambda: None) -> 
     """
     statement, last_id, text = _select(form), 0, ""
     if form == "csv":
-        text = f"{','.join(UserRead.model_fields)}\r\n"
+        text = f"{','.join(fields.SHOWN)}\r\n"
     while True:
         rows = read(statement, {"after": last_id, "limit": ROWS_PER_CHUNK})
         text += "".join([row.line for row in rows])
@@ -50,7 +48,7 @@ def export_users(form: str, before_chunk: Callable[[], None] = lambda: None) -> 
 
 @cache
 def _select(form: str) -> Select[Any]:
-    line = csv_line() if form == "csv" else json_object() + "\n"
+    line = fields.CSV if form == "csv" else fields.JSON + "\n"
     return (
         select(_id, line.label("line"))
         .where(_id > bindparam("after", type_=Integer))

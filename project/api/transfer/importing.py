@@ -15,15 +15,15 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import DateTime, String, bindparam, cast, insert, literal, text, update
+from sqlalchemy import String, bindparam, cast, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from project.api.audit import service as audit
+from project.api.transfer import bulk_update
 from project.api.transfer.row_reader import BadRow, Row
-from project.api.transfer.row_rules import ImportedUser, read_row, read_user_id
-from project.api.users import queries
-from project.api.users.folding import fold_email, fold_username
-from project.api.users.models import User
+from project.api.transfer.row_rules import read_row, read_user_id
+from project.api.users import fields, queries
+from project.api.users.models import FOLDED, User
 from project.api.users.service import run_after_deactivation
 from project.clock import utcnow
 from project.database import db, in_transaction, read, write
@@ -33,36 +33,16 @@ from project.errors import Forbidden, Invalid, TooLarge, Unauthenticated, Unavai
 
 ROWS_PER_BATCH = 5000
 MAX_REPORTED_ROWS = 10_000
+_ROLE = fields.IMPORTED.index("role")
 _UNKNOWN_ID = "id: No user has this id."
 RESULTS = ("created", "updated", "skipped", "failed")
 
-# The states are one parameter, so the statement is the same for any number of them. STRAIGHT_JOIN:
-# from the states to the users, so that no other row is read or locked.
-_UPDATE = {
-    "mysql": """
-        UPDATE JSON_TABLE(:states, '$[*]' COLUMNS (
-            id INT PATH '$.id', version INT PATH '$.version', changes INT PATH '$.changes',
-            username VARCHAR(128) CHARACTER SET utf8mb4 PATH '$.username',
-            username_folded VARCHAR(384) CHARACTER SET utf8mb4 PATH '$.username_folded',
-            email VARCHAR(128) CHARACTER SET utf8mb4 PATH '$.email',
-            email_folded VARCHAR(512) CHARACTER SET utf8mb4 PATH '$.email_folded',
-            active INT PATH '$.active', deactivations INT PATH '$.deactivations'
-        )) AS state STRAIGHT_JOIN users ON users.id = state.id AND users.version = state.version
-        SET users.username = state.username, users.username_folded = state.username_folded,
-            users.email = state.email, users.email_folded = state.email_folded,
-            users.active = state.active, users.updated_at = :now,
-            users.version = users.version + state.changes,
-            users.deactivations = users.deactivations + state.deactivations""",
-    "sqlite": """
-        UPDATE users
-        SET username = value ->> 'username', username_folded = value ->> 'username_folded',
-            email = value ->> 'email', email_folded = value ->> 'email_folded',
-            active = value ->> 'active', updated_at = :now,
-            version = version + (value ->> 'changes'),
-            deactivations = deactivations + (value ->> 'deactivations')
-        FROM json_each(:states)
-        WHERE users.id = value ->> 'id' AND version = value ->> 'version'""",
-}
+STATE = (*fields.IMPORTED, *(column for column, _fold in FOLDED.values()))
+"""What an import writes of a user."""
+
+_KNOWN = select(*(fields.COLUMNS[name] for name in ("id", "version", *STATE)))
+BY_MAILBOXES = _KNOWN.where(fields.COLUMNS.email_folded.in_(bindparam("mailboxes", expanding=True)))
+BY_IDS = _KNOWN.where(fields.COLUMNS.id.in_(bindparam("ids", expanding=True)))
 
 # Users whose mailbox changes leave the old one first, so that another may take it in the same
 # batch, in whatever order the rows of the table are written. No mailbox is without an @.
@@ -135,27 +115,34 @@ class Report:
 
 
 class _Checked(NamedTuple):
+    """A row whose form is right.
+
+    :param says: what it says, by field, and the folded forms that follow.
+    """
+
     line: int
-    email_folded: str
-    user: ImportedUser
     user_id: int | None
+    says: dict[str, Any]
+
+    @property
+    def email_folded(self) -> str:
+        """The mailbox that it is about."""
+        return self.says["email_folded"]  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)
 class _Mailbox:
     """The user of a mailbox, as the rows so far have left it.
 
-    :param changes: how often they have changed it.
-    :param has_moved: whether they have given it another mailbox.
+    :param state: the columns of ``STATE``.
     :param user_id: None: it is not there yet.
     :param is_admin: whether it is an administrator, whom an import does not change.
+    :param changes: how often they have changed it.
     :param deactivations: how often the rows have deactivated it, though a later one may undo that.
+    :param has_moved: whether they have given it another mailbox.
     """
 
-    email_folded: str
-    username: str
-    email: str
-    active: bool
+    state: dict[str, Any]
     user_id: int | None = None
     version: int = 1
     is_admin: bool = False
@@ -164,6 +151,11 @@ class _Mailbox:
     has_moved: bool = False
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+    @property
+    def email_folded(self) -> str:
+        """The mailbox."""
+        return self.state["email_folded"]  # type: ignore[no-any-return]
 
 
 class _Known:
@@ -183,8 +175,8 @@ class _Known:
     def move(self, mailbox: _Mailbox, email_folded: str) -> None:
         """Give a user another mailbox, which nobody has."""
         self.by_mailbox.pop(mailbox.email_folded, None)
-        mailbox.email_folded, mailbox.has_moved = email_folded, True
         self.by_mailbox[email_folded] = mailbox
+        mailbox.has_moved = True
 
 
 _Rows = Sequence[_Checked | Outcome]
@@ -264,13 +256,13 @@ def _check(row: Row | BadRow, last_id: int | None) -> _Checked | Outcome:
         return Outcome(row.line, "failed", row.reason)
     try:
         user_id = None if last_id is None else read_user_id(row.values)
-        user = read_row(row.values)
+        says = read_row(row.values)
     except Invalid as error:
         reasons = [f"{problem.field}: {problem.message.rstrip('.')}" for problem in error.errors]
         return Outcome(row.line, "failed", f"{'; '.join(reasons)}.")
     if user_id is not None and not 0 < user_id <= (last_id or 0):
         return Outcome(row.line, "failed", _UNKNOWN_ID)
-    return _Checked(row.line, fold_email(user.email), user, user_id)
+    return _Checked(row.line, user_id, fields.with_folded(says))
 
 
 class _Saving:
@@ -312,11 +304,8 @@ def _write(rows: _Rows) -> Batch:
         db.session.execute(_LEAVE, {"ids": moved})
     added = [
         {
-            "username": mailbox.username,
-            "username_folded": fold_username(mailbox.username),
-            "email": mailbox.email,
-            "email_folded": mailbox.email_folded,
-            "active": mailbox.active,
+            **fields.DEFAULTS,
+            **mailbox.state,
             "created_at": mailbox.created_at,
             "updated_at": mailbox.updated_at,
             "version": mailbox.version + mailbox.changes,
@@ -338,19 +327,12 @@ def _update(mailboxes: Sequence[_Mailbox], now: datetime) -> None:
             "id": mailbox.user_id,
             "version": mailbox.version,
             "changes": mailbox.changes,
-            "username": mailbox.username,
-            "username_folded": fold_username(mailbox.username),
-            "email": mailbox.email,
-            "email_folded": mailbox.email_folded,
-            "active": int(mailbox.active),
             "deactivations": mailbox.deactivations,
+            **mailbox.state,
         }
         for mailbox in mailboxes
     ]
-    sql = _UPDATE["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"]
-    statement = text(sql).bindparams(bindparam("now", type_=DateTime))
-    parameters = {"states": orjson.dumps(states).decode(), "now": now}
-    if db.session.connection().execute(statement, parameters).rowcount != len(mailboxes):
+    if bulk_update.run(states, now) != len(mailboxes):
         raise _Overtaken
     deactivated = [one.user_id for one in mailboxes if one.deactivations and one.user_id]
     if deactivated:
@@ -366,20 +348,20 @@ def _rehearsal() -> Iterator[Callable[[_Rows], Batch]]:
     with closing(sqlite3.connect("", isolation_level=None)) as made:
         made.execute("PRAGMA journal_mode = OFF")
         made.execute(
-            "CREATE TABLE made (email_folded TEXT PRIMARY KEY, user_id INTEGER UNIQUE, username,"
-            " email, active) WITHOUT ROWID"
+            "CREATE TABLE made (email_folded TEXT PRIMARY KEY, user_id INTEGER UNIQUE, state)"
+            " WITHOUT ROWID"
         )
 
         def rehearse(rows: _Rows) -> Batch:
             found = {one.user_id: one for one in _find(rows, read)}
             names, ids = _mailboxes(rows), list(found)
-            for email_folded, user_id, username, email, active in made.execute(
+            for email_folded, user_id, state in made.execute(
                 "SELECT * FROM made WHERE email_folded IN (SELECT value FROM json_each(?))"
                 " OR user_id IN (SELECT value FROM json_each(?))",
                 [orjson.dumps(names).decode(), orjson.dumps(ids).decode()],
             ):
                 key = email_folded if user_id is None else user_id
-                found[key] = _Mailbox(email_folded, username, email, bool(active), user_id)
+                found[key] = _Mailbox(orjson.loads(state), user_id)
             known = _Known(found.values())
             batch = _merge(rows, known, utcnow())
             changed = [one for one in known if one.user_id is None or one.changes]
@@ -388,11 +370,8 @@ def _rehearsal() -> Iterator[Callable[[_Rows], Batch]]:
                 "DELETE FROM made WHERE user_id = ?", ([one.user_id] for one in changed)
             )
             made.executemany(
-                "INSERT OR REPLACE INTO made VALUES (?, ?, ?, ?, ?)",
-                (
-                    (one.email_folded, one.user_id, one.username, one.email, one.active)
-                    for one in changed
-                ),
+                "INSERT OR REPLACE INTO made VALUES (?, ?, ?)",
+                ((one.email_folded, one.user_id, orjson.dumps(one.state)) for one in changed),
             )
             made.execute("COMMIT")
             return batch
@@ -404,23 +383,17 @@ def _mailboxes(rows: _Rows) -> list[str]:
     return [row.email_folded for row in rows if isinstance(row, _Checked)]
 
 
-def _find(rows: _Rows, execute: Callable[..., Iterable[Any]]) -> Collection[_Mailbox]:
+def _find(rows: _Rows, ask: Callable[..., Iterable[Any]]) -> Collection[_Mailbox]:
     """Return the users who have a mailbox or an id that is in the rows."""
-    found = list(execute(queries.BY_MAILBOXES, {"mailboxes": _mailboxes(rows)}))
+    found = list(ask(BY_MAILBOXES, {"mailboxes": _mailboxes(rows)}))
     ids = {row.user_id for row in rows if isinstance(row, _Checked)} - {None}
     if ids:
-        found += execute(queries.BY_IMPORTED_IDS, {"ids": list(ids)})
+        found += ask(BY_IDS, {"ids": list(ids)})
     return {
-        row.id: _Mailbox(
-            row.email_folded,
-            row.username,
-            row.email,
-            row.active,
-            row.id,
-            row.version,
-            row.role == "admin",
+        user_id: _Mailbox(
+            dict(zip(STATE, state, strict=True)), user_id, version, state[_ROLE] == "admin"
         )
-        for row in found
+        for user_id, version, *state in found
     }.values()
 
 
@@ -441,26 +414,18 @@ def _merge(rows: _Rows, known: _Known, now: datetime) -> Batch:
 
 
 def _new(row: _Checked, now: datetime) -> _Mailbox:
-    created_at = row.user.created_at or now
-    return _Mailbox(
-        row.email_folded,
-        row.user.username,
-        row.user.email,
-        bool(row.user.active),
-        created_at=created_at,
-        updated_at=row.user.updated_at or created_at,
-    )
+    says = dict(row.says)
+    created_at = says.pop("created_at", None) or now
+    updated_at = says.pop("updated_at", None) or created_at
+    state = {name: says.get(name, fields.DEFAULTS.get(name)) for name in STATE}
+    return _Mailbox(state, created_at=created_at, updated_at=updated_at)
 
 
 def _change(mailbox: _Mailbox | None, row: _Checked, known: _Known, now: datetime) -> Outcome:
     if mailbox is None:
         return Outcome(row.line, "failed", _UNKNOWN_ID)
-    wanted = {"username": row.user.username, "email": row.user.email, "active": row.user.active}
-    changes = {
-        name: value
-        for name, value in wanted.items()
-        if value is not None and value != getattr(mailbox, name)
-    }
+    state, says = mailbox.state, row.says
+    changes = [name for name in fields.IMPORTED if name in says and says[name] != state[name]]
     if not changes:
         return Outcome(row.line, "skipped", "Nothing is to be changed.")
     if mailbox.is_admin:
@@ -469,9 +434,8 @@ def _change(mailbox: _Mailbox | None, row: _Checked, known: _Known, now: datetim
         if row.email_folded in known.by_mailbox:
             return Outcome(row.line, "failed", "email: Another user has this address.")
         known.move(mailbox, row.email_folded)
-    for name, value in changes.items():
-        setattr(mailbox, name, value)
+    mailbox.deactivations += "active" in changes and not says["active"]
+    mailbox.state = {name: says.get(name, state[name]) for name in STATE}
     mailbox.changes += 1
-    mailbox.deactivations += changes.get("active") is False
     mailbox.updated_at = now
     return Outcome(row.line, "updated", f"Changed: {', '.join(changes)}.")

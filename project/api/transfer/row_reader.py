@@ -9,7 +9,7 @@ import gzip
 import io
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from operator import itemgetter
@@ -20,8 +20,6 @@ import orjson
 from project.errors import FieldError, Invalid, TooLarge
 
 MAX_ROW_BYTES = 65_536
-REQUIRED = ("username", "email")
-OPTIONAL = ("active", "created_at", "updated_at")
 MAX_IGNORED = 100
 MAX_NAME_LENGTH = 100
 _BOM = b"\xef\xbb\xbf"
@@ -45,8 +43,7 @@ class Row(NamedTuple):
     """A row that can be read; what it says is not checked.
 
     :param line: where it begins, from 1.
-    :param values: by column; of CSV only columns that are known, and of those that may be missing
-        none that is empty.
+    :param values: by column that is known; of CSV, none of those that may be missing if empty.
     """
 
     line: int
@@ -67,14 +64,19 @@ class BadRow(NamedTuple):
 class Columns:
     """Which columns of CSV, or keys of NDJSON, are read; the others are ignored.
 
+    :param required: those that a CSV must have, and whose cells may not be missing.
+    :param optional: those that it may have; an empty cell is as none.
     :param with_id: whether ``id`` is read; a CSV must have it then.
     """
 
-    def __init__(self, with_id: bool = False) -> None:
-        self.required = (*REQUIRED, "id") if with_id else REQUIRED
-        self.optional = ("id", *OPTIONAL) if with_id else OPTIONAL
+    def __init__(
+        self, required: Sequence[str], optional: Sequence[str], with_id: bool = False
+    ) -> None:
+        self.required = (*required, "id") if with_id else tuple(required)
+        self.never_empty = tuple(required)
+        self.known = (*required, *(("id",) if with_id else ()), *optional)
         self.ignored: list[str] = []
-        self._seen = {*REQUIRED, *self.optional}
+        self._seen = set(self.known)
 
     def note(self, names: Collection[str]) -> None:
         """Keep the names that are ignored, the first 100 of them, each cut to 100 characters."""
@@ -155,18 +157,16 @@ class Source(io.RawIOBase):
             )
 
 
-def read_rows(
-    source: Source, form: str, gzipped: bool, columns: Columns | None = None
-) -> Iterator[Row | BadRow]:
+def read_rows(source: Source, form: str, gzipped: bool, columns: Columns) -> Iterator[Row | BadRow]:
     """Give the rows of a stream, in constant memory.
 
     :param form: ``csv`` or ``ndjson``.
-    :param columns: which are read, and told afterwards which were ignored; None: all but ``id``.
+    :param columns: which are read; ``ignored`` names the others afterwards.
     :raises Invalid: while iterating: the header is wrong, or the data is cut off or damaged (400).
     :raises TooLarge: while iterating: there is more than the source allows (413).
     :raises OutOfProportion: while iterating: to read on would cost too much (413).
     """
-    lines, columns = _lines(source, gzipped), columns or Columns()
+    lines = _lines(source, gzipped)
     return _read_csv(lines, columns) if form == "csv" else _read_ndjson(lines, columns)
 
 
@@ -232,7 +232,8 @@ def _read_ndjson(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | Bad
         else:
             if isinstance(values, dict):
                 columns.note(values)
-                yield Row(line.number, values)
+                known = {name: values[name] for name in columns.known if name in values}
+                yield Row(line.number, known)
             else:
                 yield BadRow(line.number, "Must be a JSON object.")
 
@@ -299,7 +300,7 @@ def _read_csv(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | BadRow
         raise Invalid(f"The header cannot be read: {_sentence(error)}") from error
     header = [name.lower() for name in names]
     _check_header(header, columns)
-    known = [name for name in (*REQUIRED, *columns.optional) if name in header]
+    known = [name for name in columns.known if name in header]
     columns.note([name for name in names if name.lower() not in known])
     pick = itemgetter(*map(header.index, known))
     while True:
@@ -314,7 +315,7 @@ def _read_csv(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | BadRow
             continue
         if len(cells) == len(header):
             values = dict(zip(known, pick(cells), strict=True))
-            for name in known[len(REQUIRED) :]:
+            for name in known[len(columns.never_empty) :]:
                 if not values[name]:
                     del values[name]
             yield Row(records.line, values)
@@ -329,7 +330,7 @@ def _check_header(header: list[str], columns: Columns) -> None:
         if name not in header
     ] + [
         FieldError(name, "The header has this column more than once.")
-        for name in (*REQUIRED, *columns.optional)
+        for name in columns.known
         if header.count(name) > 1
     ]
     if problems:

@@ -15,12 +15,13 @@ from werkzeug.routing import Rule
 
 from project.api.transfer import bp, exporting, importing
 from project.api.transfer.row_reader import MAX_IGNORED, Columns, Source, read_rows
+from project.api.transfer.row_rules import REQUIRED, optional_columns
 from project.errors import AppError, FieldError, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
 from project.web.contract import accepts_query, moves_files
 from project.web.fields import Flag
-from project.web.guard import require, require_still
+from project.web.guard import is_admin, require, require_still
 from project.web.request_id import request_id
 
 log = structlog.get_logger()
@@ -103,7 +104,7 @@ def import_users(query: ImportQuery) -> Response:
     """
     form, gzipped = _content_type(), _is_gzipped()
     source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
-    columns = Columns(with_id=query.match == "id")
+    columns = Columns(REQUIRED, optional_columns(is_admin()), query.match == "id")
     rows, report = read_rows(source, form, gzipped, columns), importing.Report()
     report.ignored = columns.ignored
 

@@ -1,17 +1,15 @@
 """The page on which people see, find and add users, and those on which they edit and remove one."""
 
-from operator import itemgetter
 from typing import Any
 
-from flask import Response, current_app, flash, redirect, render_template, request, url_for
-from sqlalchemy import Row
+from flask import Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Redirect
 
 from project.api.users import bp, paging, service
 from project.api.users.errors import OnlyByAdministrators, UserChanged
 from project.api.users.forms import UserAddForm, UserEditForm, UserForm, UserRemoveForm
 from project.api.users.schemas import UserCreate, UserListQuery, UserReplace
-from project.database import in_transaction
+from project.database import Row, in_transaction
 from project.errors import Invalid, TooManyRequests
 from project.web.contract import validate, validate_query
 from project.web.fields import parse_id
@@ -20,7 +18,8 @@ from project.web.idempotency import answer_once
 
 USERS_PER_PAGE = 50
 LIST_PARAMETERS = ("q", "cursor", "before")
-_shown = itemgetter("id", "username", "email", "created_at")
+LISTED = ("id", "username", "created_at_text")
+FOUND = (*LISTED, "email")
 
 Answer = str | Redirect | tuple[str, int] | tuple[str, int, dict[str, str]]
 
@@ -156,18 +155,17 @@ def _render_list(form: UserForm) -> str:
     values = _list_parameters()
     query = {"limit": USERS_PER_PAGE, "cursor": values.get("cursor")}
     if "q" in values:
-        page = paging.search(validate_query(UserListQuery, {**query, "q": values["q"]}))
+        page = paging.search(validate_query(UserListQuery, {**query, "q": values["q"]}), FOUND)
     else:
         query["sort"] = "-created_at"
-        page = paging.latest(validate_query(UserListQuery, query), values.get("before"))
-    users = current_app.json.loads(f"[{','.join(row.json for row in page.rows)}]")
+        page = paging.latest(validate_query(UserListQuery, query), values.get("before"), LISTED)
     return render_template(
         "index.html",
         form=form,
-        users=[_shown(user) for user in users],
+        users=[(*row[:3], row.email if "q" in values else None) for row in page.rows],
         page=page,
         values=values,
-        unchangeable=_unchangeable([user["id"] for user in users]),
+        unchangeable=_unchangeable([user.id for user in page.rows]),
     )
 
 
@@ -178,20 +176,20 @@ def _unchangeable(ids: list[int]) -> set[int]:
     return service.administrators_among(ids)
 
 
-def _get_changeable(user_id: str) -> Row[Any]:
+def _get_changeable(user_id: str) -> Row:
     """Return a user whom the caller may change.
 
     :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
     :raises UserNotFound: no user has this id (404).
     """
-    user: Row[Any] = service.get_user(parse_id(user_id))
+    user: Row = service.get_user(parse_id(user_id))
     if _unchangeable([user.id]):
         raise OnlyByAdministrators
     return user
 
 
 def _render_user(
-    template: str, form: UserForm | UserRemoveForm, user: Row[Any], lost: object = None
+    template: str, form: UserForm | UserRemoveForm, user: Row, lost: object = None
 ) -> str:
     return render_template(template, form=form, user=user, lost=lost, values=_list_parameters())
 

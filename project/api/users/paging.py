@@ -4,57 +4,60 @@ A cursor is good for one order and one set of filters: these are part of its sig
 """
 
 from dataclasses import replace
-from typing import Any
-
-from sqlalchemy import Row
 
 from project.api.users import queries, service
+from project.api.users.fields import COLUMNS
 from project.api.users.folding import fold_email, fold_username
 from project.api.users.queries import Filters
 from project.api.users.schemas import UserListQuery
+from project.database import Row, keyset
 from project.web.pagination import Page, make_cursor, read_cursor
 
 
-def list_in_order(query: UserListQuery) -> Page:
+def list_in_order(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     """Return a page of the list in the query's order.
 
+    :param columns: what the rows have, as for ``service.get_user``.
     :raises Invalid: the cursor is not one of this order and these filters (400).
     """
     filters, kind = _filters(query), _kind(query)
     after = None
     if query.cursor is not None:
-        key, user_id = read_cursor(kind, query.cursor)
-        after = queries.from_json(query.sort, key), user_id
-    rows = service.list_users(query.limit + 1, query.sort, after, filters)
+        column = queries.sort_column(query.sort)
+        key, user_id = keyset.from_cursor([column, COLUMNS.id], read_cursor(kind, query.cursor))
+        after = key, user_id
+    rows = service.list_users(query.limit + 1, query.sort, after, filters, columns)
     if len(rows) <= query.limit:
         return Page(rows)
     shown = rows[: query.limit]
     return Page(shown, _cursor(query, shown[-1]))
 
 
-def latest(query: UserListQuery, before: str | None) -> Page:
+def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -> Page:
     """Return a page of the query's order, which leads to the page before it as well.
 
     :param query: sorted from the newest user to the oldest.
     :param before: the cursor of the page that ends before a user; None: what the query says.
+    :param columns: as for list_in_order.
     :raises Invalid: a cursor is not one of this order (400).
     """
     backwards = query.model_copy(update={"sort": query.sort.removeprefix("-"), "cursor": before})
     if before is not None:
-        page = list_in_order(backwards)
+        page = list_in_order(backwards, columns)
         if page.next is not None:
             rows = page.rows[::-1]
             return Page(rows, _cursor(query, rows[-1]), previous=_cursor(backwards, rows[0]))
         query = query.model_copy(update={"cursor": None})  # the first page, and a full one
-    page = list_in_order(query)
+    page = list_in_order(query, columns)
     if query.cursor is None or not page.rows:
         return page
     return replace(page, previous=_cursor(backwards, page.rows[0]))
 
 
-def search(query: UserListQuery) -> Page:
+def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     """Return a page of the users that the query's ``q`` finds.
 
+    :param columns: as for list_in_order.
     :raises Invalid: the cursor is not one of this search and these filters (400).
     """
     filters, kind = _filters(query), _kind(query)
@@ -62,12 +65,12 @@ def search(query: UserListQuery) -> Page:
     if query.cursor is not None:
         part, key, user_id = read_cursor(kind, query.cursor)
         after = part, key, user_id
-    found = service.search_users(query.q or "", query.limit + 1, after, filters)
+    found = service.search_users(query.q or "", query.limit + 1, after, filters, columns)
     rows = [row for _part, row in found[: query.limit]]
     if len(found) <= query.limit:
         return Page(rows)
     part = found[query.limit - 1][0]
-    return Page(rows, make_cursor(kind, [part, *queries.key_of(part)(rows[-1])]))
+    return Page(rows, make_cursor(kind, [part, *queries.key_of(part, rows[-1])]))
 
 
 def count(query: UserListQuery) -> int:
@@ -75,17 +78,19 @@ def count(query: UserListQuery) -> int:
     return service.count_users(_filters(query), query.q)
 
 
-def _cursor(query: UserListQuery, row: Row[Any]) -> str:
+def _cursor(query: UserListQuery, row: Row) -> str:
     """Return the cursor that goes on after a row in the query's order."""
-    key, user_id = queries.key_of(query.sort)(row)
-    return make_cursor(_kind(query), [queries.as_json(key), user_id])
+    return make_cursor(_kind(query), queries.key_of(query.sort, row))
 
 
 def _filters(query: UserListQuery) -> Filters:
     email = None if query.email is None else fold_email(query.email)
-    return Filters(active=query.active, email_folded=email)
+    return Filters(query.active, email, query.role)
 
 
 def _kind(query: UserListQuery) -> str:
     order = query.sort if query.q is None else f"q={fold_username(query.q)}"
-    return f"users {order} {_filters(query)}"
+    active, email, role = _filters(query)
+    # Cursors that were given out before there were roles stay good.
+    with_role = "" if role is None else f" role={role}"
+    return f"users {order} Filters(active={active!r}, email_folded={email!r}){with_role}"

@@ -1,6 +1,8 @@
 """The JSON form of a user, and the rules of each field."""
 
 import re
+from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -16,8 +18,17 @@ from pydantic_core import PydanticCustomError
 
 from project.api.users.folding import check_email
 from project.api.users.models import ROLES
-from project.web.fields import TEXT_LENGTH, Flag, Moment, Text, read_id
+from project.web.fields import TEXT_LENGTH, Flag, Moment, Text, read_id, read_time
 from project.web.pagination import MAX_LIMIT, Limit
+
+ROLE_FILTERS = (*ROLES, "none")
+_FLAGS = {"true": True, "false": False}
+# Before the year 1000, MySQL's DATETIME promises nothing.
+_read_imported_time = partial(
+    read_time,
+    message="Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000.",
+    first_year=1000,
+)
 
 
 def _check_email(text: str) -> str:
@@ -77,6 +88,21 @@ Role = Annotated[
 ]
 
 
+def _read_imported_flag(value: Any) -> bool:
+    flag = value if isinstance(value, bool) else _FLAGS.get(str(value).lower())
+    if flag is None:
+        raise PydanticCustomError("flag", "Must be true or false.")
+    return flag
+
+
+def _read_role_filter(text: str) -> str:
+    if text not in ROLE_FILTERS:
+        raise PydanticCustomError(
+            "role", "Must be one of {roles}.", {"roles": ", ".join(ROLE_FILTERS)}
+        )
+    return text
+
+
 def _read_ids(text: Any) -> list[int]:
     if not re.fullmatch(r"-?[0-9]+(,-?[0-9]+)*", text):
         raise PydanticCustomError("ids", "Must be whole numbers with commas between.")
@@ -106,6 +132,11 @@ Sort = Annotated[
     str,
     AfterValidator(_check_sort),
     WithJsonSchema({"type": "string", "enum": [*SORTS, *(f"-{name}" for name in SORTS)]}),
+]
+RoleFilter = Annotated[
+    str,
+    AfterValidator(_read_role_filter),
+    WithJsonSchema({"type": "string", "enum": [*ROLE_FILTERS]}),
 ]
 UserId = Annotated[
     str, WithJsonSchema({"type": "integer", "description": "The user's id.", "examples": [7]})
@@ -169,6 +200,19 @@ class UserReplace(BaseModel):
         return self.model_dump(exclude_unset=True, exclude={"current_password"})
 
 
+class UserImport(BaseModel):
+    """A row of an import. Other keys are ignored, a password among them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    username: Text
+    email: Email
+    active: Annotated[bool, BeforeValidator(_read_imported_flag)] = False
+    role: Role = None
+    created_at: Annotated[datetime, BeforeValidator(_read_imported_time)] = datetime.min
+    updated_at: Annotated[datetime, BeforeValidator(_read_imported_time)] = datetime.min
+
+
 class UserListQuery(BaseModel):
     """Which users to show, in which order."""
 
@@ -190,6 +234,9 @@ class UserListQuery(BaseModel):
     )
     email: Email | None = Field(None, description="The one with this mailbox.")
     active: Flag | None = Field(None, description="Those that are active, or that are not.")
+    role: RoleFilter | None = Field(
+        None, description="Those with this role; `none`: those without one."
+    )
     ids: Ids | None = Field(None, description="Those with these ids. Goes with no other parameter.")
     total: Flag = Field(False, description="Whether to count all that match into `data.total`.")
 
@@ -211,3 +258,12 @@ class UserRead(BaseModel):
     active: bool = Field(examples=[True])
     created_at: Moment
     updated_at: Moment
+    role: str | None = Field(
+        examples=["viewer"],
+        json_schema_extra={"enum": [*ROLES, None]},
+        description="What the user may do to others; null: nothing.",
+    )
+    last_sign_in_at: Moment | None = Field(
+        examples=["2026-11-24T08:30:00Z"],
+        description="When the user has last signed in, to the minute; null: never.",
+    )

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
-from project.api.users import queries
+from project.api.users import fields, queries
 from project.api.users.errors import (
     EmailTaken,
     LastAdministrator,
@@ -22,13 +22,8 @@ from project.api.users.errors import (
     UserChanged,
     UserNotFound,
 )
-from project.api.users.folding import (
-    fold_email,
-    fold_email_prefix,
-    fold_username,
-    prefix_range,
-)
-from project.api.users.models import StoredUser, User
+from project.api.users.folding import fold_email_prefix, fold_username, prefix_range
+from project.api.users.models import User
 from project.api.users.passwords import check_password, hash_password
 from project.api.users.queries import Filters
 from project.clock import utcnow
@@ -38,13 +33,11 @@ from project.web.guard import known_principal, own_email_change
 LARGEST_ID = 2**31 - 1
 EVERYBODY = Filters()
 SEARCH_PARTS = ("username", "email")
-RECORDED = ("username", "email", "active", "role")
-_NEXT_VERSION = User.__table__.c.version + 1
-_INSERT = insert(User.__table__)
-_UPDATE = update(User.__table__).where(queries.HAS_ID).values(version=_NEXT_VERSION)
-_DEACTIVATE = _UPDATE.values(deactivations=User.__table__.c.deactivations + 1)
-_DELETE = delete(User.__table__).where(queries.HAS_ID)
-
+_users = User.__table__
+_INSERT = insert(_users)
+_UPDATE = update(_users).where(queries.HAS_ID).values(version=_users.c.version + 1)
+_DEACTIVATE = _UPDATE.values(deactivations=_users.c.deactivations + 1)
+_DELETE = delete(_users).where(queries.HAS_ID)
 
 _after_deactivation: list[Callable[[Sequence[int]], None]] = []
 
@@ -65,22 +58,16 @@ def run_after_deactivation(user_ids: Sequence[int]) -> None:
         work(user_ids)
 
 
-def get_user(user_id: int) -> Any:
+def get_user(user_id: int, columns: tuple[str, ...] = queries.COMPLETE) -> Row:
     """Return one user.
 
     :param user_id: any integer; outside 1 to 2,147,483,647 there is no user, nor a question asked.
+    :param columns: what the row has; by default what clients see, and the ``version``. ``json`` is
+        the object that clients see, as the database renders it.
     :raises UserNotFound: no user has this id (404).
     """
-    return _get(queries.BY_ID, user_id)
-
-
-def get_written_user(user_id: int) -> Any:
-    """Return one user as ``json``, and the ``version``; otherwise as get_user."""
-    return _get(queries.WRITTEN_BY_ID, user_id)
-
-
-def _get(statement: Select[Any], user_id: int) -> Row:
-    found = read(statement, {"user_id": user_id}) if 0 < user_id <= LARGEST_ID else ()
+    in_range = 0 < user_id <= LARGEST_ID
+    found = read(queries.by_id(columns), {"user_id": user_id}) if in_range else ()
     if not found:
         raise UserNotFound
     return found[0]
@@ -91,14 +78,16 @@ def list_users(
     sort: str = "id",
     after: tuple[Any, int] | None = None,
     filters: Filters = EVERYBODY,
+    columns: tuple[str, ...] = queries.COMPLETE,
 ) -> Sequence[Row]:
-    """Return users in an order, ties by id: ``json``, and the sort key that it lacks.
+    """Return users in an order, ties by id; each row has the sort key as well.
 
     :param limit: how many at most.
-    :param sort: ``id``, ``created_at``, ``username`` or ``email``; with ``-``, descending.
+    :param sort: one of ``queries.SORTS``; with ``-``, descending.
     :param after: start after the user with this sort key and id; None: with the first.
+    :param columns: as for get_user.
     """
-    statement = queries.page(sort, *filters.used(), after is not None)
+    statement = queries.page(columns, sort, filters.used(), after is not None)
     return read(statement, {"limit": limit, **_keys(after), **filters.parameters()})
 
 
@@ -107,6 +96,7 @@ def search_users(
     limit: int,
     after: tuple[str, str, int] | None = None,
     filters: Filters = EVERYBODY,
+    columns: tuple[str, ...] = queries.COMPLETE,
 ) -> Sequence[tuple[str, Row]]:
     """Return users whose name or email starts with a prefix, in any letter case.
 
@@ -115,6 +105,7 @@ def search_users(
 
     :param limit: how many at most.
     :param after: start after the user with this part, sort key and id; None: with the first.
+    :param columns: as for get_user.
     :return: each user's part, ``username`` or ``email``, and row.
     """
     found: list[tuple[str, Row]] = []
@@ -123,7 +114,7 @@ def search_users(
         if after is not None and SEARCH_PARTS.index(part) < SEARCH_PARTS.index(after[0]):
             continue
         key = after[1:] if after is not None and part == after[0] else None
-        statement = queries.page(part, *filters.used(), key is not None, part)
+        statement = queries.page(columns, part, filters.used(), key is not None, part)
         rows = read(statement, {**values, "limit": limit - len(found), **_keys(key)})
         found += [(part, row) for row in rows]
         if len(found) == limit:
@@ -131,10 +122,15 @@ def search_users(
     return found
 
 
-def list_users_by_id(ids: Sequence[int]) -> Sequence[Row]:
-    """Return the users with these ids, those that there are, in their order, as ``json``."""
+def list_users_by_id(
+    ids: Sequence[int], columns: tuple[str, ...] = queries.COMPLETE
+) -> Sequence[Row]:
+    """Return the users with these ids, those that there are, in their order.
+
+    :param columns: as for get_user.
+    """
     known = [user_id for user_id in ids if 0 < user_id <= LARGEST_ID]
-    return read(queries.BY_IDS, {"ids": known}) if known else ()
+    return read(queries.by_ids(columns), {"ids": known}) if known else ()
 
 
 def administrators_among(ids: Sequence[int]) -> set[int]:
@@ -145,7 +141,7 @@ def administrators_among(ids: Sequence[int]) -> set[int]:
 def count_users(filters: Filters = EVERYBODY, prefix: str | None = None) -> int:
     """Return how many users there are; of a million, this takes a while."""
     values = {**filters.parameters(), **(_prefix(prefix) if prefix else {})}
-    total: int = read(queries.total(*filters.used(), bool(prefix)), values)[0][0]
+    total: int = read(queries.total(filters.used(), bool(prefix)), values)[0][0]
     return total
 
 
@@ -167,16 +163,16 @@ def create_user(
     username: str,
     email: str,
     *,
-    active: bool = False,
     password: str | None = None,
     password_hash: str | None = None,
-    role: str | None = None,
-) -> StoredUser:
+    **others: Any,
+) -> Row:
     """Add a user.
 
     :param password: None: nobody can sign in as this user.
     :param password_hash: the password's, where a transaction is under way, in which nobody may wait
         for their turn to hash it; None: it is made here.
+    :param others: values of further fields of ``fields.RECORDED``; else they have their defaults.
     :raises Invalid: the password is easily guessed (400).
     :raises EmailTaken: another user has this mailbox (400).
     """
@@ -184,29 +180,13 @@ def create_user(
         check_password(password, username, email)
         password_hash = password_hash or hash_password(password)
     now = utcnow()
-    password_version = int(password is not None)
-    values = {
-        **_with_folded({"username": username, "email": email}),
-        "active": active,
-        "role": role,
-        "created_at": now,
-        "updated_at": now,
-        "password_hash": None if password is None else password_hash,
-        "password_version": password_version,
-    }
-    with _taken_emails_refused():
-        user_id = write(_INSERT, values).inserted_id
-    user = StoredUser(
-        id=user_id,
-        username=username,
-        email=email,
-        active=active,
-        created_at=now,
-        updated_at=now,
-        version=1,
-        role=role,
-        password_version=password_version,
-    )
+    values = fields.DEFAULTS | {"username": username, "email": email, **others}
+    values |= {"created_at": now, "updated_at": now, "password_version": int(password is not None)}
+    with _email_taken():
+        user_id = write(
+            _INSERT, fields.with_folded({**values, "password_hash": password_hash})
+        ).inserted_id
+    user: Row = fields.StoredUser(**values, id=user_id, version=1)
     audit.record("user.created", user.id, after=_state(user, password is not None))
     return user
 
@@ -217,7 +197,7 @@ def update_user(
     is_expected: Callable[[int], bool] = _any_version,
     *,
     by_admin: bool = True,
-) -> StoredUser:
+) -> Row:
     """Change fields of a user; one that gets the value it has is not changed.
 
     The row is locked from when it is read: of two who want to change the same state, one does.
@@ -240,7 +220,7 @@ def update_user(
     changed = {
         name: value
         for name, value in changes.items()
-        if name in RECORDED and value != getattr(user, name)
+        if name in fields.RECORDED and value != getattr(user, name)
     }
     if new_password:
         changed["password_version"] = user.password_version + 1
@@ -248,11 +228,11 @@ def update_user(
         return user
     changed["updated_at"] = utcnow()
     after = user._replace(**changed, version=user.version + 1)
-    values = _with_folded(changed)
+    values = fields.with_folded(changed)
     if new_password:
         values["password_hash"] = password_hash
     deactivated = changed.get("active") is False
-    with _taken_emails_refused():
+    with _email_taken():
         write(_DEACTIVATE if deactivated else _UPDATE, {"user_id": user_id, **values})
     if deactivated:
         run_after_deactivation([user_id])
@@ -267,7 +247,7 @@ def change_user(
     *,
     by_admin: bool = True,
     current_password: str = "",
-) -> StoredUser:
+) -> Row:
     """Change fields of a user as the caller asks, as update_user does; commits.
 
     :param current_password: the caller's, who needs it to change their own email.
@@ -289,7 +269,7 @@ def change_user(
 
 def delete_user(
     user_id: int, is_expected: Callable[[int], bool] = _any_version, *, by_admin: bool = True
-) -> StoredUser:
+) -> Row:
     """Remove a user; the email is free again, the id is not.
 
     :param is_expected: as for update_user, as ``by_admin``.
@@ -306,18 +286,18 @@ def delete_user(
     return user
 
 
-def _state(user: StoredUser, new_password: bool = False) -> dict[str, Any]:
+def _state(user: Row, new_password: bool = False) -> dict[str, Any]:
     """Return what is recorded of a user; of a new password, only that there is one."""
-    state = {name: getattr(user, name) for name in RECORDED}
+    state = {name: getattr(user, name) for name in fields.RECORDED}
     return {**state, "password": "changed"} if new_password else state
 
 
-def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool) -> StoredUser:
+def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool) -> Row:
     in_range = 0 < user_id <= LARGEST_ID
     found = write(queries.LOCKED, {"user_id": user_id}).rows if in_range else ()
     if not found:
         raise UserNotFound
-    user = StoredUser(*found[0])
+    user = found[0]
     if user.role == "admin" and not by_admin:
         raise OnlyByAdministrators
     if not is_expected(user.version):
@@ -325,7 +305,7 @@ def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool)
     return user
 
 
-def _check_not_last_administrator(user: StoredUser) -> None:
+def _check_not_last_administrator(user: Row) -> None:
     """Refuse to lose an administrator when there is no other who can do as much.
 
     Whoever has a password can sign in, and only another who can takes their place. All are locked:
@@ -348,19 +328,9 @@ def _hash_new_password(user_id: int, changes: dict[str, Any]) -> str:
     return hash_password(changes["password"])
 
 
-def _with_folded(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values, with those that follow from them."""
-    folded = dict(values)
-    if "username" in values:
-        folded["username_folded"] = fold_username(values["username"])
-    if "email" in values:
-        folded["email_folded"] = fold_email(values["email"])
-    return folded
-
-
 @contextmanager
-def _taken_emails_refused() -> Iterator[None]:
-    """Make the database's refusal of a second user with one mailbox ours."""
+def _email_taken() -> Iterator[None]:
+    """Raise EmailTaken where the database refuses a second user with one mailbox."""
     try:
         yield
     except IntegrityError as error:
@@ -375,7 +345,7 @@ def create_users(users: Iterable[tuple[str, str]]) -> None:
     :param users: username and email of each; the caller sees to their form.
     :raises IntegrityError: a mailbox is taken or comes twice; none of the users is added then.
     """
-    rows = [_with_folded({"username": username, "email": email}) for username, email in users]
+    rows = [fields.with_folded({"username": username, "email": email}) for username, email in users]
     db.session.execute(insert(User), rows)
     audit.record("users.created", after={"count": len(rows)})
 

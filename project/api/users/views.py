@@ -8,7 +8,6 @@ from typing import Any
 from flask import request
 
 from project.api.users import bp, paging, service
-from project.api.users.models import StoredUser
 from project.api.users.passwords import MAX_CHARACTERS, hash_password
 from project.api.users.schemas import (
     UserCreate,
@@ -18,7 +17,7 @@ from project.api.users.schemas import (
     UserReplace,
     UserUpdate,
 )
-from project.database import in_transaction
+from project.database import Row, in_transaction
 from project.errors import FieldError, Forbidden, Invalid
 from project.web.contract import (
     accepts,
@@ -38,12 +37,13 @@ from project.web.preconditions import meets_if_match
 @bp.get("/users")
 @require("users:read")
 @accepts_query(UserListQuery)
-@returns_page(UserRead, "users", written=True)
+@returns_page(UserRead, "users", prerendered=True)
 def list_users(query: UserListQuery) -> Page:
     """List users, page by page: in an order, by filters, or those that a search finds."""
     if query.ids is not None:
-        return Page(service.list_users_by_id(query.ids))
-    page = paging.search(query) if query.q is not None else paging.list_in_order(query)
+        return Page(service.list_users_by_id(query.ids, ("json",)))
+    list_page = paging.list_in_order if query.q is None else paging.search
+    page = list_page(query, ("json",))
     return replace(page, total=paging.count(query)) if query.total else page
 
 
@@ -71,7 +71,7 @@ def hash_first(view: Callable[..., Any]) -> Callable[..., Any]:
 @idempotent
 @accepts(UserCreate, wrong_type=Invalid)
 @returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
-def create_user(body: UserCreate, password_hash: str | None) -> StoredUser:
+def create_user(body: UserCreate, password_hash: str | None) -> Row:
     """Add a user; only administrators may give a password or a role.
 
     Whether the user is ``active`` is theirs to say too. The first API knew no such key, so from
@@ -89,21 +89,21 @@ def create_user(body: UserCreate, password_hash: str | None) -> StoredUser:
 
 @bp.get("/users/<user_id>")
 @require("users:read", own=True)
-@returns(UserRead, written=True)
+@returns(UserRead, prerendered=True)
 def get_user(user_id: UserId) -> Any:
     """Return one user.
 
     :raises WrongId: the id is no decimal integer (400).
     :raises UserNotFound: no user has this id (404).
     """
-    return service.get_written_user(parse_id(user_id))
+    return service.get_user(parse_id(user_id), ("json", "version"))
 
 
 @bp.patch("/users/<user_id>")
 @require("users:write", own=True)
 @accepts(UserUpdate)
 @returns(UserRead)
-def update_user(user_id: UserId, body: UserUpdate) -> StoredUser:
+def update_user(user_id: UserId, body: UserUpdate) -> Row:
     """Change the sent fields of one user; the others keep their value.
 
     Only administrators may give a password or a role.
@@ -127,7 +127,7 @@ def update_user(user_id: UserId, body: UserUpdate) -> StoredUser:
 @require("users:write", own=True)
 @accepts(UserReplace)
 @returns(UserRead)
-def replace_user(user_id: UserId, body: UserReplace) -> StoredUser:
+def replace_user(user_id: UserId, body: UserReplace) -> Row:
     """Give one user a new name and email; ``active`` is kept when it is not sent.
 
     :raises WrongId: the id is no decimal integer (400).
@@ -147,7 +147,7 @@ def replace_user(user_id: UserId, body: UserReplace) -> StoredUser:
 @require("users:write")
 @returns_message("{0.email} was removed!")
 @in_transaction
-def delete_user(user_id: UserId) -> StoredUser:
+def delete_user(user_id: UserId) -> Row:
     """Remove one user; the email is free again.
 
     :raises WrongId: the id is no decimal integer (400).
@@ -159,7 +159,7 @@ def delete_user(user_id: UserId) -> StoredUser:
     return service.delete_user(parse_id(user_id), meets_if_match, by_admin=may("admin"))
 
 
-def _update(user_id: str, body: UserUpdate | UserReplace) -> StoredUser:
+def _update(user_id: str, body: UserUpdate | UserReplace) -> Row:
     """Change a user as far as the caller may: ordinary users, their own name and email."""
     changes = body.changes()
     if "active" in changes and not may("users:write"):

@@ -133,7 +133,7 @@ class MetricsTests(BaseTestCase):
             name = f'errors_total{{error="{kind}"}}'
             before = self.measured(name)
 
-            with mock.patch.object(service, "get_written_user", side_effect=error):
+            with mock.patch.object(service, "get_user", side_effect=error):
                 self.assertGreaterEqual(self.client.get("/users/1").status_code, 500)
 
             self.assertEqual(self.measured(name), before + 1)

@@ -11,7 +11,8 @@ from project import db
 from project.api.transfer import exporting
 from project.api.transfer.exporting import export_users
 from project.api.transfer.importing import import_users
-from project.api.transfer.row_reader import Source, read_rows
+from project.api.transfer.row_reader import Columns, Source, read_rows
+from project.api.transfer.row_rules import REQUIRED, optional_columns
 from project.api.users import service
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user, make_users
@@ -32,20 +33,30 @@ class ExportTests(BaseTestCase):
     def test_lines_are_what_both_forms_say(self):
         then, later = datetime(1999, 12, 31, 23, 59, 59), datetime(2026, 11, 23, 15, 12, 58)
         make_user(username='Ada "A"', email="ada@example.com", created_at=then, updated_at=later)
-        make_user(username="Bö", email="bö@example.com", active=True, created_at=then)
+        make_user(
+            username="Bö",
+            email="bö@example.com",
+            active=True,
+            created_at=then,
+            role="editor",
+            last_sign_in_at=later,
+        )
 
         self.assertEqual(
             content("csv").decode(),
-            "id,username,email,active,created_at,updated_at\r\n"
-            '1,"Ada ""A""","ada@example.com",false,1999-12-31T23:59:59Z,2026-11-23T15:12:58Z\r\n'
-            '2,"Bö","bö@example.com",true,1999-12-31T23:59:59Z,1999-12-31T23:59:59Z\r\n',
+            "id,username,email,active,created_at,updated_at,role,last_sign_in_at\r\n"
+            '1,"Ada ""A""","ada@example.com",false,1999-12-31T23:59:59Z,2026-11-23T15:12:58Z,,\r\n'
+            '2,"Bö","bö@example.com",true,1999-12-31T23:59:59Z,1999-12-31T23:59:59Z'
+            ',"editor",2026-11-23T15:12:58Z\r\n',
         )
         self.assertEqual(
             content("ndjson").decode(),
             '{"id":1,"username":"Ada \\"A\\"","email":"ada@example.com","active":false,'
-            '"created_at":"1999-12-31T23:59:59Z","updated_at":"2026-11-23T15:12:58Z"}\n'
+            '"created_at":"1999-12-31T23:59:59Z","updated_at":"2026-11-23T15:12:58Z",'
+            '"role":null,"last_sign_in_at":null}\n'
             '{"id":2,"username":"Bö","email":"bö@example.com","active":true,'
-            '"created_at":"1999-12-31T23:59:59Z","updated_at":"1999-12-31T23:59:59Z"}\n',
+            '"created_at":"1999-12-31T23:59:59Z","updated_at":"1999-12-31T23:59:59Z",'
+            '"role":"editor","last_sign_in_at":"2026-11-23T15:12:58Z"}\n',
         )
 
     def test_text_of_any_kind_comes_back_from_both_forms_and_from_lists(self):
@@ -64,13 +75,15 @@ class ExportTests(BaseTestCase):
         self.assertEqual(
             table,
             [
-                {**user, "id": str(user["id"]), "active": str(user["active"]).lower()}
+                {name: "" if value is None else str(value) for name, value in user.items()}
+                | {"active": str(user["active"]).lower()}
                 for user in expected
             ],
         )
 
     def test_export_of_no_users_is_a_header_or_nothing(self):
-        self.assertEqual(content("csv"), b"id,username,email,active,created_at,updated_at\r\n")
+        header = b"id,username,email,active,created_at,updated_at,role,last_sign_in_at\r\n"
+        self.assertEqual(content("csv"), header)
         self.assertEqual(content("ndjson"), b"")
 
     def test_chunks_are_of_equal_size_and_one_select_each(self):
@@ -97,7 +110,10 @@ class ExportTests(BaseTestCase):
                 db.drop_all(None)
                 db.create_all(None)
 
-                batches = list(import_users(read_rows(Source(BytesIO(exported).read), form, False)))
+                columns = Columns(REQUIRED, optional_columns(by_admin=True))
+                batches = list(
+                    import_users(read_rows(Source(BytesIO(exported).read), form, False, columns))
+                )
 
                 self.assertEqual([(batch.created, batch.outcomes) for batch in batches], [(6, [])])
                 self.assertEqual(content(form), exported)

@@ -184,12 +184,28 @@ class ImportTests(ImportTestCase):
                 self.assertEqual(report.rows[1:3], [Outcome(n, "failed", reason) for n in (3, 4)])
                 self.assertEqual(self.users(), before)
 
-    def test_row_gives_neither_password_nor_role(self):
-        report = self.report(row(2, "Ä", "ä@example.com", role="admin", password="x"))
+    def test_row_gives_no_password(self):
+        report = self.report(row(2, "Ä", "ä@example.com", password="x"))
 
         self.assertEqual(report.created, 1)
-        user = db.session.scalars(select(User)).one()
-        self.assertEqual((user.role, user.password_hash), (None, None))
+        self.assertIsNone(db.session.scalars(select(User)).one().password_hash)
+
+    def test_row_gives_and_takes_a_role(self):
+        made = row(2, "Ada", "ada@example.com", role="editor")
+        demoted = row(3, "Ada", "ada@example.com", role=None)
+        unsaid = row(4, "Ada", "ada@example.com")
+        for rows, role, reason in [
+            ([made], "editor", None),
+            ([unsaid], "editor", "Nothing is to be changed."),
+            ([demoted], None, "Changed: role."),
+            ([made, demoted, made], "editor", "Changed: role."),
+        ]:
+            with self.subTest(role, rows=rows):
+                rehearsed, report = self.report(*rows, dry_run=True), self.report(*rows)
+
+                self.assertEqual(rehearsed, report)
+                self.assertEqual(all_users()[0].role, role)
+                self.assertEqual([one.reason for one in report.rows[-1:]], [reason] * bool(reason))
 
     def test_nothing_is_imported_from_nothing(self):
         self.assertEqual(self.report(), Report())

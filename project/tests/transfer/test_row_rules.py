@@ -2,8 +2,9 @@
 
 import unittest
 from datetime import datetime
+from typing import Any
 
-from project.api.transfer.row_rules import ImportedUser, read_row
+from project.api.transfer.row_rules import optional_columns, read_row
 from project.api.users.schemas import UserCreate
 from project.errors import Invalid
 from project.web.contract import validate
@@ -24,11 +25,11 @@ def problems(read, values) -> dict[str, str]:
 class ReadRowTests(unittest.TestCase):
     """What a row may say."""
 
-    def row(self, **values: object) -> ImportedUser:
+    def row(self, **values: object) -> dict[str, Any]:
         return read_row({"username": "a", "email": "a@example.com", **values})
 
     def test_row_that_says_least_leaves_the_rest_open(self):
-        self.assertEqual(self.row(), ("a", "a@example.com", None, None, None))
+        self.assertEqual(self.row(), {"username": "a", "email": "a@example.com"})
 
     def test_row_that_says_all_is_read(self):
         for email in ["a@example.com", "ä@example.com"]:  # plain, and not
@@ -38,10 +39,18 @@ class ReadRowTests(unittest.TestCase):
                     active="TRUE",
                     created_at="2026-11-23T15:12:58Z",
                     updated_at="2026-11-23T15:12:58Z",
+                    role="editor",
                     id="7",
                 )
 
-                self.assertEqual(row, ("a", email, True, TIME, TIME))
+                told = {"active": True, "role": "editor", "created_at": TIME, "updated_at": TIME}
+                self.assertEqual(row, {"username": "a", "email": email, **told})
+
+    def test_role_is_a_column_for_administrators_only(self):
+        others = ("active", "created_at", "updated_at")
+
+        self.assertEqual(optional_columns(by_admin=False), others)
+        self.assertEqual(set(optional_columns(by_admin=True)), {*others, "role"})
 
     def test_name_that_changes_the_direction_of_text_is_refused(self):
         values = {"username": "Ada\u202enimda", "email": "a@example.com"}
@@ -51,7 +60,7 @@ class ReadRowTests(unittest.TestCase):
     def test_flag_in_any_letter_case_is_read(self):
         for value, flag in [("true", True), ("False", False), (True, True), (False, False)]:
             with self.subTest(value):
-                self.assertIs(self.row(active=value).active, flag)
+                self.assertIs(self.row(active=value)["active"], flag)
 
     def test_time_with_any_zone_is_read_as_utc_in_whole_seconds(self):
         for text in [
@@ -62,7 +71,7 @@ class ReadRowTests(unittest.TestCase):
             "20261123T151258Z",
         ]:
             with self.subTest(text):
-                self.assertEqual(self.row(created_at=text).created_at, TIME)
+                self.assertEqual(self.row(created_at=text)["created_at"], TIME)
 
     def test_what_is_wrong_is_named_whether_the_rest_is_plain_or_not(self):
         for email in ["a@example.com", "ä@example.com"]:

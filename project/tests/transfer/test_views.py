@@ -197,6 +197,7 @@ class ImportTests(BaseTestCase):
 
     def test_corrected_export_changes_the_user_it_came_from(self):
         make_user(username="Ada", email="ada@example.com")
+        ignored = ["role", "last_sign_in_at"]  # the first is for administrators
         for form, content_type in [("csv", "text/csv"), ("ndjson", "application/x-ndjson")]:
             exported = self.client.get(f"/users/export?format={form}").get_data(as_text=True)
             corrected = exported.replace("@", "x@")
@@ -206,8 +207,10 @@ class ImportTests(BaseTestCase):
                     for query in ["?dry_run=true", "?match=id&dry_run=true", "?match=id"]
                 ]
 
-                self.assertEqual((by_mailbox["created"], by_mailbox["ignored"]), (1, ["id"]))
-                self.assertEqual((by_id["updated"], by_id["ignored"]), (1, []))
+                self.assertEqual(
+                    (by_mailbox["created"], by_mailbox["ignored"]), (1, ["id", *ignored])
+                )
+                self.assertEqual((by_id["updated"], by_id["ignored"]), (1, ignored))
                 self.assertEqual(rehearsed, by_id)
         self.assertEqual(self.emails(), ["adaxx@example.com"])
 

@@ -8,6 +8,7 @@ from sqlalchemy import Select, insert, text
 
 from project import db
 from project.api.models import User
+from project.api.transfer import importing
 from project.api.users import queries
 from project.tests.base import BaseTestCase
 from project.tests.plans import faults
@@ -21,6 +22,7 @@ PARAMETERS: dict[str, Any] = {
     "user_id": 500,
     "ids": [1, 500, 70_000],
     "active": True,
+    "role": "admin",
     "email_folded": "user00500@example.com",
     "key_id": 500,
     "username_from": "user005",
@@ -51,6 +53,7 @@ class PlanTests(BaseTestCase):
                         "email": f"user{number:05}@example.com",
                         "email_folded": f"user{number:05}@example.com",
                         "active": number % 2 == 0,
+                        "role": "admin" if number % 1000 == 0 else None,
                         "created_at": start + timedelta(seconds=number),
                         "updated_at": start,
                     }
@@ -67,23 +70,27 @@ class PlanTests(BaseTestCase):
 
     def selects(self) -> list[tuple[str, Select[Any], dict[str, Any]]]:
         """Return every SELECT but the count, with a name and what fills it in."""
+        rendered = ("json", "version")
         found: list[tuple[str, Select[Any], dict[str, Any]]] = [
-            ("one", queries.BY_ID, PARAMETERS),
-            ("one, written", queries.WRITTEN_BY_ID, PARAMETERS),
-            ("some", queries.BY_IDS, PARAMETERS),
-            ("some, to import", queries.BY_IMPORTED_IDS, PARAMETERS),
+            ("one", queries.by_id(), PARAMETERS),
+            ("one, rendered", queries.by_id(rendered), PARAMETERS),
+            ("some", queries.by_ids(), PARAMETERS),
+            ("some, to import", importing.BY_IDS, PARAMETERS),
             ("the last id", queries.LAST_ID, {}),
         ]
-        parts = ["username", "email"]
-        for active, email, after in product([False, True], repeat=3):
-            filters = f"active={active} email={email} after={after}"
+        roles = ((), ("role",), ("no role",))
+        for active, email, role, after in product(
+            ((), ("active",)), ((), ("email_folded",)), roles, [False, True]
+        ):
+            filters = (*active, *email, *role)
+            name = f"{' '.join(filters)} after={after}"
+            parameters = PARAMETERS | ({"role": None} if "no role" in role else {})
             for sort in SORTS:
-                filled = PARAMETERS | {"key": KEYS[sort.removeprefix("-")]}
-                found.append(
-                    (f"{sort} {filters}", queries.page(sort, active, email, after), filled)
-                )
-            for part in parts:
-                filled = PARAMETERS | {"key": KEYS[part]}
-                statement = queries.page(part, active, email, after, part)
-                found.append((f"search {part} {filters}", statement, filled))
+                filled = parameters | {"key": KEYS[sort.removeprefix("-")]}
+                statement = queries.page(rendered, sort, filters, after)
+                found.append((f"{sort} {name}", statement, filled))
+            for part in ("username", "email"):
+                filled = parameters | {"key": KEYS[part]}
+                statement = queries.page(rendered, part, filters, after, part)
+                found.append((f"search {part} {name}", statement, filled))
         return found

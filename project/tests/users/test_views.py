@@ -34,7 +34,12 @@ class ListUsersTests(BaseTestCase):
 
         response = self.client.get("/users")
 
-        times = {"created_at": "2026-11-23T15:12:58Z", "updated_at": "2026-11-23T15:12:58Z"}
+        rest: dict[str, Any] = {
+            "role": None,
+            "last_sign_in_at": None,
+            "created_at": "2026-11-23T15:12:58Z",
+            "updated_at": "2026-11-23T15:12:58Z",
+        }
         self.assertEqual(
             response.json["data"],
             {
@@ -44,14 +49,14 @@ class ListUsersTests(BaseTestCase):
                         "username": "b",
                         "email": "B@example.com",
                         "active": False,
-                        **times,
+                        **rest,
                     },
                     {
                         "id": two.id,
                         "username": "a",
                         "email": "a@example.com",
                         "active": True,
-                        **times,
+                        **rest,
                     },
                 ],
                 "next": None,
@@ -291,6 +296,8 @@ class GetUserTests(BaseTestCase):
                     "active": True,
                     "created_at": "2026-11-23T15:12:58Z",
                     "updated_at": "2026-11-23T15:12:58Z",
+                    "role": None,
+                    "last_sign_in_at": None,
                 },
             },
         )

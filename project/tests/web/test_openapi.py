@@ -88,7 +88,10 @@ class DescribeTests(BaseTestCase):
 
     def test_parameters_are_those_of_the_declarations(self):
         for name, expected in {
-            "list_users": ["limit", "cursor", "sort", "q", "email", "active", "ids", "total"],
+            "list_users": [
+                *("limit", "cursor", "sort", "q"),
+                *("email", "active", "role", "ids", "total"),
+            ],
             "create_user": ["Idempotency-Key"],
             "get_user": ["user_id", "If-None-Match"],
             "update_user": ["user_id", "If-Match"],

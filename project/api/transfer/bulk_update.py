@@ -1,0 +1,73 @@
+"""One UPDATE that brings many users into states of their own.
+
+The states are one parameter, so the statement is the same for any number of them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import orjson
+from sqlalchemy import Column, DateTime, String, TextClause, bindparam, text
+from sqlalchemy.dialects import mysql
+
+from project.api.users import fields
+from project.database import db
+
+COUNTS = ("id", "version", "changes", "deactivations")
+
+
+def run(states: Sequence[dict[str, Any]], now: datetime) -> int:
+    """Update users, in the transaction under way.
+
+    :param states: of each user the ``id``, the ``version`` that is changed, the number of
+        ``changes`` and ``deactivations``, and all columns that are set, the same in each.
+    :return: how many users were found in that version.
+    """
+    dialect = db.engine.dialect
+    names = tuple(name for name in states[0] if name not in COUNTS)
+    processors = [
+        (name, processor)
+        for name in names
+        if (processor := fields.COLUMNS[name].type.dialect_impl(dialect).bind_processor(dialect))
+    ]
+    rows = []
+    for state in states:
+        # What is not there becomes NULL.
+        row = {name: value for name, value in state.items() if value is not None}
+        rows.append(row | {name: to(row[name]) for name, to in processors if name in row})
+    statement = _statement(names, dialect.name == "sqlite")
+    parameters = {"states": orjson.dumps(rows).decode(), "now": now}
+    return db.session.connection().execute(statement, parameters).rowcount
+
+
+@cache
+def _statement(names: tuple[str, ...], sqlite: bool) -> TextClause:
+    if sqlite:
+        set_all = ", ".join(f"{name} = value ->> '{name}'" for name in names)
+        sql = f"""
+            UPDATE users
+            SET {set_all}, updated_at = :now, version = version + (value ->> 'changes'),
+                deactivations = deactivations + (value ->> 'deactivations')
+            FROM json_each(:states)
+            WHERE users.id = value ->> 'id' AND version = value ->> 'version'"""  # noqa: S608
+    else:
+        set_all = ", ".join(f"users.{name} = state.{name}" for name in names)
+        columns = ", ".join(
+            [f"{name} INT PATH '$.{name}'" for name in COUNTS]
+            + [f"{name} {_type(fields.COLUMNS[name])} PATH '$.{name}'" for name in names]
+        )
+        # STRAIGHT_JOIN: from the states to the users, so that no other row is read or locked.
+        sql = f"""
+            UPDATE JSON_TABLE(:states, '$[*]' COLUMNS ({columns})) AS state
+                STRAIGHT_JOIN users ON users.id = state.id AND users.version = state.version
+            SET {set_all}, users.updated_at = :now, users.version = users.version + state.changes,
+                users.deactivations = users.deactivations + state.deactivations"""  # noqa: S608
+    return text(sql).bindparams(bindparam("now", type_=DateTime))
+
+
+def _type(column: Column[Any]) -> str:
+    if isinstance(column.type, String):
+        return f"VARCHAR({column.type.length}) CHARACTER SET utf8mb4"
+    return str(column.type.compile(mysql.dialect()))
