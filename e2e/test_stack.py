@@ -36,7 +36,8 @@ from e2e.stacks import (
     run,
     until,
 )
-from project.config import BaseConfig
+from project import create_app
+from project.web.error_handlers import prefixes
 
 WRONG_BODIES = [
     "", "x", "[]", "{}", '{"username": "a"}', '{"email": "a@example.com"}',
@@ -655,7 +656,7 @@ class NginxTests(ProductionTestCase):
 
         self.assert_error(answer, 502)
         self.assertEqual(answer.json["request_id"], answer.headers["X-Request-ID"])
-        for path in BaseConfig.API_PATHS:
+        for path in prefixes(create_app("project.config.TestingConfig")):
             with self.subTest(path):
                 answer = self.stack.get(f"{path}/x?y=1", **BROWSER)
                 self.assertEqual(answer.headers["Content-Type"], "application/json")

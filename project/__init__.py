@@ -36,11 +36,11 @@ def create_app(config: type | str | None = None) -> Flask:
     static_files.init_app(app)
     body.init_app(app)
     ops.init_app(app)
-    app.register_blueprint(users.bp)
+    users.init_app(app)
     transfer.init_app(app)
-    app.register_blueprint(audit.bp)
+    audit.init_app(app)
     auth.init_app(app)
-    app.register_blueprint(docs.bp)
+    docs.init_app(app)
     response_headers.init_app(app)
     if proxies := app.config["PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]

@@ -158,9 +158,6 @@ class BaseConfig:
     MAX_FORM_PARTS = 100
     """The most fields that a form in parts may have; no page's form has ten."""
 
-    API_PATHS = ("/ping", "/users", "/health", "/metrics", "/auth", "/audit", "/openapi.json")
-    """Where clients call: at and below these paths every answer is JSON, errors included."""
-
     PRESERVE_CONTEXT_ON_EXCEPTION = False
     PROPAGATE_EXCEPTIONS = False
     """Off everywhere, so that development and tests see the 500 that a client would see."""

@@ -1,9 +1,13 @@
 """Every error becomes an answer here: domain errors, the framework's own, and the unexpected.
 
-JSON in the envelope; a person's browser (``Accept: text/html``) gets a page instead, except on the
-API's paths. A blueprint's own handlers would not do: they never see an unknown URL below its
-prefix.
+The path decides on the form of the answer. A feature registers the prefixes of its API, each with
+the renderer of its errors. Everywhere else a person's browser (``Accept: text/html``) gets a page,
+and other clients get JSON. A blueprint's own handlers do not see an unknown URL below its prefix.
 """
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 from flask import Flask, Response, current_app, make_response, render_template, request
@@ -15,6 +19,7 @@ from project.database.failures import is_outage
 from project.errors import (
     AppError,
     Conflict,
+    FieldError,
     Forbidden,
     Invalid,
     NotFound,
@@ -45,16 +50,81 @@ _STATUS: dict[type[AppError], int] = {
 }
 RETRY_AFTER_SECONDS = 2
 _KIND = "users.error_kind"
+_RENDERERS = "error_renderers"
 
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What a renderer makes the answer of.
+
+    :param error: what was raised; its class may say more than the status.
+    :param status: 400 to 599.
+    :param message: a full sentence for the client.
+    :param errors: what is wrong, field by field.
+    :param request_id: under which the log has the error; None below 500.
+    """
+
+    error: Exception
+    status: int
+    message: str
+    errors: Sequence[FieldError] = ()
+    request_id: str | None = None
+
+
+Renderer = Callable[[Failure], Response]
+
+
 def init_app(app: Flask) -> None:
     """Register the handlers."""
+    app.extensions[_RENDERERS] = {}
     app.register_error_handler(AppError, handle_app_error)
     app.register_error_handler(HTTPException, _handle_http_error)
     app.register_error_handler(SQLAlchemyError, _handle_database_error)
     app.register_error_handler(Exception, _handle_unexpected_error)
+
+
+def render_json(failure: Failure) -> Response:
+    """Render an error in the JSON envelope."""
+    if failure.request_id is not None:
+        return envelope.error(failure.message, failure.status, failure.request_id)
+    return envelope.fail(failure.message, failure.status, failure.errors)
+
+
+def render_page(failure: Failure) -> Response:
+    """Render an error as a page for a person."""
+    reasons = [each.message for each in failure.errors[: envelope.MAX_ERRORS]]
+    page = render_template(
+        "error.html",
+        name=HTTP_STATUS_CODES[failure.status],
+        message=" ".join([failure.message, *reasons]),
+        number=failure.request_id,
+    )
+    return make_response(page, failure.status)
+
+
+def register_prefix(app: Flask, prefix: str, renderer: Renderer = render_json) -> None:
+    """Let one renderer answer all errors at and below a path, also where no view runs.
+
+    The status, and headers such as ``Allow`` and ``Retry-After``, do not depend on the renderer. It
+    may answer with another status. nginx/flask.conf must know the prefix too, for nginx's own
+    errors.
+
+    :param prefix: a slash and one path segment, such as ``/users``.
+    :raises ValueError: it is not, or it is registered already.
+    """
+    renderers = app.extensions[_RENDERERS]
+    if not re.fullmatch("/[^/]+", prefix):
+        raise ValueError(f"{prefix!r} must be a slash and one path segment.")
+    if prefix in renderers:
+        raise ValueError(f"{prefix} is registered already.")
+    renderers[prefix] = renderer
+
+
+def prefixes(app: Flask) -> tuple[str, ...]:
+    """Return the registered prefixes."""
+    return tuple(app.extensions[_RENDERERS])
 
 
 def status_of(kind: type[AppError]) -> int:
@@ -67,28 +137,22 @@ def handle_app_error(error: AppError) -> Response:
     status = status_of(type(error))
     if status >= 500:
         log.warning("unavailable", request_id=request_id(), reason=error.message)
-        return _server_error(error.message, status, type(error).__name__)
+        return _server_error(error, error.message, status)
+    response = _renderer()(Failure(error, status, error.message, error.errors))
     if isinstance(error, Unauthenticated | MissingCredentials):
-        response = envelope.fail(error.message, status, error.errors)
         # RFC 6750 section 3: what went wrong is said only to those who have sent a token.
         reason = ', error="invalid_token"' if status == 401 else ""
         response.headers["WWW-Authenticate"] = f'Bearer realm="users"{reason}'
-        return response
-    if isinstance(error, TooManyRequests):
-        response = envelope.fail(error.message, status)
+    elif isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after)
-        return response
-    if wants_page():
-        reasons = [each.message for each in error.errors[: envelope.MAX_ERRORS]]
-        return _page(" ".join([error.message, *reasons]), status)
-    return envelope.fail(error.message, status, error.errors)
+    return response
 
 
 def _handle_database_error(error: SQLAlchemyError) -> Response:
     if not is_outage(error):
         return _handle_unexpected_error(error)
     log.warning("database away", request_id=request_id(), reason=str(getattr(error, "orig", error)))
-    return _server_error(Unavailable.message, 503, "database away")
+    return _server_error(error, Unavailable.message, 503, "database away")
 
 
 def _handle_http_error(error: HTTPException) -> Response:
@@ -97,9 +161,9 @@ def _handle_http_error(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
         message = _too_large()
     if status >= 500:
-        response = _server_error(message, status, type(error).__name__)
+        response = _server_error(error, message, status)
     else:
-        response = _client_error(message, status)
+        response = _renderer()(Failure(error, status, message))
     for name, value in error.get_headers():
         if name.lower() != "content-type":
             response.headers[name] = value  # such as Allow, which 405 must have
@@ -115,19 +179,12 @@ def _too_large() -> str:
 
 def _handle_unexpected_error(error: Exception) -> Response:
     log.error("unexpected error", request_id=request_id(), exc_info=error)
-    return _server_error("Something went wrong on our side.", 500, type(error).__name__)
+    return _server_error(error, "Something went wrong on our side.", 500)
 
 
-def _client_error(message: str, status: int) -> Response:
-    return _page(message, status) if wants_page() else envelope.fail(message, status)
-
-
-def _server_error(message: str, status: int, kind: str) -> Response:
-    request.environ[_KIND] = kind
-    if wants_page():
-        response = _page(message, status, request_id())
-    else:
-        response = envelope.error(message, status, request_id())
+def _server_error(error: Exception, message: str, status: int, kind: str | None = None) -> Response:
+    request.environ[_KIND] = kind or type(error).__name__
+    response = _renderer()(Failure(error, status, message, request_id=request_id()))
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
@@ -139,16 +196,15 @@ def error_kind() -> str:
 
 
 def wants_page() -> bool:
-    """Say whether a person's browser asks, for what is no path of the API."""
-    first_folder = "/" + request.path.split("/")[1]
-    if first_folder in current_app.config["API_PATHS"]:
-        return False
+    """Say whether a person's browser asks, for what is no path of an API."""
+    return _renderer() is render_page
+
+
+def _renderer() -> Renderer:
+    first_segment = "/" + request.path.split("/")[1]
+    registered: Renderer | None = current_app.extensions[_RENDERERS].get(first_segment)
+    if registered is not None:
+        return registered
     # The first of the two wins where both will do, as for curl's */*.
-    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
-
-
-def _page(message: str, status: int, number: str | None = None) -> Response:
-    page = render_template(
-        "error.html", name=HTTP_STATUS_CODES[status], message=message, number=number
-    )
-    return make_response(page, status)
+    preferred = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    return render_page if preferred == "text/html" else render_json

@@ -1,7 +1,14 @@
 """Who did what to whom, and when: written with each change. May import web and what lies below."""
 
-from flask import Blueprint
+from flask import Blueprint, Flask
 
 bp = Blueprint("audit", __name__)
 
 from project.api.audit import views  # noqa: E402, F401  (they add their routes to bp)
+from project.web import error_handlers  # noqa: E402
+
+
+def init_app(app: Flask) -> None:
+    """Answer about what was done."""
+    error_handlers.register_prefix(app, "/audit")
+    app.register_blueprint(bp)

@@ -13,7 +13,7 @@ from project.errors import Unauthenticated
 bp = Blueprint("auth", __name__)
 
 from project.api.auth import pages, principals, service, views  # noqa: E402, F401  (they add routes to bp)
-from project.web import guard  # noqa: E402
+from project.web import error_handlers, guard  # noqa: E402
 
 
 class BrowserSessions(SecureCookieSessionInterface):
@@ -64,4 +64,5 @@ def init_app(app: Flask) -> None:
             "csrf_token": generate_csrf if app.config.get("WTF_CSRF_ENABLED", True) else str,
         }
     )
+    error_handlers.register_prefix(app, "/auth")
     app.register_blueprint(bp)

@@ -3,6 +3,13 @@
 May import web and what lies below.
 """
 
-from project.api.docs.views import bp
+from flask import Flask
 
-__all__ = ["bp"]
+from project.api.docs.views import bp
+from project.web import error_handlers
+
+
+def init_app(app: Flask) -> None:
+    """Answer about the API."""
+    error_handlers.register_prefix(app, "/openapi.json")
+    app.register_blueprint(bp)

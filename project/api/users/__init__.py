@@ -1,7 +1,14 @@
 """The users: their table, rules, JSON endpoints and page. May import web and what lies below."""
 
-from flask import Blueprint
+from flask import Blueprint, Flask
 
 bp = Blueprint("users", __name__)
 
 from project.api.users import pages, views  # noqa: E402, F401  (they add their routes to bp)
+from project.web import error_handlers  # noqa: E402
+
+
+def init_app(app: Flask) -> None:
+    """Answer about users."""
+    error_handlers.register_prefix(app, "/users")
+    app.register_blueprint(bp)
