@@ -14,7 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+from flask import Flask
+
 from e2e.processes import ROOT, answers, find_program, free_port, running, wait_until
+from project import create_app
+from project.api.users.schemas import UserRead
+from project.web.contract import contract_of, returns
+from project.web.error_handlers import prefixes, register_prefix
 from project.web.response_headers import ALWAYS, NOT_KEPT, OVER_TLS
 
 SCRIPT = ROOT / "nginx" / "trusted-proxies.sh"
@@ -76,8 +82,82 @@ def site(folder: Path, port: int, service: int) -> str:
     return str(folder / "nginx.conf")
 
 
-class TrustedProxiesTests(unittest.TestCase):
-    """Who called, as the service and the log are told."""
+def differences(app: Flask, text: str) -> list[str]:
+    """Return what to change in flask.conf, so that it agrees with the paths of the app.
+
+    :param text: of flask.conf.
+    """
+    found = re.search(r'map \$uri \$error_form \{\n +"~\^/\((.+)\)\(/\|\$\)" json;', text)
+    assert found, "flask.conf: the map $error_form has another form than this test reads."
+    known = {"/" + name.replace("\\", "") for name in found[1].split("|")}
+    registered = set(prefixes(app))
+    where = "the first pattern of the map $error_form in nginx/flask.conf"
+    missing, unused = sorted(registered - known), sorted(known - registered)
+    return [
+        *(f"Add {path} to {where}: a feature has registered it." for path in missing),
+        *(f"Remove {path} from {where}: no feature registers it." for path in unused),
+        *_compressed_etags(app, text),
+    ]
+
+
+def _compressed_etags(app: Flask, text: str) -> Iterator[str]:
+    """Give the paths where nginx would weaken an ETag, and those where `gzip off` has no use."""
+    locations = re.findall(r"\n    location (=|~) (\S+) \{(.*?)\n    \}", text, re.DOTALL)
+    exact = {path for kind, path, _block in locations if kind == "="}
+    off = [path for kind, path, block in locations if kind == "~" and "gzip off;" in block]
+    used = set()
+    for rule in app.url_map.iter_rules():
+        contract = contract_of(app.view_functions[rule.endpoint])
+        if contract is None or not contract.etag or "GET" not in (rule.methods or ()):
+            continue
+        path = re.sub("<.+?>", "7", rule.rule)
+        matching = {each for each in off if re.search(each, path) and path not in exact}
+        used |= matching
+        if not matching:
+            yield (
+                f"Add a location with `gzip off` for {rule.rule} to nginx/flask.conf: it answers"
+                " with an ETag, which compressing would weaken."
+            )
+    for path in sorted(set(off) - used):
+        yield f"Remove `gzip off` at {path} from nginx/flask.conf: there is no ETag there."
+
+
+class PathsTests(unittest.TestCase):
+    """flask.conf has a copy of what the application knows of its paths."""
+
+    def setUp(self) -> None:
+        self.text = (ROOT / "nginx" / "flask.conf").read_text(encoding="utf-8")
+        self.app = create_app("project.config.TestingConfig")
+
+    def test_nginx_and_the_application_agree(self):
+        self.assertEqual(differences(self.app, self.text), [])
+
+    def test_prefix_that_nginx_does_not_know_is_found(self):
+        register_prefix(self.app, "/teams")
+
+        self.assertEqual(
+            differences(self.app, self.text),
+            [
+                "Add /teams to the first pattern of the map $error_form in nginx/flask.conf:"
+                " a feature has registered it."
+            ],
+        )
+
+    def test_prefix_that_only_nginx_knows_is_found(self):
+        self.text = self.text.replace("(ping|", "(ping|teams|")
+
+        [difference] = differences(self.app, self.text)
+        self.assertIn("Remove /teams from the first pattern", difference)
+
+    def test_etag_that_would_be_compressed_is_found(self):
+        self.app.add_url_rule("/users/<id>/photo", view_func=returns(UserRead)(lambda: None))
+
+        [difference] = differences(self.app, self.text)
+        self.assertIn("`gzip off` for /users/<id>/photo", difference)
+
+
+class NginxTestCase(unittest.TestCase):
+    """nginx on its own files, in front of a service."""
 
     def setUp(self) -> None:
         service = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
@@ -126,6 +206,31 @@ class TrustedProxiesTests(unittest.TestCase):
     def logged_client(self) -> str:
         """Return the address in the last line of the access log."""
         return str(json.loads(self.log.read_text().splitlines()[-1])["client"])
+
+
+class ErrorFormTests(NginxTestCase):
+    """The form of nginx's own errors."""
+
+    def ask_wrongly(self, path: str) -> str | None:
+        """Send what nginx refuses itself, as a browser; return the media type of the answer."""
+        connection = HTTPConnection("127.0.0.1", self.port, 10)
+        connection.request("X", path, headers={"Accept": "text/html"})
+        response = connection.getresponse()
+        connection.close()
+        self.assertEqual(response.status, 405)
+        return response.headers.get_content_type()
+
+    def test_registered_prefixes_are_answered_in_json_and_others_by_a_page(self):
+        with self.nginx(""):
+            for prefix in prefixes(create_app("project.config.TestingConfig")):
+                with self.subTest(prefix):
+                    self.assertEqual(self.ask_wrongly(prefix), "application/json")
+                    self.assertEqual(self.ask_wrongly(f"{prefix}/x/y?z"), "application/json")
+                    self.assertEqual(self.ask_wrongly(f"{prefix}x"), "text/html")
+
+
+class TrustedProxiesTests(NginxTestCase):
+    """Who called, as the service and the log are told."""
 
     def test_nobody_is_believed_unless_named(self):
         with self.nginx(""):
