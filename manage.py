@@ -15,7 +15,7 @@ from project.commands import audit as audit_trail
 from project.commands import database as schema
 from project.config import ConfigError, positive_integer
 from project.database.failures import is_old_schema
-from project.web.guard import SCOPES
+from project.web.guard import scopes
 
 try:
     app = create_app()
@@ -113,7 +113,12 @@ manager.add_command("set_password", SetPassword)
 
 @manager.option("--days", type=positive_integer, help="for how long; default: until it is removed")
 @manager.option(
-    "--scope", dest="scopes", action="append", required=True, choices=SCOPES, help="repeat for more"
+    "--scope",
+    dest="scopes",
+    action="append",
+    required=True,
+    choices=scopes(),
+    help="repeat for more",
 )
 @manager.option("--name", required=True, help="what the key is for")
 @manager.option("email", help="the email address of the user whose key it will be")

@@ -2,10 +2,12 @@
 
 ``@require`` stands above a view, before anything else happens. Who a request's credentials belong
 to is found out when somebody asks: without a need, no question reaches the database. How it is
-found out is registered by ``project.api.auth``; nothing here knows tokens.
+found out is registered by ``project.api.auth``; nothing here knows tokens. Features register their
+scopes when they are imported; an unknown one is refused wherever it is named.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import wraps
@@ -16,17 +18,20 @@ from flask import current_app, has_request_context, request
 from project.errors import AppError, Forbidden
 from project.web.contract import declare
 
-SCOPES = ("users:read", "users:write", "admin")
+ADMIN = "admin"
+"""The administrators' role, which has every scope, and a scope that no other role has."""
 SCOPES_OF_ROLE: dict[str | None, frozenset[str]] = {
     None: frozenset(),
-    "viewer": frozenset({"users:read"}),
-    "editor": frozenset({"users:read", "users:write"}),
-    "admin": frozenset(SCOPES),
+    "viewer": frozenset(),
+    "editor": frozenset(),
+    ADMIN: frozenset({ADMIN}),
 }
+"""What the users of each role may do; registered by the features."""
 BEARER = "bearer"
 SESSION = "session"
 _PRINCIPAL = "users.principal"
 _EMAIL_CHANGE = "email change"
+_read_only = {ADMIN: False}  # of each scope
 
 
 class MissingCredentials(Forbidden):
@@ -64,6 +69,33 @@ class Principal:
 
 Identify = Callable[[], Principal | None]
 ChangeEmail = Callable[[Principal, str, str], AbstractContextManager[None]]
+
+
+def register_scope(scope: str, roles: Collection[str | None], *, read_only: bool = False) -> None:
+    """Add something that callers may be allowed to do.
+
+    :param scope: lower-case letters and colons, such as ``users:read``.
+    :param roles: whose users have it; administrators have it anyway.
+    :param read_only: whether it allows no change. When access is open, nobody asks then who calls.
+    :raises ValueError: the scope has another form or is registered already, or there is no such
+        role.
+    """
+    if scope in _read_only or not re.fullmatch("[a-z]+(:[a-z]+)*", scope):
+        raise ValueError(f"{scope!r} is registered already, or is no name of a scope.")
+    if unknown := set(roles) - SCOPES_OF_ROLE.keys():
+        raise ValueError(f"There is no role {unknown.pop()!r}.")
+    _read_only[scope] = read_only
+    for role in {*roles, ADMIN}:
+        SCOPES_OF_ROLE[role] |= {scope}
+
+
+def scopes() -> tuple[str, ...]:
+    """Return all scopes in the order of their registration, ``admin`` as the last."""
+    return (*(scope for scope in _read_only if scope != ADMIN), ADMIN)
+
+
+def _unknown(scope: str) -> LookupError:
+    return LookupError(f"No feature has registered the scope {scope!r}.")
 
 
 def is_open() -> bool:
@@ -129,6 +161,8 @@ def require_still(scope: str) -> None:
     :raises Unauthenticated: the caller's credentials are worth nothing any more (401).
     :raises Forbidden: the caller may not do this any more (403).
     """
+    if scope not in _read_only:
+        raise _unknown(scope)
     if not is_open() and scope not in principal(anew=True).scopes:
         raise Forbidden
 
@@ -140,19 +174,23 @@ def require(
 
     Who writes is found out then too, for records, as far as their credentials are worth something.
 
-    :param scope: one of ``SCOPES``.
+    :param scope: one that is registered.
     :param own: users may call it about themselves without the scope, by ``user_id`` in the path.
     :param always: also when access is open.
     :raises MissingCredentials: the request has no credentials (403).
     :raises Unauthenticated: its credentials are worth nothing (401).
     :raises Forbidden: the caller may not do this (403).
+    :raises LookupError: no feature has registered the scope; raised at once, not by the view.
     """
+    if scope not in _read_only:
+        raise _unknown(scope)
+    read_only = _read_only[scope]
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
             if is_open() and not always:
-                if scope != "users:read":
+                if not read_only:
                     find_principal(credentials)
                 return view(**kwargs)
             who = principal(credentials)
@@ -188,7 +226,7 @@ def require_admin(credentials: str = BEARER) -> Principal:
     :raises Forbidden: the caller is no administrator (403).
     """
     who = principal(credentials)
-    if "admin" not in who.scopes:
+    if ADMIN not in who.scopes:
         raise Forbidden
     return who
 
@@ -196,10 +234,15 @@ def require_admin(credentials: str = BEARER) -> Principal:
 def is_admin() -> bool:
     """Say whether an administrator calls, as far as anybody has asked who does."""
     who = known_principal()
-    return who is not None and "admin" in who.scopes
+    return who is not None and ADMIN in who.scopes
 
 
 def may(scope: str) -> bool:
-    """Say whether the caller, who is known by now, may do this."""
+    """Say whether the caller, who is known by now, may do this.
+
+    :raises LookupError: no feature has registered the scope.
+    """
+    if scope not in _read_only:
+        raise _unknown(scope)
     who = known_principal()
     return is_open() if who is None else scope in who.scopes or is_open()

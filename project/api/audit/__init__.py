@@ -2,10 +2,11 @@
 
 from flask import Blueprint, Flask
 
+from project.web import error_handlers
+
 bp = Blueprint("audit", __name__)
 
 from project.api.audit import views  # noqa: E402, F401  (they add their routes to bp)
-from project.web import error_handlers  # noqa: E402
 
 
 def init_app(app: Flask) -> None:

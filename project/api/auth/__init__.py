@@ -9,11 +9,12 @@ from jwt import InsecureKeyLengthWarning
 
 from project.config import DEVELOPMENT_SECRET_KEY
 from project.errors import Unauthenticated
+from project.web import error_handlers, guard
 
 bp = Blueprint("auth", __name__)
 
 from project.api.auth import pages, principals, service, views  # noqa: E402, F401  (they add routes to bp)
-from project.web import error_handlers, guard  # noqa: E402
+from project.api.auth.models import SCOPES_LENGTH  # noqa: E402
 
 
 class BrowserSessions(SecureCookieSessionInterface):
@@ -45,7 +46,12 @@ class BrowserSessions(SecureCookieSessionInterface):
 
 
 def init_app(app: Flask) -> None:
-    """Let the guard know how callers are found out, and answer about accounts."""
+    """Let the guard know how callers are found out, and answer about accounts.
+
+    :raises ValueError: a key with all registered scopes would not fit into its column.
+    """
+    if len(" ".join(guard.scopes())) > SCOPES_LENGTH:
+        raise ValueError(f"All scopes of a key have more than {SCOPES_LENGTH} characters.")
     if app.config["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
         # Everybody knows this key anyway; in production it is not taken.
         warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)

@@ -8,6 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from project.database import TABLE_OPTIONS, db
 from project.web.fields import TEXT_LENGTH
 
+SCOPES_LENGTH = 64
+"""Of all scopes of a key, with a space between two."""
+
 
 class Words(TypeDecorator[list[str]]):
     """A list of words, in a column of text with a space between two."""
@@ -60,7 +63,7 @@ class APIKey(db.Model):  # type: ignore[name-defined,misc]
     name: Mapped[str] = mapped_column(String(TEXT_LENGTH))
     prefix: Mapped[str] = mapped_column(String(16))
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    scopes: Mapped[list[str]] = mapped_column(Words(64))
+    scopes: Mapped[list[str]] = mapped_column(Words(SCOPES_LENGTH))
     created_at: Mapped[datetime] = mapped_column(DateTime)
     expires_at: Mapped[datetime | None] = mapped_column(DateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime)

@@ -1,14 +1,23 @@
 """The JSON forms of accounts, tokens and API keys."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from project.api.users.passwords import MAX_CHARACTERS
 from project.api.users.schemas import Email, Password
 from project.web.fields import TEXT_LENGTH, AnyUserId, Moment, Text
-from project.web.guard import SCOPES
+from project.web.guard import scopes
 
 MAX_DAYS = 3650
 
@@ -68,10 +77,20 @@ class AccountRead(BaseModel):
     created_at: Moment
 
 
+class _OneOfScopes:
+    """Describes a scope by those that are registered when the API is described."""
+
+    def __get_pydantic_json_schema__(
+        self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"enum": list(scopes()), "type": "string"}
+
+
 def _check_scopes(value: Any) -> Any:
-    if not isinstance(value, list) or not value or any(scope not in SCOPES for scope in value):
+    known = scopes()
+    if not isinstance(value, list) or not value or any(scope not in known for scope in value):
         raise PydanticCustomError(
-            "scopes", "Must be a list of one or more of {scopes}.", {"scopes": ", ".join(SCOPES)}
+            "scopes", "Must be a list of one or more of {scopes}.", {"scopes": ", ".join(known)}
         )
     return sorted(set(value))
 
@@ -96,7 +115,7 @@ class APIKeyCreate(BaseModel):
 
     name: Text
     scopes: Annotated[
-        list[Literal["users:read", "users:write", "admin"]],
+        list[Annotated[str, _OneOfScopes()]],
         BeforeValidator(_check_scopes),
         Field(min_length=1, examples=[["users:read"]]),
     ]

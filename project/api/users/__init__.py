@@ -2,10 +2,14 @@
 
 from flask import Blueprint, Flask
 
+from project.web import error_handlers, guard
+
+guard.register_scope("users:read", roles=["viewer", "editor"], read_only=True)
+guard.register_scope("users:write", roles=["editor"])
+
 bp = Blueprint("users", __name__)
 
 from project.api.users import pages, views  # noqa: E402, F401  (they add their routes to bp)
-from project.web import error_handlers  # noqa: E402
 
 
 def init_app(app: Flask) -> None:
