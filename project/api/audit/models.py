@@ -1,7 +1,6 @@
 """The trail of what was done."""
 
 from datetime import datetime
-from typing import Literal
 
 from sqlalchemy import DateTime, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -11,24 +10,6 @@ from project.database import TABLE_OPTIONS, db
 
 NAME_LENGTH = 64
 ADDRESS_LENGTH = 45
-
-Action = Literal[
-    "user.created",
-    "user.updated",
-    "user.removed",
-    "users.created",
-    "users.imported",
-    "session.started",
-    "session.failed",
-    "session.ended",
-    "password.refused",
-    "key.created",
-    "key.used",
-    "key.resumed",
-    "key.removed",
-    "audit.pruned",
-]
-"""What can be done; docs/decisions/audit.md tells when each is recorded."""
 
 
 class AuditEvent(db.Model):  # type: ignore[name-defined,misc]

@@ -1,17 +1,18 @@
 """What is recorded, and who is said to have done it. All SQL on the trail. Knows no HTTP."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NewType
 
 import orjson
 from flask import current_app, has_request_context, request
 from sqlalchemy import delete, insert, update
 
 from project.api.audit import queries
-from project.api.audit.models import ADDRESS_LENGTH, Action, AuditEvent
+from project.api.audit.models import ADDRESS_LENGTH, NAME_LENGTH, AuditEvent
 from project.clock import utcnow
 from project.database import Row, db, read, write
 from project.web.guard import known_principal
@@ -22,7 +23,26 @@ ANONYMOUS = "anonymous"
 PRUNER = "command:prune"
 _INSERT = insert(AuditEvent.__table__)
 
+Action = NewType("Action", str)
+_actions: set[Action] = set()
+
 _command: ContextVar[str | None] = ContextVar("command", default=None)
+
+
+def register(name: str) -> Action:
+    """Add an action that can be recorded; docs/decisions/audit.md says when it is.
+
+    :param name: what it is done to, and what is done, such as ``user.created``.
+    :raises ValueError: the name has another form, is too long, or is registered already.
+    """
+    action = Action(name)
+    if not re.fullmatch(r"[a-z]+\.[a-z]+", name) or len(name) > NAME_LENGTH or action in _actions:
+        raise ValueError(f"{name!r} is registered already, or is no name of an action.")
+    _actions.add(action)
+    return action
+
+
+PRUNED = register("audit.pruned")
 
 
 @contextmanager
@@ -45,13 +65,17 @@ def record(
 ) -> int | None:
     """Add an event to the transaction under way: it is kept if what was done is kept.
 
+    :param action: what was done, as ``register`` has returned it.
     :param user_id: to whom it was done; None: to nobody, or to several.
     :param before: the fields as they were. With ``after`` given too, only those that differ are
         kept; when none does, there is no event. No secrets, in either.
     :param after: the fields as they are, or the counts of something done to several users.
     :param actor: who did it; None: the command that runs, else the caller as far as known.
     :return: the event's id; None: there is none.
+    :raises LookupError: no feature has registered the action.
     """
+    if action not in _actions:
+        raise LookupError(f"No feature has registered the action {action!r}.")
     if before is not None and after is not None:
         names = {name for name in before | after if before.get(name) != after.get(name)}
         if not names:
@@ -125,7 +149,7 @@ def remove_expired(limit: int, before: datetime | None = None) -> int:
     removed = remove_older(before, limit)
     state = {"older_than": f"{before.isoformat()}Z"}
     if removed and all(event.after != state for event in list_events(1, actor=PRUNER)):
-        record("audit.pruned", after=state, actor=PRUNER)
+        record(PRUNED, after=state, actor=PRUNER)
     return removed
 
 

@@ -17,6 +17,7 @@ from project.errors import Unauthenticated
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
 KEY_USE_SECONDS = 60
+_KEY_USED = audit.register("key.used")
 
 _columns: list[Any] = [User.id.label("user_id"), User.username, User.role]
 _NOW = bindparam("now", type_=DateTime)
@@ -122,4 +123,4 @@ def _write_use(row: Any, now: datetime) -> None:
     """Note when a key was used. Of several that find it unused, one writes."""
     used = {"key_id": row.key_id, "found": row.last_used_at, "last_used_at": now}
     if write(_USE, used).row_count:
-        audit.record("key.used", row.user_id, actor=f"key:{row.key_id}")
+        audit.record(_KEY_USED, row.user_id, actor=f"key:{row.key_id}")

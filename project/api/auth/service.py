@@ -40,6 +40,13 @@ SIGN_IN_SECONDS = 60
 
 APIKEY_FIELDS = tuple(APIKeyRead.model_fields)
 KEYS_PER_USER = 50
+_SESSION_STARTED = audit.register("session.started")
+_SESSION_FAILED = audit.register("session.failed")
+_SESSION_ENDED = audit.register("session.ended")
+_PASSWORD_REFUSED = audit.register("password.refused")
+_KEY_CREATED = audit.register("key.created")
+_KEY_RESUMED = audit.register("key.resumed")
+_KEY_REMOVED = audit.register("key.removed")
 _PLAIN = {"synchronize_session": False}
 _users = User.__table__.c
 _ACCOUNT = select(*(_users[name] for name in AccountRead.model_fields)).where(
@@ -124,7 +131,7 @@ def log_in(email: str, password: str, address: str = "", replaces: str | None = 
         return in_transaction(_log_in)(user_id, kept, rehashed, account, address, replaces)
     except WrongCredentials:
         # What was typed is not kept: it may be a password in the wrong field.
-        in_transaction(audit.record)("session.failed", user_id)
+        in_transaction(audit.record)(_SESSION_FAILED, user_id)
         raise
 
 
@@ -161,7 +168,7 @@ def _log_in(
     throttle.forgive(account, address)
     if replaces is not None:
         log_out(replaces)
-    audit.record("session.started", user.id, actor=f"user:{user.id}")
+    audit.record(_SESSION_STARTED, user.id, actor=f"user:{user.id}")
     return _sign_in(user, user.deactivations)
 
 
@@ -181,7 +188,7 @@ def log_out(session: str) -> None:
     ended = db.session.scalar(select(Session).where(Session.token_id == session).with_for_update())
     if ended is not None:
         db.session.delete(ended)
-        audit.record("session.ended", ended.user_id, actor=f"user:{ended.user_id}")
+        audit.record(_SESSION_ENDED, ended.user_id, actor=f"user:{ended.user_id}")
 
 
 def change_password(
@@ -216,7 +223,7 @@ def prove(user_id: int, current_password: str, address: str = "") -> None:
         raise WrongPassword("Is needed for this change.")
     account = throttle.account_of(user_id, "")
     if _verify(account, kept, current_password, address) is None:
-        in_transaction(audit.record)("password.refused", user_id)
+        in_transaction(audit.record)(_PASSWORD_REFUSED, user_id)
         raise WrongPassword
     in_transaction(throttle.forgive)(account, address)  # also where the change is refused
 
@@ -303,7 +310,7 @@ def create_key(
     )
     db.session.add(made)
     db.session.flush()
-    audit.record("key.created", who.user_id, after=_recorded(made))
+    audit.record(_KEY_CREATED, who.user_id, after=_recorded(made))
     shown = {field: getattr(made, field) for field in APIKEY_FIELDS if field != "suspended"}
     return MadeKey(**shown, suspended=False, key=key)
 
@@ -334,7 +341,7 @@ def resume_key(key_id: int, owner_id: int | None = None) -> Row:
     key, deactivations = _lock_key(key_id, owner_id)
     if key.deactivations != deactivations:
         key.deactivations = deactivations
-        audit.record("key.resumed", key.user_id, after=_recorded(key))
+        audit.record(_KEY_RESUMED, key.user_id, after=_recorded(key))
     db.session.flush()
     shown: Row = db.session.execute(_KEYS.where(APIKey.id == key_id)).one()
     return shown
@@ -349,7 +356,7 @@ def delete_key(key_id: int, owner_id: int | None = None) -> APIKey:
     key, _ = _lock_key(key_id, owner_id)
     db.session.delete(key)
     db.session.flush()
-    audit.record("key.removed", key.user_id, before=_recorded(key))
+    audit.record(_KEY_REMOVED, key.user_id, before=_recorded(key))
     return key
 
 

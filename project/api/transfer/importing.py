@@ -33,6 +33,7 @@ from project.errors import Forbidden, Invalid, TooLarge, Unauthenticated, Unavai
 
 ROWS_PER_BATCH = 5000
 MAX_REPORTED_ROWS = 10_000
+_IMPORTED = audit.register("users.imported")
 _ROLE = fields.IMPORTED.index("role")
 _UNKNOWN_ID = "id: No user has this id."
 RESULTS = ("created", "updated", "skipped", "failed")
@@ -292,7 +293,7 @@ class _Saving:
         if event_id is not None:
             audit.update_counts(event_id, counts)
         elif counts["created"] or counts["updated"]:
-            event_id = audit.record("users.imported", after=counts)
+            event_id = audit.record(_IMPORTED, after=counts)
         return batch, counts, event_id
 
 

@@ -33,6 +33,10 @@ from project.web.guard import known_principal, own_email_change
 LARGEST_ID = 2**31 - 1
 EVERYBODY = Filters()
 SEARCH_PARTS = ("username", "email")
+_USER_CREATED = audit.register("user.created")
+_USER_UPDATED = audit.register("user.updated")
+_USER_REMOVED = audit.register("user.removed")
+_USERS_CREATED = audit.register("users.created")
 _users = User.__table__
 _INSERT = insert(_users)
 _UPDATE = update(_users).where(queries.HAS_ID).values(version=_users.c.version + 1)
@@ -187,7 +191,7 @@ def create_user(
             _INSERT, fields.with_folded({**values, "password_hash": password_hash})
         ).inserted_id
     user: Row = fields.StoredUser(**values, id=user_id, version=1)
-    audit.record("user.created", user.id, after=_state(user, password is not None))
+    audit.record(_USER_CREATED, user.id, after=_state(user, password is not None))
     return user
 
 
@@ -236,7 +240,7 @@ def update_user(
         write(_DEACTIVATE if deactivated else _UPDATE, {"user_id": user_id, **values})
     if deactivated:
         run_after_deactivation([user_id])
-    audit.record("user.updated", user_id, before=_state(user), after=_state(after, new_password))
+    audit.record(_USER_UPDATED, user_id, before=_state(user), after=_state(after, new_password))
     return after
 
 
@@ -282,7 +286,7 @@ def delete_user(
     user = _lock_user(user_id, is_expected, by_admin)
     _check_not_last_administrator(user)
     write(_DELETE, {"user_id": user_id})
-    audit.record("user.removed", user.id, before=_state(user))
+    audit.record(_USER_REMOVED, user.id, before=_state(user))
     return user
 
 
@@ -347,7 +351,7 @@ def create_users(users: Iterable[tuple[str, str]]) -> None:
     """
     rows = [fields.with_folded({"username": username, "email": email}) for username, email in users]
     db.session.execute(insert(User), rows)
-    audit.record("users.created", after={"count": len(rows)})
+    audit.record(_USERS_CREATED, after={"count": len(rows)})
 
 
 def has_users() -> bool:
