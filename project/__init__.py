@@ -12,6 +12,7 @@ from project.api import audit, auth, docs, ops, transfer, users
 from project.database import db
 from project.web import body, error_handlers, response_headers, static_files
 from project.web.json_provider import OrjsonProvider
+from project.web.synchronous import SynchronousFlask, refuse_async
 
 __all__ = ["create_app", "db"]
 
@@ -23,14 +24,12 @@ def create_app(config: type | str | None = None) -> Flask:
         ``APP_SETTINGS`` names, else development.
     :raises ConfigError: a setting is missing or wrong.
     """
-    app = Flask(__name__)
+    app = SynchronousFlask(__name__)
     app.config.from_object(settings.choose(config))
     settings.check(app.config)
     logs.configure(app.config["LOG_JSON"], app.config["LOG_LEVEL"])
     app.json = OrjsonProvider(app)
     app.url_map.merge_slashes = False  # a redirect would answer an API path in HTML
-    # No function is async; Flask would look at each of them before each call.
-    app.ensure_sync = lambda func: func  # type: ignore[method-assign]
     database.init_app(app)
     error_handlers.init_app(app)
     static_files.init_app(app)
@@ -42,6 +41,7 @@ def create_app(config: type | str | None = None) -> Flask:
     auth.init_app(app)
     docs.init_app(app)
     response_headers.init_app(app)
+    refuse_async(app)
     if proxies := app.config["PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     return app
