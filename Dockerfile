@@ -43,7 +43,7 @@ ENTRYPOINT ["as-owner.sh"]
 
 FROM runtime AS production
 # Owned by root, so that the service cannot change its own code.
-COPY manage.py gunicorn.conf.py ./
+COPY manage.py gunicorn.conf.py pyproject.toml ./
 COPY migrations migrations
 COPY project project
 # A read-only container can keep no bytecode; without it each start would compile everything.

@@ -114,11 +114,25 @@ class NoAccessLog(Logger):
 
 logger_class = NoAccessLog
 
-# The master's own lines have the form of the workers'. The file stands alone: no package of ours is
-# imported, since a master that had imported the application would hand old code to new workers.
-_spec: Any = spec_from_file_location("users_logs", Path(__file__).parent / "project" / "logs.py")
-_logs: Any = module_from_spec(_spec)
-_spec.loader.exec_module(_logs)
+
+def _run(name: str) -> Any:
+    """Return a file of ours that stands alone, as a module.
+
+    No package of ours is imported: a master that had imported the application would hand old code
+    to new workers.
+    """
+    spec: Any = spec_from_file_location(
+        f"users_{name}", Path(__file__).parent / "project" / f"{name}.py"
+    )
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_version = _run("version").VERSION
+
+# The master's own lines have the form of the workers'.
+_logs = _run("logs")
 _is_production = os.environ.get("APP_SETTINGS", "").endswith("ProductionConfig")
 logconfig_dict = _logs.library_logging(json=_is_production, level="INFO")
 
@@ -146,6 +160,16 @@ def on_starting(_server: Any) -> None:
         import_module(name)
     gc.collect()
     gc.freeze()
+
+
+def when_ready(server: Any) -> None:
+    """Log which version is served."""
+    server.log.info("started", extra={"version": _version})
+
+
+def on_reload(server: Any) -> None:
+    """Log which version is served from now on: the files of ours were read anew."""
+    server.log.info("reloaded", extra={"version": _version})
 
 
 def post_fork(_server: Any, worker: Any) -> None:

@@ -15,6 +15,7 @@ from project.commands import audit as audit_trail
 from project.commands import database as schema
 from project.config import ConfigError, positive_integer
 from project.database.failures import is_old_schema
+from project.version import VERSION
 from project.web.guard import scopes
 
 try:
@@ -26,6 +27,7 @@ except ConfigError as error:
 
 manager = Manager(app, description="Commands of the users service; COMMAND --help tells more.")
 manager.help_args = ("-h", "-?", "--help")
+manager.add_option("--version", action="version", version=VERSION)
 
 
 def port(text: str) -> int:

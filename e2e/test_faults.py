@@ -25,6 +25,7 @@ import pymysql
 
 from e2e.processes import GUNICORN, ROOT, MariaDB, manage, served_process
 from e2e.stacks import copy_tracked_files
+from project.version import VERSION
 
 CLIENTS = 6
 WORKERS = {"WEB_CONCURRENCY": "2"}
@@ -123,12 +124,13 @@ class FaultTestCase(unittest.TestCase):
     """A migrated MariaDB, and gunicorn with two workers before it."""
 
     folder = ROOT
+    log: Path | None = None
 
     def setUp(self) -> None:
         self.database = self.enterContext(MariaDB())
         manage("db", "upgrade", DATABASE_URL=self.database.url)
         environment = {"DATABASE_URL": self.database.url, **WORKERS}
-        server = served_process(GUNICORN, cwd=self.folder, **environment)
+        server = served_process(GUNICORN, self.log, self.folder, **environment)
         self.url, self.server = self.enterContext(server)
 
     def workers(self) -> list[int]:
@@ -351,6 +353,7 @@ class ProcessFaultTests(FaultTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="users-code-")))
         copy_tracked_files(self.folder)
+        self.log = self.folder / "server.log"
         super().setUp()
 
     def test_worker_killed_under_load_loses_nothing(self):
@@ -394,16 +397,19 @@ class ProcessFaultTests(FaultTestCase):
 
     def test_reload_under_load_loads_all_code_anew_and_fails_no_request(self):
         views = self.folder / "project" / "api" / "ops" / "views.py"
+        pyproject = self.folder / "pyproject.toml"
         before = set(self.workers())
         with Load(self.url) as load:
             load.wait_for(50)
             views.write_text(views.read_text().replace("pong!", "pong of the new code!"))
+            pyproject.write_text(pyproject.read_text().replace(VERSION, "99.0.0"))
             os.kill(self.server.pid, signal.SIGHUP)
             self.recovery_seconds(lambda: not before & set(self.workers()))
             load.wait_for(50)
         messages = {self.get("/ping").json["message"] for _ in range(20)}
 
         self.assertEqual(messages, {"pong of the new code!"})
+        self.assertRegex(self.log.read_text(), r"reloaded +version=99\.0\.0\n")
         self.assertEqual(load.statuses(), {201})
         self.assert_all_kept(load)
 

@@ -1,6 +1,10 @@
-"""What the README tells a newcomer to do, on a copy of the tracked files and nothing else."""
+"""What a newcomer does first, on a copy of the tracked files and nothing else.
+
+And whether the files that a newcomer's tools read agree with each other.
+"""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +13,7 @@ import unittest
 from pathlib import Path
 
 from e2e.processes import ROOT, answers, end, free_port, running, wait_until
+from project.version import VERSION
 
 # Neither the settings nor the Python environment of whoever runs the tests.
 CLEAN = {
@@ -75,3 +80,22 @@ class MakeRunTests(unittest.TestCase):
         wait_until(lambda: answers(f"{url}/users"), again, again_log)
         self.assertNotIn("Installing", again_log.read_text())
         end(again)
+
+
+class ToolFilesTests(unittest.TestCase):
+    """The files that git, editors and release tools read."""
+
+    def test_version_is_that_of_the_changelog(self) -> None:
+        headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+        release = VERSION.removesuffix(".dev0")
+
+        self.assertEqual(headings[0], "Unreleased")
+        if release == VERSION:
+            self.assertEqual(headings[1], release)
+        else:
+            self.assertGreater(numbers(release), numbers(headings[1]))
+
+
+def numbers(version: str) -> list[int]:
+    """Return the numbers of a version, by which versions follow each other."""
+    return [int(number) for number in version.split(".")]

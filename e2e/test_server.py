@@ -36,6 +36,7 @@ from e2e.processes import (
     test_database,
 )
 from e2e.stacks import until
+from project.version import VERSION
 
 WORKERS = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--threads 4"}
 JSON = {"Content-Type": "application/json"}
@@ -61,7 +62,9 @@ class ServerTestCase(unittest.TestCase):
 
     def setUp(self) -> None:
         database = self.enterContext(test_database())
-        self.url = self.enterContext(served(self.command, DATABASE_URL=database, **WORKERS))
+        self.log = Path(self.enterContext(tempfile.TemporaryDirectory()), "log")
+        server = served(self.command, self.log, DATABASE_URL=database, **WORKERS)
+        self.url = self.enterContext(server)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """Return status and JSON of an answer."""
@@ -455,6 +458,11 @@ class ProductionTests(ProductionTestCase):
         """Return the lines about the open door."""
         return [line for line in self.lines() if line["event"].startswith("ACCESS=open")]
 
+    def test_version_is_logged_once(self):
+        started = [line for line in self.lines() if line["event"] == "started"]
+
+        self.assertEqual([line["version"] for line in started], [VERSION])
+
     def test_each_request_is_one_line_without_personal_data(self):
         user = {"username": "Secret Name", "email": "secret@example.com"}
         self.request("POST", "/users", user, **{"X-Request-ID": "first"})
@@ -689,3 +697,6 @@ class RunserverTests(AnyServerTests, ServerTestCase):
     """The server of development."""
 
     command = RUNSERVER
+
+    def test_version_is_logged_once(self):
+        self.assertEqual(re.findall(r"started +version=(.+)", self.log.read_text()), [VERSION])

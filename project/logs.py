@@ -103,7 +103,7 @@ def library_logging(json: bool, level: str) -> dict[str, Any]:
     output = Output(sys.stdout)
     structured = {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": _shared_processors(),
+        "foreign_pre_chain": [*_shared_processors(), structlog.stdlib.ExtraAdder(["version"])],
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _dumps if json else _columns(output),

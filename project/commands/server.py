@@ -3,10 +3,14 @@
 import sys
 from ipaddress import ip_address
 
+import structlog
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader, run_simple
 
+from project.version import VERSION
 from project.web import pruning
+
+log = structlog.get_logger()
 
 
 def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
@@ -22,6 +26,7 @@ def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
         )
     reload = reload and app.debug
     if not reload or is_running_from_reloader():
+        log.info("started", version=VERSION)
         pruning.start(app)
     run_simple(
         host,

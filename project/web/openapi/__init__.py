@@ -9,13 +9,14 @@ from typing import Any
 
 from flask import Flask
 
+from project.version import VERSION
 from project.web import envelope, guard
 from project.web.openapi import requests, responses, schemas
 from project.web.openapi.operations import Operation, find_operations
 
 INFO = {
     "title": "users-service",
-    "version": "1.0",
+    "version": VERSION,
     "summary": "A directory of users.",
     "description": "Every answer is JSON in one envelope, whose `status` is `success`, `fail` (the"
     " client's mistake, which `message` and `errors` name) or `error` (ours; by its `request_id` we"
