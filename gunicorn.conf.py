@@ -105,7 +105,7 @@ LIBRARIES = (
 accesslog = None
 
 
-class NoAccessLog(Logger):
+class NoAccessLog(Logger):  # type: ignore[misc]  # gunicorn has no types
     """With logconfig_dict, gunicorn would still make the fields of each line: 20 µs a request."""
 
     def access(self, *_: object) -> None:

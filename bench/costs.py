@@ -45,12 +45,12 @@ def requests(cursor: str, etag: str) -> dict[str, Callable[[], EnvironBuilder]]:
     return {
         "ping": lambda: get("/ping"),
         "one user": lambda: get("/users/7"),
-        "one user, known by its ETag": lambda: get("/users/7", headers={"If-None-Match": etag}),
+        "one user, known by its ETag": lambda: get("/users/7", headers=[("If-None-Match", etag)]),
         "first page of 20": lambda: get(PAGE),
         "deep page of 20": lambda: get(f"{PAGE}&cursor={cursor}"),
         "exact email": lambda: get("/users?email=made-up-7@example.com"),
         "prefix search": lambda: get(f"{PAGE}&q=made-up-1"),
-        "the page /": lambda: get("/", headers={"Accept": "text/html"}),
+        "the page /": lambda: get("/", headers=[("Accept", "text/html")]),
         "create": lambda: get(
             "/users",
             method="POST",
@@ -128,7 +128,7 @@ def measure_all(folder: str) -> tuple[str, dict[str, Cost]]:
         db.session.commit()
         with redirect_stdout(StringIO()) as printed:
             create_key("admin@example.com", "costs", ["users:read", "users:write"], None)
-    client = app.test_client()
+    client: Any = app.test_client()
     cursor = client.get(PAGE).json["data"]["next"]
     kinds = requests(cursor, client.get("/users/7").headers["ETag"])
     costs = {name: measure(app, make, {}) for name, make in kinds.items()}

@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("svg")
 
 from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 from bench.load import Round  # noqa: E402
 from bench.report import DOCS  # noqa: E402
@@ -44,7 +45,7 @@ def growth(sizes: Sequence[int], costs: Mapping[str, Sequence[float]]) -> None:
     save(figure, "growth.svg")
 
 
-def save(figure: plt.Figure, name: str) -> None:
+def save(figure: Figure, name: str) -> None:
     """Write a figure as SVG that is the same for the same numbers."""
     plt.rcParams["svg.hashsalt"] = name
     figure.savefig(DOCS / name, bbox_inches="tight", metadata={"Date": None})

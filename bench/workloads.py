@@ -164,7 +164,7 @@ def answers(
         "no email": 'POST /users {"username": "x", "email": "x"}',
     }
     requests = {name: next(WORKLOADS[name](facts, Random(name))) for name in workloads}
-    told = {}
+    told: dict[str, object] = {}
     for name, request in {**requests, **mistakes}.items():
         if name in mistakes and "create" not in workloads:
             continue

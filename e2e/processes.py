@@ -56,7 +56,7 @@ def wait_until(
     deadline = time.monotonic() + seconds
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args} did not start:\n{log.read_text()[-5000:]}")
+            raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text()[-5000:]}")
         time.sleep(0.05)
 
 
@@ -215,7 +215,7 @@ RUNSERVER = [sys.executable, "manage.py", "runserver", "-p", "{port}", "--no-rel
 
 
 @contextmanager
-def served(command: list[str], log: Path | None = None, **environment: str) -> Iterator[str]:
+def served(command: list[str], log: Path | None = None, /, **environment: str) -> Iterator[str]:
     """Serve the application; give its URL, as served_process does."""
     with served_process(command, log, **environment) as (url, _process):
         yield url
@@ -223,7 +223,7 @@ def served(command: list[str], log: Path | None = None, **environment: str) -> I
 
 @contextmanager
 def served_process(
-    command: list[str], log: Path | None = None, cwd: Path = ROOT, **environment: str
+    command: list[str], log: Path | None = None, cwd: Path = ROOT, /, **environment: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Serve the application; give its URL and the server's process.
 

@@ -48,7 +48,7 @@ def run(*command: str, **options: Any) -> str:
     """
     if "input" not in options:
         options.setdefault("stdin", subprocess.DEVNULL)
-    result = subprocess.run(
+    result: subprocess.CompletedProcess[str] = subprocess.run(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -105,7 +105,7 @@ class Site:
         self.port = port
 
     def request(
-        self, method: str, path: str, body: Any = None, timeout: float = 60, **headers: str
+        self, method: str, path: str, body: Any = None, timeout: float = 60, /, **headers: str
     ) -> Answer:
         """Send one request on a connection of its own.
 
@@ -235,13 +235,13 @@ class Stack(Site):
 
 @contextmanager
 def repeated(
-    call: Callable[[int], T], threads: int = 4, pause: float = 0.05
-) -> Iterator[list[T | Exception]]:
+    call: Callable[[int], object], threads: int = 4, pause: float = 0.05
+) -> Iterator[list[Any]]:
     """Call this with 0, 1, 2 … from several threads until the block ends; give the results.
 
     What the network refuses is a result too.
     """
-    results: list[T | Exception] = []
+    results: list[Any] = []
     numbers, over = count(), Event()
 
     def work() -> None:

@@ -12,6 +12,11 @@ from e2e.processes import ROOT, MariaDB
 class DatabaseURLTests(unittest.TestCase):
     """What a command makes of DATABASE_URL, on a server that takes nothing without TLS."""
 
+    folder: Path
+    certificate: Path
+    server: MariaDB
+    place: str
+
     @classmethod
     def setUpClass(cls) -> None:
         """Start the server, with a certificate for 127.0.0.1 that proves itself."""

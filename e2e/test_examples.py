@@ -7,6 +7,7 @@ import unittest
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -54,10 +55,11 @@ class ExamplesTestCase(unittest.TestCase):
         self.url = self.enterContext(served(GUNICORN, DATABASE_URL=self.database))
         self.api = self.enterContext(httpx.Client(base_url=self.url))
 
-    def fill(self) -> list[dict]:
+    def fill(self) -> list[dict[str, Any]]:
         """Add 150 users, which are more than a page of the examples; return them."""
         manage("seed_db", "--count", "150", DATABASE_URL=self.database)
-        return self.api.get("/users").raise_for_status().json()["data"]["users"]
+        users: list[dict[str, Any]] = self.api.get("/users").json()["data"]["users"]
+        return users
 
 
 class PythonClientTests(ExamplesTestCase):

@@ -16,7 +16,7 @@ import unittest
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection, HTTPException, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPMessage, IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,7 +46,7 @@ class Answer:
             self.status, self.headers = response.status, response.headers
             self.json = json.loads(response.read())
         except (OSError, HTTPException):
-            self.status, self.json, self.headers = 0, {}, {}
+            self.status, self.json, self.headers = 0, {}, HTTPMessage()
         finally:
             connection.close()
         self.seconds = time.monotonic() - started
@@ -124,9 +124,9 @@ class FaultTestCase(unittest.TestCase):
     """A migrated MariaDB, and gunicorn with two workers before it."""
 
     folder = ROOT
-    log: Path | None = None
 
     def setUp(self) -> None:
+        self.log = Path(self.enterContext(tempfile.TemporaryDirectory()), "log")
         self.database = self.enterContext(MariaDB())
         manage("db", "upgrade", DATABASE_URL=self.database.url)
         environment = {"DATABASE_URL": self.database.url, **WORKERS}
@@ -353,7 +353,6 @@ class ProcessFaultTests(FaultTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="users-code-")))
         copy_tracked_files(self.folder)
-        self.log = self.folder / "server.log"
         super().setUp()
 
     def test_worker_killed_under_load_loses_nothing(self):
@@ -381,7 +380,8 @@ class ProcessFaultTests(FaultTestCase):
     def test_answer_that_got_lost_is_given_again(self):
         user = {"username": "u", "email": "u@example.com"}
         body = json.dumps(user)
-        with socket.create_connection(urlsplit(self.url).netloc.split(":"), 10) as connection:
+        parts = urlsplit(self.url)
+        with socket.create_connection((parts.hostname, parts.port), 10) as connection:
             connection.sendall(
                 b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                 b"Idempotency-Key: k\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body.encode())

@@ -28,6 +28,8 @@ CLEAN = {
 class MakeRunTests(unittest.TestCase):
     """`make run` on a fresh copy."""
 
+    folder: Path
+
     @classmethod
     def setUpClass(cls) -> None:
         """Copy the files, and let the first `make run` install what it needs."""

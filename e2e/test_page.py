@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from e2e.processes import GUNICORN, find_chromium, manage, served, test_database
 
 QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync", "--no-first-run"]
-DESKTOP = {"width": 1280, "height": 720}
-PHONE = {"width": 375, "height": 667}
+DESKTOP: ViewportSize = {"width": 1280, "height": 720}
+PHONE: ViewportSize = {"width": 375, "height": 667}
 PASSWORD = "grey otters paddle home at dusk"
 PEOPLE = [
     ("Ada Lovelace", "ada@example.com"),
@@ -32,6 +32,7 @@ class BrowserTestCase(unittest.TestCase):
     """The page on a new database, in a browser with nothing stored."""
 
     environment: dict[str, str] = {}
+    browser: Browser
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -45,7 +46,7 @@ class BrowserTestCase(unittest.TestCase):
         self.url = self.enterContext(served(GUNICORN, **environment))
         self.page = self.open(DESKTOP)
 
-    def open(self, size: dict[str, int]) -> Page:
+    def open(self, size: ViewportSize) -> Page:
         """Open the page in a window of this size; note whom it asks and what it complains of."""
         context = self.browser.new_context(viewport=size)
         self.addCleanup(context.close)
@@ -250,7 +251,7 @@ class PageTests(BrowserTestCase):
     def test_page_fits_a_phone_in_every_state(self) -> None:
         self.walk_through_states("phone", PHONE)
 
-    def walk_through_states(self, name: str, size: dict[str, int]) -> None:
+    def walk_through_states(self, name: str, size: ViewportSize) -> None:
         """Go through the page empty, with users, with an error, and through the other pages."""
         self.page = self.open(size)
         self.assert_fits(f"{name}-empty")

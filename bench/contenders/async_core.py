@@ -104,7 +104,7 @@ def fail(message: str, status: int) -> Response:
     return answer({"status": "fail", "message": message}, status)
 
 
-def one(row: Row[Any]) -> Response:
+def one(row: Any) -> Response:
     """Return the answer about one user."""
     data = dict(zip(SHOWN, row, strict=False))
     return answer({"status": "success", "data": data}, ETag=f'"{row.version}"')
@@ -168,7 +168,7 @@ async def create_user(request: Request) -> Response:
     folded = {"username_folded": body.username.lower(), "email_folded": body.email.lower()}
     try:
         async with writes.begin() as connection:
-            added = await connection.execute(INSERT, user | folded)
+            added: Any = await connection.execute(INSERT, user | folded)
     except IntegrityError:
         return fail("Sorry. That email already exists.", 400)
     (user_id,) = added.inserted_primary_key

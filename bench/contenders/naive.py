@@ -99,7 +99,8 @@ def one(user: User) -> Response:
     """Return the answer about one user."""
     response = jsonify({"status": "success", "data": user.to_json()})
     response.set_etag(str(user.version))
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 @app.get("/ping")
@@ -141,7 +142,7 @@ def list_users() -> Any:
 @app.post("/users")
 def create_user() -> Any:
     """Add a user."""
-    body = request.get_json(silent=True)
+    body: Any = request.get_json(silent=True)
     try:
         username, email = body["username"], body["email"]
         validate_email(email, check_deliverability=False)

@@ -72,7 +72,7 @@ def render() -> bytes:
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         try:
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            MultiProcessCollector(registry)
             if text := generate_latest(registry):
                 return text
         except (OSError, RuntimeError, ValueError, struct.error) as error:
