@@ -13,7 +13,7 @@ MYSQLCLIENT := $(VENV)/.requirements-mysqlclient
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test bench bench-check lint check audit lock clean
+.PHONY: help run shell test test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test bench bench-check format lint check audit lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ help: ## list these verbs
 run: $(RUNTIME) ## migrate the database and serve on http://HOST:PORT, by default 127.0.0.1:5000
 	@$(BIN)/python manage.py db upgrade
 	@exec $(BIN)/python manage.py runserver -h $(HOST) -p $(PORT)
+
+shell: $(RUNTIME) ## migrate the database and open a Python shell with app, db and User
+	@$(BIN)/python manage.py db upgrade
+	@exec $(BIN)/python manage.py shell
 
 test: $(DEVELOPMENT) ## run all the suites below whose programs are on this machine
 	@suites=$$($(BIN)/python -m e2e.suites) && $(MAKE) --no-print-directory --keep-going $$suites
@@ -90,6 +94,10 @@ stack-test: $(DEVELOPMENT) ## both Compose stacks, built and run for real; needs
 	@$(BIN)/python -m unittest -v e2e.test_stack
 
 check: lint test-app ## lint, and the application's tests with coverage; passes on every commit
+
+format: $(DEVELOPMENT) ## format the code, and correct what ruff can correct by itself
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
 
 lint: $(DEVELOPMENT) ## lint, format, types, import rule, dangers, spelling, costs of requests
 	@echo "== Lint and format"

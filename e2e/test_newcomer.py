@@ -83,9 +83,30 @@ class MakeRunTests(unittest.TestCase):
         self.assertNotIn("Installing", again_log.read_text())
         end(again)
 
+    def test_make_shell_reaches_the_migrated_database(self) -> None:
+        result = subprocess.run(
+            ["make", "shell"],
+            cwd=self.folder / "clone",
+            env=CLEAN,
+            input='print("users:", db.session.query(User).count())\n',
+            capture_output=True,
+            text=True,
+        )
+
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("users: 0\n", result.stdout)
+
 
 class ToolFilesTests(unittest.TestCase):
     """The files that git, editors and release tools read."""
+
+    def test_commits_are_checked_by_the_linters_of_make_lint(self) -> None:
+        lint = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+
+        linters = set(re.findall(r"\$\(BIN\)/(\S+)", lint[0])) - {"python"}
+        checks = set(re.findall(r"entry: \.venv/bin/(\S+)", hooks))
+        self.assertEqual(checks, linters | {"conventional-pre-commit"})
 
     def test_version_is_that_of_the_changelog(self) -> None:
         headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
