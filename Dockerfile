@@ -1,7 +1,7 @@
-# The service's image (the last stage, which `docker build .` makes) and the one of development.
+# The service's image (the last stage, which `docker build .` makes) and those of development.
 
-# The only stages that reach the network. Every file is checked against its hash in the lock; what
-# has no wheel is built here, so that no build tool comes further.
+# Of what the service is made of, only these stages reach the network. Every file is checked against
+# its hash in the lock; what has no wheel is built here, so that no build tool comes further.
 FROM python:3.13-slim AS wheels
 COPY requirements.txt .
 RUN pip wheel --no-cache-dir --use-pep517 --require-hashes --wheel-dir /wheels -r requirements.txt
@@ -39,6 +39,14 @@ RUN --network=none --mount=type=bind,from=development-wheels,source=/wheels,targ
     pip install --no-cache-dir --no-index --no-deps /wheels/*.whl
 COPY docker/as-owner.sh /usr/local/bin/
 ENTRYPOINT ["as-owner.sh"]
+
+
+# What an editor works in (.devcontainer/). The number of the user becomes that of the developer.
+FROM development AS devcontainer
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends git make openssh-client \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 1000 --create-home --shell /bin/bash developer
 
 
 FROM runtime AS production

@@ -3,6 +3,7 @@
 And whether the files that a newcomer's tools read agree with each other.
 """
 
+import json
 import os
 import re
 import shutil
@@ -99,6 +100,21 @@ class MakeRunTests(unittest.TestCase):
 
 class ToolFilesTests(unittest.TestCase):
     """The files that git, editors and release tools read."""
+
+    def test_devcontainer_is_a_service_of_the_development_stack(self) -> None:
+        folder = ROOT / ".devcontainer"
+        settings = json.loads((folder / "devcontainer.json").read_text())
+        files = [(folder / name).resolve() for name in settings["dockerComposeFile"]]
+        stack, changes = [file.read_text() for file in files]
+        dockerfile = (ROOT / "Dockerfile").read_text()
+
+        self.assertTrue(files[0].samefile(ROOT / "docker-compose.yml"))
+        for text in (stack, changes):
+            self.assertRegex(text, rf"(?m)^  {settings['service']}:$")
+        self.assertIn(f'".:{settings["workspaceFolder"]}"', stack)
+        target = re.findall(r"target: (.+)", changes)[0]
+        self.assertRegex(dockerfile, rf"(?m)^FROM .+ AS {target}$")
+        self.assertIn(f" {settings['remoteUser']}\n", dockerfile)
 
     def test_commits_are_checked_by_the_linters_of_make_lint(self) -> None:
         lint = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
