@@ -51,7 +51,7 @@ test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## the same through mysqlclient 
 	@echo "== The server through mysqlclient"
 	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python -m unittest -v e2e.test_server
 
-test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the README's examples and examples/
+test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the examples of README, docs/ and examples/
 	@echo "== The server on SQLite"
 	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_examples
 

@@ -187,7 +187,9 @@ def restore(file: str, yes: bool) -> None:
     "--match", choices=["email", "id"], default="email", help="how a row finds its user"
 )
 @manager.option("--dry-run", action="store_true", help="say what would be done, and change nothing")
-@manager.option("file", help="rows in .csv, .ndjson or .jsonl, also with .gz; the README has more")
+@manager.option(
+    "file", help="rows in .csv, .ndjson or .jsonl, also with .gz; see docs/import-export.md"
+)
 def import_users(file: str, dry_run: bool, match: str, report: str | None) -> None:
     """Add the users of a file, and change those whose mailbox, or id, is known."""
     transfer.import_users(file, dry_run, report, match)

@@ -1,4 +1,4 @@
-"""Real server processes over HTTP: the README's examples, races, and what only a socket can send.
+"""Real server processes over HTTP: races, and what only a socket can send.
 
 On the database of DATABASE_TEST_URL, or else on a SQLite file.
 """
@@ -42,17 +42,6 @@ WORKERS = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--threads 4"}
 JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
 PASSWORD = "grey otters paddle home at dusk"
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-
-
-def readme_examples() -> Iterator[tuple[str, str]]:
-    """Give each curl line of the README, and what the README says that it prints."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
-        for example in block.split("$ ")[1:]:
-            command, _, output = example.partition("\n")
-            if command.startswith("curl "):
-                yield command, output
 
 
 class ServerTestCase(unittest.TestCase):
@@ -250,19 +239,6 @@ class GunicornTests(AnyServerTests, ServerTestCase):
     """The server of production, with two worker processes."""
 
     command = GUNICORN
-
-    def test_readme_examples_print_what_the_readme_says(self):
-        examples = list(readme_examples())
-        self.assertEqual(len(examples), 7)
-        for command, expected in examples:
-            with self.subTest(command):
-                words = command.replace("http://127.0.0.1:5000", self.url)
-                result = subprocess.run(
-                    ["bash", "-c", f"{words} --silent --show-error"], capture_output=True, text=True
-                )
-
-                self.assertEqual(result.stderr, "")
-                self.assertEqual(TIME.sub("TIME", result.stdout), TIME.sub("TIME", expected))
 
     def test_thirty_writers_over_all_workers_make_one_user(self):
         barrier = Barrier(30)
