@@ -106,7 +106,7 @@ def main() -> None:
     ]
     conditions = report.conditions("Flask", "SQLAlchemy", "PyMySQL", "gunicorn", "py-spy")
     fewest = min(each.total() for each in found.values())
-    text = f"{conditions} At least {fewest:,} looks each, {load.CLIENTS} clients."
+    text = f"{conditions} At least {fewest:,} samples each, {load.CLIENTS} clients."
     report.publish("hot path", f"{text}\n\n{report.table(['layer', *found], rows)}")
 
 

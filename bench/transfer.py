@@ -123,8 +123,8 @@ def main(count: int) -> None:
     conditions = f"{report.conditions('SQLAlchemy', 'PyMySQL')} {count:,} users."
     table = report.table(HEAD, bench.lines)
     way = (
-        "The whole way (imported by HTTP, listed to the last page, searched, exported, sent again,"
-        " imported into a second database, exported from there: the same bytes) took"
+        "The full round trip (imported by HTTP, listed to the last page, searched, exported, sent"
+        " again, imported into a second database, exported from there: the same bytes) took"
         f" {seconds:.0f} s."
     )
     report.publish("transfer", f"{conditions}\n\n{table}\n\n{way}")
