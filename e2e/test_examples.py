@@ -248,7 +248,7 @@ class PageTests(unittest.TestCase):
                         self.assertIn(anchor, [anchor_of(heading) for heading in headings])
 
     def test_table_of_settings_shows_each_with_its_default(self) -> None:
-        table = {}
+        table: dict[str, str] = {}
         page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
         for row in re.findall(r"^\| (`[A-Z].*) \|$", page, re.MULTILINE):
             names, _meaning, defaults = row.split(" | ")

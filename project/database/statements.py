@@ -7,7 +7,6 @@ as the driver does. See docs/decisions/database.md.
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -139,8 +138,8 @@ def _run(connection: Connection, executable: Executable, parameters: dict[str, A
     driver_connection: Any = connection.connection.driver_connection
     errors: Any = dialect.loaded_dbapi.Error
     try:
-        with closing(driver_connection.cursor()) as cursor:
-            return compiled.run(cursor, parameters)
+        # All rows are fetched, so the cursor holds nothing that it would have to be closed for.
+        return compiled.run(driver_connection.cursor(), parameters)
     except errors as error:
         lost = dialect.is_disconnect(error, driver_connection, None)
         if lost:

@@ -51,6 +51,11 @@ class Request(flask.Request):
         return stream
 
 
+def current_request() -> Request:
+    """Return the request under way itself: the proxy asks anew for each of its attributes."""
+    return flask.request._get_current_object()  # type: ignore[attr-defined,no-any-return]
+
+
 def init_app(app: Flask) -> None:
     """Let the app read bodies so, and be done with each before its answer."""
     app.request_class = Request
@@ -74,7 +79,7 @@ def _has_body(environ: dict[str, Any]) -> bool:
 
 
 def _finish(response: Response) -> Response:
-    environ = flask.request.environ
+    environ = current_request().environ
     # Without the flag, a server does not say where the body ends: reading on could wait for ever.
     if _has_body(environ) and environ.get("wsgi.input_terminated"):
         _open(environ)

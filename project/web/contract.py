@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from project.errors import AppError, FieldError, Invalid, UnsupportedInput
 from project.web import envelope, preconditions
+from project.web.body import current_request
 from project.web.pagination import Page, invalid_parameters
 
 View = Callable[..., Any]
@@ -224,8 +225,9 @@ def returns_page(
                 data["total"] = page.total
             response = envelope.success(data)
             if page.next:
-                parameters = urlencode({**request.args.to_dict(), "cursor": page.next})
-                response.headers["Link"] = f'<{request.path}?{parameters}>; rel="next"'
+                asked = current_request()
+                parameters = urlencode({**asked.args.to_dict(), "cursor": page.next})
+                response.headers["Link"] = f'<{asked.path}?{parameters}>; rel="next"'
             return response
 
         declare(wrapper, data=schema, list_name=name)
@@ -273,10 +275,11 @@ def _read_json() -> dict[str, Any]:
 
 
 def _read_query(schema: type[Schema]) -> Schema:
-    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    args = current_request().args
+    repeated = [name for name, values in args.lists() if len(values) > 1]
     if repeated:
         raise invalid_parameters([FieldError(name, "Must not be repeated.") for name in repeated])
-    return validate_query(schema, request.args.to_dict())
+    return validate_query(schema, args.to_dict())
 
 
 def _prerendered(row: Any) -> Fragment:

@@ -10,9 +10,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response
 
 from project.errors import FieldError
+from project.web.json_provider import json_response
 
 MAX_ERRORS = 100
 MAX_NAME_CHARACTERS = 100
@@ -90,7 +91,7 @@ def success(
         body["data"] = data
     if auth_token is not None:
         body["auth_token"] = auth_token
-    return _response(body, status)
+    return json_response(body, status)
 
 
 def fail(message: str, status: int, errors: Sequence[FieldError] = ()) -> Response:
@@ -111,7 +112,7 @@ def fail(message: str, status: int, errors: Sequence[FieldError] = ()) -> Respon
         ]
     if len(errors) > MAX_ERRORS:
         body["errors_omitted"] = len(errors) - MAX_ERRORS
-    return _response(body, status)
+    return json_response(body, status)
 
 
 def _shorten(text: str, limit: int) -> str:
@@ -124,10 +125,4 @@ def error(message: str, status: int, request_id: str) -> Response:
     :param status: 500 to 599.
     :param request_id: under which the log tells what happened.
     """
-    return _response({"status": "error", "message": message, "request_id": request_id}, status)
-
-
-def _response(body: dict[str, Any], status: int) -> Response:
-    response = jsonify(body)
-    response.status_code = status
-    return response
+    return json_response({"status": "error", "message": message, "request_id": request_id}, status)

@@ -9,9 +9,8 @@ scopes when they are imported; an unknown one is refused wherever it is named.
 import re
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import current_app, has_request_context, request
 
@@ -40,8 +39,7 @@ class MissingCredentials(Forbidden):
     message = "Provide a valid auth token."
 
 
-@dataclass(frozen=True)
-class Principal:
+class Principal(NamedTuple):
     """Who calls: a user who has signed in, or one of their API keys.
 
     :param role: the user's: ``viewer``, ``editor``, ``admin``; None: an ordinary user.

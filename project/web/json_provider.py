@@ -29,6 +29,10 @@ class OrjsonProvider(JSONProvider):
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
         """Return an answer: the JSON of the arguments, and a line end for terminals."""
-        options = _OPTIONS | orjson.OPT_APPEND_NEWLINE
-        body = orjson.dumps(self._prepare_response_obj(args, kwargs), option=options)
-        return Response(body, mimetype="application/json")
+        return json_response(self._prepare_response_obj(args, kwargs))
+
+
+def json_response(obj: Any, status: int = 200) -> Response:
+    """Return an answer: the JSON of an object, and a line end for terminals."""
+    body = orjson.dumps(obj, option=_OPTIONS | orjson.OPT_APPEND_NEWLINE)
+    return Response(body, status, content_type="application/json")

@@ -6,9 +6,8 @@ used for a list of another kind.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import orjson
 from flask import current_app
@@ -37,8 +36,7 @@ Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_read_limit)]
 """How many rows a page has at most, 1 to 1000."""
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """Some rows of a list.
 
     :param next: the cursor of the page after them; None: these are the last.

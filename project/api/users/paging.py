@@ -3,14 +3,11 @@
 A cursor is good for one order and one set of filters: these are part of its signature.
 """
 
-from dataclasses import replace
-
 from project.api.users import queries, service
-from project.api.users.fields import COLUMNS
 from project.api.users.folding import fold_email, fold_username
 from project.api.users.queries import Filters
 from project.api.users.schemas import UserListQuery
-from project.database import Row, keyset
+from project.database import Row
 from project.web.pagination import Page, make_cursor, read_cursor
 
 
@@ -20,17 +17,16 @@ def list_in_order(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     :param columns: what the rows have, as for ``service.get_user``.
     :raises Invalid: the cursor is not one of this order and these filters (400).
     """
-    filters, kind = _filters(query), _kind(query)
-    after = None
-    if query.cursor is not None:
-        column = queries.sort_column(query.sort)
-        key, user_id = keyset.from_cursor([column, COLUMNS.id], read_cursor(kind, query.cursor))
-        after = key, user_id
-    rows = service.list_users(query.limit + 1, query.sort, after, filters, columns)
-    if len(rows) <= query.limit:
+    sort, limit, filters = query.sort, query.limit, _filters(query)
+    kind = _kind(sort, filters)
+    after = (
+        None if query.cursor is None else queries.read_key(sort, read_cursor(kind, query.cursor))
+    )
+    rows = service.list_users(limit + 1, sort, after, filters, columns)
+    if len(rows) <= limit:
         return Page(rows)
-    shown = rows[: query.limit]
-    return Page(shown, _cursor(query, shown[-1]))
+    shown = rows[:limit]
+    return Page(shown, make_cursor(kind, queries.key_of(sort, shown[-1])))
 
 
 def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -> Page:
@@ -51,7 +47,7 @@ def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -
     page = list_in_order(query, columns)
     if query.cursor is None or not page.rows:
         return page
-    return replace(page, previous=_cursor(backwards, page.rows[0]))
+    return page._replace(previous=_cursor(backwards, page.rows[0]))
 
 
 def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
@@ -60,7 +56,8 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     :param columns: as for list_in_order.
     :raises Invalid: the cursor is not one of this search and these filters (400).
     """
-    filters, kind = _filters(query), _kind(query)
+    filters = _filters(query)
+    kind = _kind(f"q={fold_username(query.q or '')}", filters)
     after = None
     if query.cursor is not None:
         part, key, user_id = read_cursor(kind, query.cursor)
@@ -80,7 +77,7 @@ def count(query: UserListQuery) -> int:
 
 def _cursor(query: UserListQuery, row: Row) -> str:
     """Return the cursor that goes on after a row in the query's order."""
-    return make_cursor(_kind(query), queries.key_of(query.sort, row))
+    return make_cursor(_kind(query.sort, _filters(query)), queries.key_of(query.sort, row))
 
 
 def _filters(query: UserListQuery) -> Filters:
@@ -88,9 +85,8 @@ def _filters(query: UserListQuery) -> Filters:
     return Filters(query.active, email, query.role)
 
 
-def _kind(query: UserListQuery) -> str:
-    order = query.sort if query.q is None else f"q={fold_username(query.q)}"
-    active, email, role = _filters(query)
+def _kind(order: str, filters: Filters) -> str:
+    active, email, role = filters
     # Cursors that were given out before there were roles stay good.
     with_role = "" if role is None else f" role={role}"
     return f"users {order} Filters(active={active!r}, email_folded={email!r}){with_role}"

@@ -166,6 +166,12 @@ def key_of(sort: str, row: Row) -> tuple[Any, int]:
     return getattr(row, _key_name(sort_column(sort))), row.id
 
 
+def read_key(sort: str, content: Sequence[Any]) -> tuple[Any, int]:
+    """Return the key and the id that a cursor of an order holds."""
+    key, user_id = keyset.from_cursor([sort_column(sort), _users.id], content)
+    return key, user_id
+
+
 def _key_name(column: Column[Any]) -> str:
     return f"{column.name}_text" if f"{column.name}_text" in _RENDERED else column.name
 

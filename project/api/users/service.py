@@ -8,6 +8,7 @@ caller commits.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -38,6 +39,7 @@ _USER_UPDATED = audit.register("user.updated")
 _USER_REMOVED = audit.register("user.removed")
 _USERS_CREATED = audit.register("users.created")
 _users = User.__table__
+_recorded = attrgetter(*fields.RECORDED)
 _INSERT = insert(_users)
 _UPDATE = update(_users).where(queries.HAS_ID).values(version=_users.c.version + 1)
 _DEACTIVATE = _UPDATE.values(deactivations=_users.c.deactivations + 1)
@@ -292,7 +294,7 @@ def delete_user(
 
 def _state(user: Row, new_password: bool = False) -> dict[str, Any]:
     """Return what is recorded of a user; of a new password, only that there is one."""
-    state = {name: getattr(user, name) for name in fields.RECORDED}
+    state = dict(zip(fields.RECORDED, _recorded(user), strict=True))
     return {**state, "password": "changed"} if new_password else state
 
 

@@ -1,7 +1,6 @@
 """The JSON endpoints of users."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -44,7 +43,7 @@ def list_users(query: UserListQuery) -> Page:
         return Page(service.list_users_by_id(query.ids, ("json",)))
     list_page = paging.list_in_order if query.q is None else paging.search
     page = list_page(query, ("json",))
-    return replace(page, total=paging.count(query)) if query.total else page
+    return page._replace(total=paging.count(query)) if query.total else page
 
 
 def hash_first(view: Callable[..., Any]) -> Callable[..., Any]:
