@@ -7,7 +7,7 @@ the view returns, so that a view only calls its service. It also stays on the vi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import lru_cache, wraps
 from operator import attrgetter
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -226,14 +226,23 @@ def returns_page(
             response = envelope.success(data)
             if page.next:
                 asked = current_request()
-                parameters = urlencode({**asked.args.to_dict(), "cursor": page.next})
-                response.headers["Link"] = f'<{asked.path}?{parameters}>; rel="next"'
+                query = _next_query(asked.args.to_dict(), page.next)
+                response.headers["Link"] = f'<{asked.path}?{query}>; rel="next"'
             return response
 
         declare(wrapper, data=schema, list_name=name)
         return wrapper
 
     return decorate
+
+
+_encode = lru_cache(maxsize=64)(urlencode)  # no more: it holds what people search for
+
+
+def _next_query(parameters: dict[str, str], cursor: str) -> str:
+    """Return the query string of the next page; a cursor needs no encoding."""
+    query = _encode(tuple({**parameters, "cursor": "_"}.items()))
+    return query.replace("cursor=_", f"cursor={cursor}")
 
 
 def validate(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
