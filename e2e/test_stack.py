@@ -871,7 +871,7 @@ class NginxTests(ProductionTestCase):
         for path in [
             "/static/page.css",
             "/bootstrap/static/css/bootstrap.min.css",
-            "/docs/static/swagger_style.css",
+            "/docs/static/swagger-ui.css",
         ]:
             with self.subTest(path):
                 self.assertIn("max-age=86400", self.stack.get(path).headers["Cache-Control"])

@@ -15,9 +15,10 @@ from project.web.openapi import describe
 
 bp = Blueprint("docs", __name__)
 
-# Its files alone are used: an import would read all of them into memory.
-PACKAGE = distribution("offapi")
-FOLDER = str(PACKAGE.locate_file("offapi"))
+# Only the files are used. The package's blueprint would serve all of them, on a page of its own
+# with an inline script, which the Content-Security-Policy forbids.
+PACKAGE = distribution("flask-swagger-ui")
+FOLDER = str(PACKAGE.locate_file("flask_swagger_ui/dist"))
 
 
 @bp.get("/openapi.json")
@@ -39,7 +40,7 @@ def show_docs() -> str:
     return render_template("docs.html", version=PACKAGE.version)
 
 
-@bp.get("/docs/static/<any('swagger_bundle.js', 'swagger_style.css'):filename>")
+@bp.get("/docs/static/<any('swagger-ui-bundle.js', 'swagger-ui.css'):filename>")
 def show_file(filename: str) -> Response:
     """Show a file of Swagger UI; others of the package are not served."""
     return send_from_directory(FOLDER, filename)
