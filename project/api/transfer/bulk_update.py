@@ -36,7 +36,10 @@ def run(states: Sequence[dict[str, Any]], now: datetime) -> int:
     for state in states:
         # What is not there becomes NULL.
         row = {name: value for name, value in state.items() if value is not None}
-        rows.append(row | {name: to(row[name]) for name, to in processors if name in row})
+        for name, convert in processors:
+            if name in row:
+                row[name] = convert(row[name])
+        rows.append(row)
     statement = _statement(names, dialect.name == "sqlite")
     parameters = {"states": orjson.dumps(rows).decode(), "now": now}
     return db.session.connection().execute(statement, parameters).rowcount

@@ -41,6 +41,8 @@ RESULTS = ("created", "updated", "skipped", "failed")
 STATE = (*fields.IMPORTED, *(column for column, _fold in FOLDED.values()))
 """What an import writes of a user."""
 
+_NEW: dict[str, Any] = {name: fields.DEFAULTS.get(name) for name in STATE}
+
 _KNOWN = select(*(fields.COLUMNS[name] for name in ("id", "version", *STATE)))
 BY_MAILBOXES = _KNOWN.where(fields.COLUMNS.email_folded.in_(bindparam("mailboxes", expanding=True)))
 BY_IDS = _KNOWN.where(fields.COLUMNS.id.in_(bindparam("ids", expanding=True)))
@@ -305,7 +307,6 @@ def _write(rows: _Rows) -> Batch:
         db.session.execute(_LEAVE, {"ids": moved})
     added = [
         {
-            **fields.DEFAULTS,
             **mailbox.state,
             "created_at": mailbox.created_at,
             "updated_at": mailbox.updated_at,
@@ -418,8 +419,7 @@ def _new(row: _Checked, now: datetime) -> _Mailbox:
     says = dict(row.says)
     created_at = says.pop("created_at", None) or now
     updated_at = says.pop("updated_at", None) or created_at
-    state = {name: says.get(name, fields.DEFAULTS.get(name)) for name in STATE}
-    return _Mailbox(state, created_at=created_at, updated_at=updated_at)
+    return _Mailbox(_NEW | says, created_at=created_at, updated_at=updated_at)
 
 
 def _change(mailbox: _Mailbox | None, row: _Checked, known: _Known, now: datetime) -> Outcome:
@@ -436,7 +436,7 @@ def _change(mailbox: _Mailbox | None, row: _Checked, known: _Known, now: datetim
             return Outcome(row.line, "failed", "email: Another user has this address.")
         known.move(mailbox, row.email_folded)
     mailbox.deactivations += "active" in changes and not says["active"]
-    mailbox.state = {name: says.get(name, state[name]) for name in STATE}
+    mailbox.state = state | {name: says[name] for name in says if name in state}
     mailbox.changes += 1
     mailbox.updated_at = now
     return Outcome(row.line, "updated", f"Changed: {', '.join(changes)}.")

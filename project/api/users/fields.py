@@ -42,7 +42,8 @@ DEFAULTS: dict[str, Any] = {
 
 def with_folded(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values, with the folded forms that follow from them."""
-    folded = {
-        column: fold(values[name]) for name, (column, fold) in FOLDED.items() if name in values
-    }
-    return values | folded
+    folded = dict(values)
+    for name, (column, fold) in FOLDED.items():
+        if name in values:
+            folded[column] = fold(values[name])
+    return folded

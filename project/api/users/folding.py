@@ -56,7 +56,8 @@ def fold_username(username: str) -> str:
 
     Space at the end is dropped: MySQL's utf8mb4_bin does not compare it, SQLite would.
     """
-    return _fold(username).rstrip(" ")
+    folded = username.lower() if username.isascii() else _fold(username)
+    return folded.rstrip(" ")
 
 
 def fold_email_prefix(prefix: str) -> str:
