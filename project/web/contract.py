@@ -25,6 +25,8 @@ from project.web.pagination import Page, invalid_parameters
 View = Callable[..., Any]
 Schema = TypeVar("Schema", bound=BaseModel)
 
+ACCESS = {"scope", "sign_in"}
+ORDER = "@require (or who else may call), @transactional, @accepts, @returns"
 WRONG_TYPE = FieldError("Content-Type", "Must be application/json.")
 
 
@@ -46,6 +48,7 @@ class Contract:
     :param token: whether the answer has an ``auth_token``.
     :param scope: what the caller must be allowed to do when access is protected; None: nothing.
     :param sign_in: whether the caller must be known, however open access is.
+    :param transactional: whether what the view writes is one transaction.
     :param idempotent: whether an ``Idempotency-Key`` is heeded.
     """
 
@@ -63,7 +66,13 @@ class Contract:
     token: bool = False
     scope: str | None = None
     sign_in: bool = False
+    transactional: bool = False
     idempotent: bool = False
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether not everybody may call the view."""
+        return self.scope is not None or self.sign_in
 
 
 def contract_of(view: View) -> Contract | None:
@@ -75,8 +84,13 @@ def declare(view: View, **facts: Any) -> None:
     """Add to a view's contract; ``wraps`` has brought along what the decorators below have said.
 
     :param facts: fields of ``Contract``.
+    :raises TypeError: at import: the decorators of the view are in another order than ``ORDER``.
     """
-    view.contract = replace(contract_of(view) or Contract(), **facts)  # type: ignore[attr-defined]
+    below = contract_of(view) or Contract()
+    is_access = facts.keys() <= ACCESS
+    if below.transactional and not is_access or "transactional" in facts and below.is_restricted:
+        raise TypeError(f"{view.__qualname__}: the order of the decorators is {ORDER}.")
+    view.contract = replace(below, **facts)  # type: ignore[attr-defined]
 
 
 def moves_files(**facts: Any) -> Callable[[View], View]:

@@ -1,30 +1,43 @@
 """One answer for each ``Idempotency-Key``: a request that is sent again gets the first answer.
 
-After draft-ietf-httpapi-idempotency-key-header-07. The key is claimed by the first INSERT of the
-transaction that does the work, and its answer is stored in that same transaction: both are there
-or neither, and the unique constraint makes a second request wait until the first has ended, on
+After draft-ietf-httpapi-idempotency-key-header-07. The key is claimed by the first statement of the
+transaction that does the work, and its answer is stored in that same transaction: both are there or
+neither, and the unique constraint makes a second request wait until the first has ended, on
 whichever worker or host it runs.
 """
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import wraps
 from hashlib import sha256
 from typing import Any
 
 import orjson
 from flask import Response, current_app, request
-from sqlalchemy import DateTime, Index, Integer, String, Text, bindparam, delete, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Index,
+    Integer,
+    String,
+    Text,
+    bindparam,
+    delete,
+    event,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, SessionTransaction, mapped_column
 
 from project.clock import utcnow
-from project.database import TABLE_OPTIONS, Row, db, read
+from project.database import TABLE_OPTIONS, Row, db, in_transaction, read
 from project.database.failures import is_lock_timeout
 from project.errors import Conflict, FieldError, Invalid, Unprocessable
-from project.web.contract import declare
 from project.web.guard import known_principal
 from project.web.pruning import prunes
 
@@ -56,6 +69,10 @@ class KeyReused(Unprocessable):
     message = "This Idempotency-Key belongs to another request. Take a new key for a new request."
 
 
+class _KeyTaken(Exception):
+    """Another request has claimed the key."""
+
+
 class IdempotencyKey(db.Model):  # type: ignore[name-defined,misc]
     """A key that was used, by whom, for what, and what was answered.
 
@@ -83,61 +100,76 @@ _FOUND = select(*_columns).where(
 )
 
 
-def idempotent(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Give a request whose ``Idempotency-Key`` was used before the answer that was given then.
-
-    To be called in a transaction. Answers that refuse the request as it is (400) are kept as those
-    of success are; others undo the claim to the key, and the request may be sent again.
-
-    :raises Invalid: the header is no key (400).
-    :raises KeyInUse: another request with this key is still running after 5 s (409).
-    :raises KeyReused: the key came with another body before (422).
-    """
-
-    @wraps(view)
-    def wrapper(**kwargs: Any) -> Response:
-        def answer() -> Response:
-            try:
-                with db.session.begin_nested():
-                    return view(**kwargs)
-            except Invalid as error:
-                return current_app.make_response(current_app.handle_user_exception(error))
-
-        key = _read_key()
-        if key is None:
-            return view(**kwargs)
-        asked = f"{request.method} {request.path}\n".encode() + request.get_data()
-        who = known_principal()
-        return answer_once(f"{who.name if who else ''} {key}", asked, answer)
-
-    declare(wrapper, idempotent=True)
-    return wrapper
-
-
 def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Response:
-    """Return what was answered to this key; when it is new, what is answered now.
+    """Return what was answered to this key; when it is new, what is answered now. Commits.
 
-    To be called at the start of a transaction. A key is good for 24 hours.
+    A key is good for 24 hours.
 
     :param key: any text; whose it is must be part of it.
     :param asked: what tells this request from another one.
-    :param answer: does the work; an exception undoes the claim to the key.
+    :param answer: does the work through ``db.session``; an exception undoes the claim to the key.
     :raises KeyInUse: another request with this key is still running after 5 s (409).
     :raises KeyReused: the key came with another request before (422).
     """
     claim = claim_of(key, asked)
-    kept = _store(claim)
-    if kept is None:
-        _running.add(claim.key_hash)
+    while (stored := _find(claim)) is None:
         try:
-            response = answer()
-        finally:
-            _running.discard(claim.key_hash)
-        claim.answer = _to_json(response)
-        return response
-    if not _is_hash_of(asked, kept.request_hash):
+            return _answer_and_store(claim, answer)
+        except _KeyTaken:
+            _remove_expired_answer(claim)
+    if not _is_hash_of(asked, stored.request_hash):
         raise KeyReused(errors=[FieldError(HEADER, "Was sent with another request before.")])
-    return _from_json(kept.answer)
+    return _from_json(stored.answer)
+
+
+@in_transaction
+def _answer_and_store(claim: IdempotencyKey, answer: Callable[[], Response]) -> Response:
+    with _begins_with(claim):
+        response = answer()
+        db.session.connection()  # begins the transaction where the work has not
+    stored = update(IdempotencyKey).where(_is_of(claim)).values(answer=_to_json(response))
+    db.session.execute(stored, execution_options=_PLAIN)
+    return response
+
+
+@contextmanager
+def _begins_with(claim: IdempotencyKey) -> Iterator[None]:
+    """Let the transaction of ``db.session`` begin with the INSERT of a claim.
+
+    What comes before the transaction, such as hashing a password, holds no lock then; and all that
+    is within it comes after the claim.
+
+    :raises KeyInUse: another request has claimed the key, and is still running after 5 s (409).
+    :raises _KeyTaken: another request has claimed the key, and has ended.
+    """
+    values = {name: getattr(claim, name) for name in ("key_hash", "request_hash", "created_at")}
+    has_begun = False
+
+    def insert_claim(_session: object, transaction: SessionTransaction, on: Connection) -> None:
+        nonlocal has_begun
+        if transaction.nested:
+            return
+        try:
+            on.execute(insert(IdempotencyKey), values)
+        except IntegrityError as error:
+            raise _KeyTaken from error
+        has_begun = True
+        _running.add(claim.key_hash)
+
+    session = db.session()
+    event.listen(session, "after_begin", insert_claim)
+    try:
+        yield
+    except DBAPIError as error:
+        # SQLite's one lock may be held by a writer with another key, or with none.
+        in_use = claim.key_hash in _running or db.engine.dialect.name != "sqlite"
+        if not has_begun and is_lock_timeout(error) and in_use:
+            raise KeyInUse(errors=[FieldError(HEADER, "Is in use.")]) from error
+        raise
+    finally:
+        event.remove(session, "after_begin", insert_claim)
+        if has_begun:
+            _running.discard(claim.key_hash)
 
 
 def claim_of(key: str, asked: bytes) -> IdempotencyKey:
@@ -160,27 +192,24 @@ def _is_hash_of(asked: bytes, kept: str) -> bool:
     return any(hmac.compare_digest(_hash_request(asked, key), kept) for key in keys)
 
 
-def _store(claim: IdempotencyKey) -> Row | None:
-    """Store a claim; return the row of an earlier one, when there is one that still holds."""
-    expired = IdempotencyKey.created_at <= utcnow() - KEPT
-    of_key = IdempotencyKey.key_hash == claim.key_hash
-    try:
-        db.session.add(claim)
-        db.session.flush()
-        return None
-    except IntegrityError:
-        db.session.rollback()
-    except DBAPIError as error:
-        # SQLite's one lock may be held by a writer with another key, or with none.
-        in_use = claim.key_hash in _running or db.engine.dialect.name != "sqlite"
-        if is_lock_timeout(error) and in_use:
-            raise KeyInUse(errors=[FieldError(HEADER, "Is in use.")]) from error
-        raise
+def _find(claim: IdempotencyKey) -> Row | None:
+    """Return the hash and the answer of an earlier request with the key, when one still holds."""
     found = read(_FOUND, {"key_hash": claim.key_hash, "expired": utcnow() - KEPT})
-    if found:
-        return found[0]
-    db.session.execute(delete(IdempotencyKey).where(of_key, expired), execution_options=_PLAIN)
-    return _store(claim)
+    return found[0] if found else None
+
+
+@in_transaction
+def _remove_expired_answer(claim: IdempotencyKey) -> None:
+    expired = delete(IdempotencyKey).where(_is_of(claim), _has_expired())
+    db.session.execute(expired, execution_options=_PLAIN)
+
+
+def _is_of(claim: IdempotencyKey) -> ColumnElement[bool]:
+    return IdempotencyKey.key_hash == claim.key_hash
+
+
+def _has_expired() -> ColumnElement[bool]:
+    return IdempotencyKey.created_at <= utcnow() - KEPT
 
 
 @prunes("stored answers")
@@ -192,7 +221,7 @@ def remove_expired(limit: int) -> int:
     """
     expired = (
         select(IdempotencyKey.id)
-        .where(IdempotencyKey.created_at <= utcnow() - KEPT)
+        .where(_has_expired())
         .order_by(IdempotencyKey.created_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -203,21 +232,29 @@ def remove_expired(limit: int) -> int:
     return len(ids)
 
 
-def invalid_key() -> Invalid:
-    """Return the error for a header that is no key."""
-    problem = FieldError(HEADER, f"Must be 1 to {LONGEST_KEY} printable ASCII characters.")
-    return Invalid(f"Invalid header: {HEADER}.", [problem])
+def read_key() -> tuple[str, bytes] | None:
+    """Return the key of this request, as the caller's own, and what the request asks for.
 
-
-def _read_key() -> str | None:
+    :return: None: the request has no key.
+    :raises Invalid: the header is no key (400).
+    """
     text = request.headers.get(HEADER)
     if text is None:
         return None
     key = KEY.fullmatch(text.strip())
     if key is None:
         raise invalid_key()
-    plain, quoted = key.groups()
-    return plain or re.sub(r"\\(.)", r"\1", quoted)
+    unquoted, quoted = key.groups()
+    name = unquoted or re.sub(r"\\(.)", r"\1", quoted)
+    who = known_principal()
+    asked = f"{request.method} {request.path}\n".encode() + request.get_data()
+    return f"{who.name if who else ''} {name}", asked
+
+
+def invalid_key() -> Invalid:
+    """Return the error for a header that is no key."""
+    problem = FieldError(HEADER, f"Must be 1 to {LONGEST_KEY} printable ASCII characters.")
+    return Invalid(f"Invalid header: {HEADER}.", [problem])
 
 
 def _to_json(response: Response) -> str:

@@ -137,7 +137,6 @@ def remove_user(user_id: str) -> Answer:
     return _render_user("remove.html", current, user, lost=status == 412), status
 
 
-@in_transaction
 def _add_once(key: str | None, user: UserCreate) -> None:
     """Add a user, or find that this form has added the same user before.
 

@@ -170,21 +170,19 @@ def create_user(
     email: str,
     *,
     password: str | None = None,
-    password_hash: str | None = None,
     **others: Any,
 ) -> Row:
     """Add a user.
 
     :param password: None: nobody can sign in as this user.
-    :param password_hash: the password's, where a transaction is under way, in which nobody may wait
-        for their turn to hash it; None: it is made here.
     :param others: values of further fields of ``fields.RECORDED``; else they have their defaults.
     :raises Invalid: the password is easily guessed (400).
     :raises EmailTaken: another user has this mailbox (400).
     """
-    if password is not None:
+    password_hash = None
+    if password is not None:  # hashed before the first statement: no transaction waits for it
         check_password(password, username, email)
-        password_hash = password_hash or hash_password(password)
+        password_hash = hash_password(password)
     now = utcnow()
     values = fields.DEFAULTS | {"username": username, "email": email, **others}
     values |= {"created_at": now, "updated_at": now, "password_version": int(password is not None)}

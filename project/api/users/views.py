@@ -1,13 +1,8 @@
 """The JSON endpoints of users."""
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
-from flask import request
-
 from project.api.users import bp, paging, service
-from project.api.users.passwords import MAX_CHARACTERS, hash_password
 from project.api.users.schemas import (
     UserCreate,
     UserId,
@@ -16,7 +11,7 @@ from project.api.users.schemas import (
     UserReplace,
     UserUpdate,
 )
-from project.database import Row, in_transaction
+from project.database import Row
 from project.errors import FieldError, Forbidden, Invalid
 from project.web.contract import (
     accepts,
@@ -28,9 +23,9 @@ from project.web.contract import (
 )
 from project.web.fields import parse_id
 from project.web.guard import is_admin, may, require, require_admin
-from project.web.idempotency import idempotent
 from project.web.pagination import Page
 from project.web.preconditions import meets_if_match
+from project.web.transactions import transactional
 
 
 @bp.get("/users")
@@ -46,31 +41,12 @@ def list_users(query: UserListQuery) -> Page:
     return page._replace(total=paging.count(query)) if query.total else page
 
 
-def hash_first(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Hash the password in an administrator's body before the view's transaction begins.
-
-    :raises TooManyPasswords: the service is busy with others (503).
-    """
-
-    @wraps(view)
-    def wrapper(**kwargs: Any) -> Any:
-        body = request.get_json(silent=True) if is_admin() else None
-        password = body.get("password") if isinstance(body, dict) else None
-        if isinstance(password, str) and len(password) <= MAX_CHARACTERS:
-            return view(password_hash=hash_password(password), **kwargs)
-        return view(password_hash=None, **kwargs)
-
-    return wrapper
-
-
 @bp.post("/users")
 @require("users:write")
-@hash_first
-@in_transaction
-@idempotent
+@transactional(idempotent=True)
 @accepts(UserCreate, wrong_type=Invalid)
 @returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
-def create_user(body: UserCreate, password_hash: str | None) -> Row:
+def create_user(body: UserCreate) -> Row:
     """Add a user; only administrators may give a password or a role.
 
     Whether the user is ``active`` is theirs to say too. The first API knew no such key, so from
@@ -83,7 +59,7 @@ def create_user(body: UserCreate, password_hash: str | None) -> Row:
         require_admin()
     if "active" in body.model_fields_set and is_admin():
         given |= validate(UserUpdate, {"active": body.active}).changes()
-    return service.create_user(body.username, body.email, password_hash=password_hash, **given)
+    return service.create_user(body.username, body.email, **given)
 
 
 @bp.get("/users/<user_id>")
@@ -144,8 +120,8 @@ def replace_user(user_id: UserId, body: UserReplace) -> Row:
 
 @bp.delete("/users/<user_id>")
 @require("users:write")
+@transactional()
 @returns_message("{0.email} was removed!")
-@in_transaction
 def delete_user(user_id: UserId) -> Row:
     """Remove one user; the email is free again.
 

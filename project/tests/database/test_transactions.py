@@ -1,5 +1,7 @@
 """One piece of work, one transaction; e2e/test_faults.py meets the real errors."""
 
+from collections.abc import Callable
+from functools import wraps
 from unittest import mock
 
 from sqlalchemy.exc import DBAPIError
@@ -83,15 +85,35 @@ class InTransactionTests(BaseTestCase):
         self.assertEqual(self.calls, 1)
         make_user(email="b@example.com")
 
+    def test_transaction_within_a_transaction_fails_at_import(self):
+        opening = in_transaction(self.names)
+        decorated: Callable[[], list[str]] = wraps(opening)(lambda: self.names())
+        works: list[Callable[[], list[str]]] = [opening, decorated]
+        for work in works:
+            with self.assertRaisesRegex(TypeError, "opens a transaction already"):
+                in_transaction(work)
+
+    def test_transaction_within_a_transaction_commits_nothing(self):
+        def outer() -> None:
+            self.work([])
+            in_transaction(self.work)([])
+
+        with self.assertRaisesRegex(RuntimeError, "would commit a part"):
+            in_transaction(outer)()
+
+        self.assertEqual(self.names(), [])
+        in_transaction(self.work)([])
+        self.assertEqual(self.names(), ["user2"])
+
     def test_connection_lost_during_commit_is_not_tried_again(self):
-        with mock.patch.object(db.session, "commit", side_effect=LOST):
+        with mock.patch.object(db.session(), "commit", side_effect=LOST):
             with self.assertRaises(OutcomeUnknown):
                 in_transaction(self.work)([])
 
         self.assertEqual(self.calls, 1)
 
     def test_commit_refused_for_another_reason_goes_through(self):
-        with mock.patch.object(db.session, "commit", side_effect=DEADLOCK):
+        with mock.patch.object(db.session(), "commit", side_effect=DEADLOCK):
             with self.assertRaises(DBAPIError):
                 in_transaction(self.work)([])
 

@@ -551,7 +551,7 @@ class FailureTests(ImportTestCase):
 
     def test_unknown_outcome_of_a_batch_may_be_sent_again_as_well(self):
         lost = driver_error(2013, "Lost", lost=True)
-        with mock.patch.object(db.session, "commit", side_effect=lost):
+        with mock.patch.object(db.session(), "commit", side_effect=lost):
             with self.assertRaises(Unavailable) as caught:
                 self.report(*self.ROWS)
 

@@ -1,12 +1,14 @@
 """One answer for each key, over the wire; e2e/test_faults.py kills the workers meanwhile."""
 
 import hmac
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Thread
 from typing import Any
 from unittest import mock
 from uuid import uuid4
 
+from flask import Response
 from sqlalchemy import func, select
 
 from project import db
@@ -14,6 +16,7 @@ from project.api.users import service
 from project.clock import utcnow
 from project.database import in_transaction
 from project.tests.base import BaseTestCase
+from project.tests.database.test_failures import driver_error
 from project.tests.factories import all_users, make_user
 from project.web import idempotency
 from project.web.idempotency import IdempotencyKey
@@ -185,6 +188,53 @@ class IdempotencyKeyTests(BaseTestCase):
         self.assertEqual((first.status_code, answers[0].status_code), (201, 201))
         self.assertEqual(answers[0].data, first.data)
 
+    def test_refused_request_gets_the_answer_of_another_with_its_key(self):
+        path = f"/users/{make_user(email='ada@example.com').id}"
+        handle = self.app.handle_user_exception
+        others: list[Any] = []
+
+        def handle_late(error: Exception) -> Any:
+            # The refusal is undone, and is not stored yet.
+            client = self.app.test_client()
+            self.elsewhere(lambda: client.delete(path))
+            others.append(self.post_elsewhere("k"))
+            return handle(error)
+
+        with mock.patch.object(self.app, "handle_user_exception", handle_late):
+            response = self.post("k")
+
+        self.assertEqual((response.status_code, response.data), (201, others[0].data))
+        self.assertEqual(idempotency._running, set())
+        self.assertEqual(self.emails(), ["ada@example.com"])
+
+    def test_work_may_hold_savepoints(self):
+        def answer() -> Response:
+            with db.session.begin_nested():
+                service.create_user("Ada", "ada@example.com")
+            return Response("added")
+
+        answers = [idempotency.answer_once("k", b"", answer) for _ in range(2)]
+
+        self.assertEqual([each.get_data() for each in answers], [b"added", b"added"])
+        self.assertEqual(self.emails(), ["ada@example.com"])
+
+    def test_work_that_meets_a_deadlock_is_done_again_with_its_key(self):
+        errors = [driver_error(1213, "Deadlock found")]
+        create_user = service.create_user
+
+        def create(*arguments: str, **options: Any) -> Any:
+            user = create_user(*arguments, **options)
+            if errors:
+                raise errors.pop()
+            return user
+
+        with mock.patch.object(service, "create_user", create):
+            first = self.post("k")
+
+        self.assertEqual((first.status_code, self.kept()), (201, 1))
+        self.assertEqual(self.post("k").data, first.data)
+        self.assertEqual(self.emails(), ["ada@example.com"])
+
     def test_second_request_gives_up_when_the_first_takes_too_long(self):
         claim = idempotency.claim_of(" k", b"")
         db.session.add(claim)
@@ -201,11 +251,13 @@ class IdempotencyKeyTests(BaseTestCase):
 
     def post_elsewhere(self, key: str) -> Any:
         """Return the answer to a request in a thread of its own."""
-        headers, responses = {"Idempotency-Key": key}, []
-        client = self.app.test_client()
-        thread = Thread(
-            target=lambda: responses.append(client.post("/users", json=ADA, headers=headers))
-        )
+        headers, client = {"Idempotency-Key": key}, self.app.test_client()
+        return self.elsewhere(lambda: client.post("/users", json=ADA, headers=headers))
+
+    def elsewhere(self, send: Callable[[], Any]) -> Any:
+        """Return what this returns in a thread of its own."""
+        responses: list[Any] = []
+        thread = Thread(target=lambda: responses.append(send()))
         thread.start()
         thread.join()
         return responses[0]
@@ -230,8 +282,9 @@ class IdempotencyKeyTests(BaseTestCase):
         create_user = service.create_user
 
         def create(*arguments: str, **options: Any) -> Any:
+            user = create_user(*arguments, **options)
             running.append(len(idempotency._running))
-            return create_user(*arguments, **options)
+            return user
 
         with mock.patch.object(service, "create_user", create):
             self.post("k")
