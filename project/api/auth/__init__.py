@@ -58,7 +58,7 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         guard.register(guard.BEARER, principals.by_bearer)
         guard.register(guard.SESSION, pages.by_cookie)
-        guard.register_email_change(service.own_email_change)
+        guard.register_email_change(service.commit_proof_of_email_change)
     app.session_interface = BrowserSessions()
     app.config["PERMANENT_SESSION_LIFETIME"] = app.config["TOKEN_HOURS"] * 3600
     for error in (guard.MissingCredentials, Unauthenticated):

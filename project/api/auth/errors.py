@@ -1,5 +1,6 @@
 """What can go wrong when somebody proves who they are."""
 
+from project.api.users.errors import EmailTaken
 from project.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Unauthenticated
 
 
@@ -15,13 +16,10 @@ class WrongCredentials(Unauthenticated):
     message = "Email or password is wrong."
 
 
-class UserExists(Invalid):
-    """Another user has this mailbox (400)."""
+class UserExists(EmailTaken):
+    """Another user has this mailbox (400); in the words of the first API."""
 
     message = "Sorry. That user already exists."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("email", self.message)])
 
 
 class WrongPassword(Invalid):

@@ -59,7 +59,7 @@ def sign_in() -> Answer:
     if form.validate_on_submit():
         try:
             body = validate(Login, {name: form[name].data for name in Login.model_fields})
-            made = service.log_in(
+            made = service.commit_sign_in(
                 body.email, body.password, request.remote_addr or "", replaces=session.get(SIGN_IN)
             )
         except Invalid as error:
@@ -105,7 +105,7 @@ def change_account() -> Answer:
     if form.validate_on_submit():
         try:
             body = validate(UserReplace, form.fields())
-            users.change_user(
+            users.commit_change(
                 who.user_id, body.changes(), form.is_of, current_password=body.current_password
             )
         except UserChanged as error:
@@ -131,7 +131,7 @@ def change_own_password() -> Answer:
         try:
             sent = {name: form[name].data for name in PasswordChange.model_fields}
             body = validate(PasswordChange, sent)
-            service.change_password(
+            service.commit_password_change(
                 who.user_id,
                 who.session or "",
                 body.current_password,

@@ -113,13 +113,13 @@ def by_key(key: str) -> Principal:
     row = found[0]
     scopes = SCOPES_OF_ROLE[row.role] & frozenset(row.scopes.split())
     if row.last_used_at is None or row.last_used_at <= now - timedelta(seconds=KEY_USE_SECONDS):
-        _write_use(row, now)
+        _commit_key_use(row, now)
     user = {column.key: getattr(row, column.key) for column in _columns}
     return Principal(**user, scopes=scopes, key_id=row.key_id)
 
 
 @in_transaction
-def _write_use(row: Any, now: datetime) -> None:
+def _commit_key_use(row: Any, now: datetime) -> None:
     """Note when a key was used. Of several that find it unused, one writes."""
     used = {"key_id": row.key_id, "found": row.last_used_at, "last_used_at": now}
     if write(_USE, used).row_count:

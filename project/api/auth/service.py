@@ -1,6 +1,7 @@
 """Sign-in and API keys: all SQL on their tables. Knows no HTTP.
 
-Flushes, and the caller commits, where a function does not say that it does so itself.
+Flushes, and the caller commits. A function whose name says ``commit`` commits by itself, because
+what it writes must stay when the request is refused: an attempt at a password, and its refusal.
 """
 
 from collections.abc import Iterator, Sequence
@@ -88,30 +89,24 @@ class SignIn:
     token: str
 
 
-def register(username: str, email: str, password: str, address: str = "") -> SignIn:
-    """Make an account and sign in; commits.
+def register(username: str, email: str, password: str) -> SignIn:
+    """Make an account and sign in; to be called within ``commit_email_attempt``.
 
-    :param address: the client's; who may not read all users is told only so often which mailboxes
-        are taken.
     :raises Invalid: the password is easily guessed (400).
     :raises UserExists: another user has this mailbox (400).
-    :raises TooManyTakenEmails: there were too many answers of that kind (429).
     :raises TooManyPasswords: the service is busy with others (503).
     """
     try:
-        with _emails_counted(None, address):
-            return in_transaction(_register)(username, email, password)
+        user = users.create_user(username, email, active=True, password=password)
     except EmailTaken as error:
         raise UserExists from error
-
-
-def _register(username: str, email: str, password: str) -> SignIn:
-    user = users.create_user(username, email, active=True, password=password)
     return _sign_in(user, deactivations=0)
 
 
-def log_in(email: str, password: str, address: str = "", replaces: str | None = None) -> SignIn:
-    """Sign in; commits.
+def commit_sign_in(
+    email: str, password: str, address: str = "", replaces: str | None = None
+) -> SignIn:
+    """Sign in; commits the attempt, and then the sign-in or its refusal.
 
     An unknown email takes as long as a wrong password, and so does a user who may not sign in.
 
@@ -125,18 +120,21 @@ def log_in(email: str, password: str, address: str = "", replaces: str | None = 
     user_id, kept = (found.id, found.password_hash) if found else (None, None)
     account = throttle.account_of(user_id, email)
     try:
-        rehashed = _verify(account, kept, password, address)
+        rehashed = _commit_attempt(account, kept, password, address)
         if user_id is None or kept is None or rehashed is None:
             raise WrongCredentials
         return in_transaction(_log_in)(user_id, kept, rehashed, account, address, replaces)
     except WrongCredentials:
         # What was typed is not kept: it may be a password in the wrong field.
-        in_transaction(audit.record)(_SESSION_FAILED, user_id)
+        _commit_refusal(_SESSION_FAILED, user_id)
         raise
 
 
-def _verify(account: str, kept: str | None, password: str, address: str) -> str | None:
-    """Count and make an attempt at a password; commits.
+_commit_refusal = in_transaction(audit.record)
+
+
+def _commit_attempt(account: str, kept: str | None, password: str, address: str) -> str | None:
+    """Count and make an attempt at a password.
 
     :return: what is to be kept of it from now on; None: it is wrong.
     :raises TooManyAttempts: there were too many failures (429).
@@ -144,7 +142,7 @@ def _verify(account: str, kept: str | None, password: str, address: str) -> str 
     """
     throttle.check(account, address)
     with turn():  # before it counts: who is not served has not tried
-        throttle.admit(account, address)
+        throttle.commit_attempt(account, address)
         if not verify_password(kept, password) or kept is None:
             return None
         return hash_password(password) if needs_rehash(kept) else kept
@@ -191,10 +189,10 @@ def log_out(session: str) -> None:
         audit.record(_SESSION_ENDED, ended.user_id, actor=f"user:{ended.user_id}")
 
 
-def change_password(
+def commit_password_change(
     user_id: int, session: str, current_password: str, password: str, address: str = ""
 ) -> None:
-    """Change a user's own password, and end all other sign-ins of the user; commits.
+    """Change a user's own password, and end all other sign-ins of the user; after a proof.
 
     :param session: the sign-in that goes on.
     :param address: the client's; guessing the current password is slowed down as at sign-in.
@@ -203,12 +201,22 @@ def change_password(
     :raises WrongPassword: the current password is another one (400).
     :raises Invalid: the new one is easily guessed (400).
     """
-    prove(user_id, current_password, address)
+    commit_proof(user_id, current_password, address)
     in_transaction(_change_password)(user_id, session, password)
 
 
-def prove(user_id: int, current_password: str, address: str = "") -> None:
-    """Let a user show by their password that it is they; commits.
+def _change_password(user_id: int, session: str, password: str) -> None:
+    user = users.update_user(user_id, {"password": password})
+    stays = update(Session).where(Session.token_id == session)
+    db.session.execute(
+        stays.values(password_version=user.password_version), execution_options=_PLAIN
+    )
+    others = delete(Session).where(Session.user_id == user_id, Session.token_id != session)
+    db.session.execute(others, execution_options=_PLAIN)
+
+
+def commit_proof(user_id: int, current_password: str, address: str = "") -> None:
+    """Let a user show by their password that it is they.
 
     :param address: the client's; guessing is slowed down as at sign-in, and recorded.
     :raises TooManyAttempts: there were too many failures (429).
@@ -222,45 +230,42 @@ def prove(user_id: int, current_password: str, address: str = "") -> None:
     if not current_password:
         raise WrongPassword("Is needed for this change.")
     account = throttle.account_of(user_id, "")
-    if _verify(account, kept, current_password, address) is None:
-        in_transaction(audit.record)(_PASSWORD_REFUSED, user_id)
+    if _commit_attempt(account, kept, current_password, address) is None:
+        _commit_refusal(_PASSWORD_REFUSED, user_id)
         raise WrongPassword
-    in_transaction(throttle.forgive)(account, address)  # also where the change is refused
+    _commit_forgiving(account, address)  # also where the change is refused
+
+
+_commit_forgiving = in_transaction(throttle.forgive)
 
 
 @contextmanager
-def own_email_change(who: Principal, current_password: str, address: str) -> Iterator[None]:
-    """Let a user change their own email within, once they have shown that it is they; commits.
+def commit_proof_of_email_change(
+    who: Principal, current_password: str, address: str
+) -> Iterator[None]:
+    """Let a user change their own email within, once they have shown that it is they.
 
-    :param address: the client's, as for ``prove`` and ``register``.
+    :param address: the client's, as for ``commit_proof`` and ``commit_email_attempt``.
     :raises TooManyAttempts: there were too many failures (429).
     :raises TooManyTakenEmails: too many emails were others' (429).
     :raises TooManyPasswords: the service is busy with others (503).
     :raises WrongPassword: the password is not theirs (400).
     """
-    prove(who.user_id, current_password, address)
-    with _emails_counted(who.user_id, address):
+    commit_proof(who.user_id, current_password, address)
+    with commit_email_attempt(who.user_id, address):
         yield
 
 
-def _emails_counted(user_id: int | None, address: str) -> AbstractContextManager[None]:
-    """Count what is done within when the email is taken.
+def commit_email_attempt(user_id: int | None, address: str) -> AbstractContextManager[None]:
+    """Count what is done within when the email is taken; but not for those who may read which are.
 
-    But not for those who may ask which are.
+    :param user_id: who asks; None: it is not known.
+    :param address: the client's.
+    :raises TooManyTakenEmails: too many emails were others' (429).
     """
     if may("users:read") or may("users:write"):
         return nullcontext()
-    return throttle.emails_counted(user_id, address)
-
-
-def _change_password(user_id: int, session: str, password: str) -> None:
-    user = users.update_user(user_id, {"password": password})
-    stays = update(Session).where(Session.token_id == session)
-    db.session.execute(
-        stays.values(password_version=user.password_version), execution_options=_PLAIN
-    )
-    others = delete(Session).where(Session.user_id == user_id, Session.token_id != session)
-    db.session.execute(others, execution_options=_PLAIN)
+    return throttle.commit_email_attempt(user_id, address)
 
 
 @dataclass(frozen=True)

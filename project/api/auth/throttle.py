@@ -11,6 +11,8 @@ address is always looked at, so that nobody elsewhere can keep the true owner ou
 
 Who asks again and again for emails that others have is slowed down likewise: by user, and by
 address.
+
+Counts are committed before what they count is done, so that a refusal undoes none.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -106,7 +108,7 @@ def account_of(user_id: int | None, email: str) -> str:
 
 
 def check(account: str, address: str) -> None:
-    """Refuse an attempt that has to wait; writes nothing, and is repeated by ``admit``.
+    """Refuse an attempt that has to wait; writes nothing, and is repeated by ``commit_attempt``.
 
     :param account: as account_of names it.
     :param address: the client's.
@@ -115,12 +117,12 @@ def check(account: str, address: str) -> None:
     _check(_of_password(account, address), _password_limits, TooManyAttempts)
 
 
-def admit(account: str, address: str) -> None:
-    """Count an attempt as a failure before it is made, so that none slips past beside it; commits.
+def commit_attempt(account: str, address: str) -> None:
+    """Count an attempt as a failure before it is made, so that none slips past beside it.
 
     :raises TooManyAttempts: it has to wait (429); nothing is written then.
     """
-    in_transaction(_count)(_of_password(account, address), _password_limits, TooManyAttempts)
+    _commit_count(_of_password(account, address), _password_limits, TooManyAttempts)
 
 
 def forgive(account: str, address: str) -> None:
@@ -130,8 +132,11 @@ def forgive(account: str, address: str) -> None:
 
 
 @contextmanager
-def emails_counted(user_id: int | None, address: str) -> Iterator[None]:
-    """Count what is done within, when the answer is that the email is taken; commits before.
+def commit_email_attempt(user_id: int | None, address: str) -> Iterator[None]:
+    """Count what is done within when the answer is that the email is taken.
+
+    It is counted and committed before, and taken back when the answer was another. What is done
+    within commits itself.
 
     :param user_id: who asks; None: it is not known.
     :param address: the client's.
@@ -142,15 +147,15 @@ def emails_counted(user_id: int | None, address: str) -> Iterator[None]:
         names.append(f"emails of user {user_id}")
     subjects = _hashes(names)
     _check(subjects, _email_limits, TooManyTakenEmails)
-    in_transaction(_count)(subjects, _email_limits, TooManyTakenEmails)
+    _commit_count(subjects, _email_limits, TooManyTakenEmails)
     try:
         yield
     except EmailTaken:
         raise
     except BaseException:
-        in_transaction(_take_back)(subjects)
+        _commit_taking_back(subjects)
         raise
-    in_transaction(_take_back)(subjects)
+    _commit_taking_back(subjects)
 
 
 @prunes("sign-in attempts")
@@ -209,7 +214,8 @@ def _check(subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequest
     _refuse(read(_FOUND, {"subjects": subjects}), subjects, limits, refusal)
 
 
-def _count(subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequests]) -> None:
+@in_transaction
+def _commit_count(subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequests]) -> None:
     """Count a failure of each subject; a refusal undoes the rows that were added for it."""
     _lock(subjects)
     found = write(_FOUND, {"subjects": subjects}).rows
@@ -271,6 +277,9 @@ def _take_back(subjects: Sequence[str], well_known: str | None = None) -> None:
     for subject in sorted(subjects):
         known = {"failures": 0, "known_at": utcnow()}
         _update(subject, known if subject == well_known else {"failures": one_less})
+
+
+_commit_taking_back = in_transaction(_take_back)
 
 
 def _update(subject: str, values: dict[str, Any]) -> None:

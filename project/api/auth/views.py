@@ -36,6 +36,7 @@ from project.web.contract import (
 )
 from project.web.fields import parse_id
 from project.web.pagination import Page
+from project.web.transactions import transactional
 
 
 def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -78,8 +79,9 @@ def register(body: Registration) -> str:
     """
     if not current_app.config["REGISTRATION"]:
         raise RegistrationClosed
-    address = request.remote_addr or ""
-    return service.register(body.username, body.email, body.password, address).token
+    with service.commit_email_attempt(None, request.remote_addr or ""):
+        made = in_transaction(service.register)(body.username, body.email, body.password)
+    return made.token
 
 
 @bp.post("/auth/login")
@@ -91,15 +93,16 @@ def log_in(body: Login) -> str:
     :raises WrongCredentials: one of them is wrong, or the user not active (401).
     :raises TooManyAttempts: too many were wrong before (429).
     """
-    return service.log_in(body.email, body.password, request.remote_addr or "").token
+    return service.commit_sign_in(body.email, body.password, request.remote_addr or "").token
 
 
 @bp.post("/auth/logout")
 @signed_in
+@transactional()
 @returns_message("Successfully logged out.")
 def log_out() -> None:
     """End the sign-in that the token belongs to."""
-    in_transaction(service.log_out)(_session())
+    service.log_out(_session())
 
 
 @bp.get("/auth/logout")
@@ -126,7 +129,7 @@ def change_password(body: PasswordChange) -> None:
     :raises WrongPassword: the current one is another (400).
     :raises TooManyAttempts: too many were wrong before (429).
     """
-    service.change_password(
+    service.commit_password_change(
         guard.principal().user_id,
         _session(),
         body.current_password,
@@ -153,6 +156,7 @@ def list_keys(query: APIKeyListQuery) -> Page:
 
 @bp.post("/auth/keys")
 @signed_in
+@transactional()
 @accepts(APIKeyCreate)
 @returns(
     APIKeyMade,
@@ -161,7 +165,6 @@ def list_keys(query: APIKeyListQuery) -> Page:
     location="/auth/keys/{0.id}",
     etag=False,
 )
-@in_transaction
 def create_key(body: APIKeyCreate) -> service.MadeKey:
     """Make an API key; it is shown in this answer and never again.
 
@@ -173,9 +176,9 @@ def create_key(body: APIKeyCreate) -> service.MadeKey:
 
 @bp.patch("/auth/keys/<key_id>")
 @known
+@transactional()
 @accepts(APIKeyUpdate)
 @returns(APIKeyRead, etag=False)
-@in_transaction
 def update_key(key_id: KeyId, body: APIKeyUpdate) -> Any:
     """Let an API key that is suspended be good again: one's own, or as an administrator any.
 
@@ -187,8 +190,8 @@ def update_key(key_id: KeyId, body: APIKeyUpdate) -> Any:
 
 @bp.delete("/auth/keys/<key_id>")
 @known
+@transactional()
 @returns_message("{0.name} was removed!")
-@in_transaction
 def delete_key(key_id: KeyId) -> APIKey:
     """Remove one of one's own API keys, or as an administrator any.
 

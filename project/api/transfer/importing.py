@@ -213,7 +213,7 @@ def import_users(
     """
     rows, line, counts = iter(rows), 0, Counter[str]()
     last_id: int | None = None
-    with _rehearsal() if dry_run else nullcontext(_Saving().save) as work:
+    with _rehearsal() if dry_run else nullcontext(_Saving().commit) as work:
         try:
             if match_id:
                 last_id = read(queries.LAST_ID, {})[0][0] or 0
@@ -275,8 +275,8 @@ class _Saving:
         self._counts = dict.fromkeys(RESULTS, 0)
         self._event_id: int | None = None
 
-    def save(self, rows: _Rows) -> Batch:
-        """Save a batch.
+    def commit(self, rows: _Rows) -> Batch:
+        """Save a batch, in a transaction of its own.
 
         It is begun again when others were faster: with a mailbox that is new, or with a change.
         """

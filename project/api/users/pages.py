@@ -78,7 +78,7 @@ def edit_user(user_id: str) -> Answer:
     if form.validate_on_submit():
         try:
             body = validate(UserReplace, form.fields())
-            changed = service.change_user(
+            changed = service.commit_change(
                 parse_id(user_id),
                 body.changes(),
                 form.is_of,

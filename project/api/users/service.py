@@ -2,7 +2,7 @@
 
 Reads are SELECTs of just the columns that are shown, built once, on the ``read`` engine: one round
 trip each, no ORM objects. Writes go through ``db.session`` and are flushed and recorded here; the
-caller commits.
+caller commits, except where a function's name says ``commit``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -244,7 +244,10 @@ def update_user(
     return after
 
 
-def change_user(
+_commit_update = in_transaction(update_user)
+
+
+def commit_change(
     user_id: int,
     changes: dict[str, Any],
     is_expected: Callable[[int], bool] = _any_version,
@@ -254,14 +257,14 @@ def change_user(
 ) -> Row:
     """Change fields of a user as the caller asks, as update_user does; commits.
 
+    By itself, because the proof that own emails need, and its attempts, are committed before.
+
     :param current_password: the caller's, who needs it to change their own email.
     :raises Invalid: also: the current password is not theirs (400).
     :raises TooManyRequests: they have guessed too often (429).
     """
     who = known_principal()
-    change = partial(
-        in_transaction(update_user), user_id, is_expected=is_expected, by_admin=by_admin
-    )
+    change = partial(_commit_update, user_id, is_expected=is_expected, by_admin=by_admin)
     if who is None or who.user_id != user_id or "email" not in changes:
         return change(changes)
     if changes["email"] != get_user(user_id).email:

@@ -139,7 +139,7 @@ def _update(user_id: str, body: UserUpdate | UserReplace) -> Row:
     changes = body.changes()
     if "active" in changes and not may("users:write"):
         raise Forbidden(errors=[FieldError("active", "You may not change this.")])
-    return service.change_user(
+    return service.commit_change(
         parse_id(user_id),
         changes,
         meets_if_match,

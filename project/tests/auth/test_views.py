@@ -184,7 +184,7 @@ class LoginTests(AuthTestCase):
     def test_whatever_is_wrong_takes_the_same_time(self):
         for name in ["ARGON2_PASSES", "ARGON2_MEMORY_KIB"]:
             self.app.config[name] = getattr(ProductionConfig, name)
-        self.enterContext(mock.patch("project.api.auth.throttle.admit"))
+        self.enterContext(mock.patch("project.api.auth.throttle.commit_attempt"))
         self.register()
         make_user(email="nopassword@example.com", active=True)
         emails = [ADA["email"], "nobody@example.com", "nopassword@example.com", "no address"]

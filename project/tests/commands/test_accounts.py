@@ -42,7 +42,7 @@ class AccountCommandTests(BaseTestCase):
             printed = self.printed(accounts.create_admin, "Ada", EMAIL, True, None)
 
         self.assertEqual(printed, f"{EMAIL} was added, as an administrator.\n")
-        made = auth.log_in(EMAIL, PASSWORD)
+        made = auth.commit_sign_in(EMAIL, PASSWORD)
         who = principals.by_session(made.session)
         self.assertEqual(who and who.role, "admin")
 
@@ -75,12 +75,12 @@ class AccountCommandTests(BaseTestCase):
 
     def test_password_is_set_and_sign_ins_end(self):
         in_transaction(auth.register)("Ada", EMAIL, "another fine and long one")
-        session = auth.log_in(EMAIL, "another fine and long one").session
+        session = auth.commit_sign_in(EMAIL, "another fine and long one").session
 
         self.printed(accounts.set_password, "ADA@example.com", False, self.password_file())
 
         self.assertIsNone(principals.by_session(session))
-        auth.log_in(EMAIL, PASSWORD)
+        auth.commit_sign_in(EMAIL, PASSWORD)
 
     def test_byte_order_mark_is_no_part_of_a_password(self):
         make_user(email=EMAIL, active=True)
@@ -88,10 +88,10 @@ class AccountCommandTests(BaseTestCase):
 
         self.printed(accounts.set_password, EMAIL, False, self.password_file(marked))
 
-        auth.log_in(EMAIL, PASSWORD)
+        auth.commit_sign_in(EMAIL, PASSWORD)
         with mock.patch("sys.stdin", io.StringIO(marked)):
             self.printed(accounts.set_password, EMAIL, True, None)
-        auth.log_in(EMAIL, PASSWORD)
+        auth.commit_sign_in(EMAIL, PASSWORD)
 
     def test_password_of_an_inactive_user_is_set_and_the_rest_is_said(self):
         user_id = make_user(email=EMAIL).id
@@ -106,7 +106,7 @@ class AccountCommandTests(BaseTestCase):
             "\n",
         )
         in_transaction(service.update_user)(user_id, {"active": True})
-        auth.log_in(EMAIL, PASSWORD)
+        auth.commit_sign_in(EMAIL, PASSWORD)
         again = self.printed(accounts.set_password, EMAIL, False, self.password_file())
         self.assertEqual(again, f"The password of {EMAIL} was changed.\n")
 

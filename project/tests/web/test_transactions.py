@@ -1,6 +1,9 @@
 """The one decorator of views that write, and its place among the others."""
 
+import ast
+from pathlib import Path
 from typing import Any
+from unittest import TestCase
 
 from project.api.auth.views import known, signed_in
 from project.api.users import service
@@ -63,6 +66,32 @@ class OrderTests(BaseTestCase):
                     in_transaction(decorate(self.view))
                 with self.assertRaisesRegex(TypeError, "already"):
                     decorate(in_transaction(self.view))
+
+
+class NameTests(TestCase):
+    """Below the edge, what commits by itself says so in its name."""
+
+    def test_what_opens_a_transaction_is_called_commit(self):
+        api = Path(service.__file__).parents[1]
+        edge = {"views.py", "pages.py"}
+        found: list[str] = []
+        for path in api.rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            found += [] if path.name in edge else self.openers(tree)
+
+        self.assertIn("commit_sign_in", found)
+        self.assertEqual([name for name in found if "commit" not in name], [])
+
+    def openers(self, node: ast.AST, owner: str = "") -> list[str]:
+        """Return the innermost function or variable of each use of in_transaction."""
+        if isinstance(node, ast.FunctionDef):
+            owner = node.name
+        elif isinstance(node, ast.Assign):
+            owner = owner or ast.unparse(node.targets[0])
+        uses = [owner] if isinstance(node, ast.Name) and node.id == "in_transaction" else []
+        return uses + [
+            name for child in ast.iter_child_nodes(node) for name in self.openers(child, owner)
+        ]
 
 
 class CommitTests(BaseTestCase):
