@@ -726,7 +726,8 @@ class CommandLineTests(BackupTestCase):
         self.addCleanup(os.close, terminal)
         for command in ["backup", "restore"]:
             with self.subTest(command):
-                streams = {"stdin": terminal, "stdout": terminal, "stderr": subprocess.PIPE}
+                streams: dict[str, Any] = {"stdin": terminal, "stdout": terminal}
+                streams["stderr"] = subprocess.PIPE
                 result = self.manage(command, "-", capture_output=False, **streams)
 
                 self.assertEqual(result.returncode, 1)
@@ -735,7 +736,7 @@ class CommandLineTests(BackupTestCase):
     def test_standard_output_that_takes_nothing_is_named(self):
         make_user()
         with open("/dev/full", "wb") as full:
-            streams = {"stdout": full, "stderr": subprocess.PIPE}
+            streams: dict[str, Any] = {"stdout": full, "stderr": subprocess.PIPE}
             result = self.manage("backup", "-", capture_output=False, **streams)
 
         self.assertEqual(result.returncode, 1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from project.commands.testing import ROOT
 from project.tests.base import BaseTestCase
+from project.tests.commands import forks
 
 
 class CommandTestCase(BaseTestCase):
@@ -31,14 +32,18 @@ class CommandTestCase(BaseTestCase):
             **settings,
         }
 
-    def manage(self, *arguments: str, **options) -> subprocess.CompletedProcess[Any]:
-        """Run manage.py on the test database."""
+    def manage(
+        self, *arguments: str, anew: bool = False, **options
+    ) -> subprocess.CompletedProcess[Any]:
+        """Run manage.py on the test database, with the options of ``subprocess.run``.
+
+        :param anew: start Python anew, which takes a second, instead of a process that is forked.
+        """
         environment = self.environment(**options.pop("environment", {}))
         options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, **options}
+        start = [sys.executable, "manage.py"]
+        if not anew:
+            start, options["pass_fds"] = forks.start()
         return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=environment,
-            timeout=120,
-            **options,
+            [*start, *arguments], cwd=ROOT, env=environment, timeout=120, **options
         )

@@ -1,11 +1,7 @@
 """The commands about accounts, as a person or a script calls them."""
 
 import io
-import os
-import subprocess
-import sys
 import tempfile
-from contextlib import redirect_stdout
 from pathlib import Path
 from unittest import mock
 
@@ -14,21 +10,15 @@ from project.api.auth import service as auth
 from project.api.users import service
 from project.commands import accounts
 from project.database import in_transaction
-from project.tests.base import BaseTestCase
+from project.tests.commands.base import CommandTestCase
 from project.tests.factories import make_user
 
 PASSWORD = "grey otters paddle home at dusk"
 EMAIL = "ada@example.com"
 
 
-class AccountCommandTests(BaseTestCase):
+class AccountCommandTests(CommandTestCase):
     """create_admin, set_password and create_key."""
-
-    def printed(self, command, *arguments: object) -> str:
-        """Return what a command prints."""
-        with redirect_stdout(io.StringIO()) as output:
-            command(*arguments)
-        return output.getvalue()
 
     def password_file(self, text: str = PASSWORD + "\n") -> str:
         """Return the name of a file with a password."""
@@ -129,27 +119,10 @@ class AccountCommandTests(BaseTestCase):
         self.assertIn("scopes that you have yourself", str(caught.exception))
 
     def test_command_line_takes_no_password(self):
-        environment = {**os.environ, "APP_SETTINGS": "project.config.TestingConfig"}
-        command = [
-            sys.executable,
-            "manage.py",
-            "create_admin",
-            "--username",
-            "Ada",
-            "--email",
-            EMAIL,
-        ]
+        command = ["create_admin", "--username", "Ada", "--email", EMAIL]
 
-        asked = subprocess.run(
-            [*command], env=environment, input="", capture_output=True, text=True
-        )
-        added = subprocess.run(
-            [*command, "--password-stdin"],
-            env=environment,
-            input=PASSWORD,
-            capture_output=True,
-            text=True,
-        )
+        asked = self.manage(*command, stdin=None, input="")
+        added = self.manage(*command, "--password-stdin", stdin=None, input=PASSWORD)
 
         self.assertEqual(asked.returncode, 1)
         self.assertIn("--password-stdin or --password-file FILE", asked.stderr)

@@ -16,7 +16,8 @@ class StartTests(CommandTestCase):
     """What manage.py says when it cannot do what it should."""
 
     def test_wrong_setting_is_one_clear_line(self):
-        result = self.manage("db", "current", environment={"APP_SETTINGS": "nowhere.Config"})
+        wrong = {"APP_SETTINGS": "nowhere.Config"}
+        result = self.manage("db", "current", anew=True, environment=wrong)
 
         self.assertEqual(result.returncode, 1)
         self.assertEqual(
