@@ -202,16 +202,18 @@ def export_users(file: str, force: bool) -> None:
     transfer.export_users(file, force)
 
 
+@manager.option("--jobs", type=positive_integer, default=1, help="in so many processes; default: 1")
 @manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
-def test(name: str | None) -> int:
+def test(name: str | None, jobs: int) -> int:
     """Run the tests on the test database."""
-    return testing.run_tests(name)
+    return testing.run_tests(name, jobs)
 
 
+@manager.option("--jobs", type=positive_integer, default=1, help="in so many processes; default: 1")
 @manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
-def cov(name: str | None) -> int:
+def cov(name: str | None, jobs: int) -> int:
     """Run the tests and report the branch coverage."""
-    return testing.run_coverage(name)
+    return testing.run_coverage(name, jobs)
 
 
 database = Manager(

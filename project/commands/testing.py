@@ -1,59 +1,73 @@
 """The tests, and their coverage."""
 
+import os
 import subprocess
 import sys
 import unittest
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy.engine import URL
 
 from project import create_app
 from project.config import ConfigError
 from project.database import db
+from project.tests import parallel
 
 ROOT = Path(__file__).parents[2]
 
 
-def run_tests(name: str | None = None) -> int:
+def run_tests(name: str | None = None, jobs: int = 1) -> int:
     """Run the tests on the test database.
 
     :param name: the dotted name of one test, class or module; None: all of project/tests.
+    :param jobs: how many processes run them, each on a database of its own: ``users_test``,
+        ``users_test_2`` and so on.
     :return: the exit code, 0 when all passed.
     :raises DBAPIError: the test database cannot be reached; no test was run.
     """
-    _reach_test_database()
+    urls = parallel.databases(_reach_test_database(), jobs)
     sys.path.insert(0, str(ROOT))
     loader = unittest.TestLoader()
     if name:
         suite = loader.loadTestsFromName(name)
     else:
         suite = loader.discover(str(ROOT / "project" / "tests"), top_level_dir=str(ROOT))
+    if len(urls) > 1:
+        print(f"{suite.countTestCases()} tests in {len(urls)} processes", file=sys.stderr)
+        suite = parallel.ParallelSuite(suite, urls)
     result = unittest.TextTestRunner(verbosity=2, warnings="error").run(suite)
     if not result.testsRun:
         print("No test was found.", file=sys.stderr)
     return 0 if result.testsRun and result.wasSuccessful() else 1
 
 
-def _reach_test_database() -> None:
+def _reach_test_database() -> URL:
     try:
         app = create_app("project.config.TestingConfig")
     except ConfigError as error:
         raise SystemExit(f"Cannot start. {error}") from error
-    with app.app_context(), db.engines["maintenance"].connect():
-        pass
+    with app.app_context(), db.engines["maintenance"].connect() as connection:
+        return connection.engine.url
 
 
-def run_coverage(name: str | None = None) -> int:
+def run_coverage(name: str | None = None, jobs: int = 1) -> int:
     """Run the tests and tell which lines and branches of project/ they reach.
 
     In a process of its own, so that what runs on import is counted.
 
     :param name: as for run_tests.
+    :param jobs: as for run_tests.
     :return: the exit code, 0 when all passed and enough was reached.
     """
     coverage = [sys.executable, "-m", "coverage"]
     if subprocess.run([*coverage, "--version"], capture_output=True).returncode:
         raise SystemExit("coverage is not installed: pip install -r requirements-dev.txt")
-    tests = [*coverage, "run", "manage.py", "test", *([name] if name else [])]
-    failed = subprocess.run(tests, cwd=ROOT).returncode
+    tests = ["manage.py", "test", f"--jobs={jobs}", *([name] if name else [])]
+    with TemporaryDirectory() as folder:  # a file of each process
+        measured = {**os.environ, "COVERAGE_FILE": str(Path(folder, ".coverage"))}
+        failed = subprocess.run([*coverage, "run", *tests], cwd=ROOT, env=measured).returncode
+        subprocess.run([*coverage, "combine", "--quiet", folder], cwd=ROOT)
     # One test alone cannot reach enough.
     report = [*coverage, "report", *(["--fail-under=0"] if name else [])]
     return failed or subprocess.run(report, cwd=ROOT).returncode

@@ -6,7 +6,11 @@ from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 
+from sqlalchemy import create_engine, text
+
 from project.commands import testing
+from project.database import db
+from project.tests import parallel
 from project.tests.commands.base import CommandTestCase
 
 
@@ -42,6 +46,61 @@ class TestCommandTests(CommandTestCase):
 
     def test_test_of_unknown_name_fails(self):
         self.assertEqual(self.manage("test", "project.tests.nowhere").returncode, 1)
+
+    def test_classes_run_side_by_side_are_counted_together(self):
+        module = (
+            "import os, unittest, warnings\n"
+            "class FirstTests(unittest.TestCase):\n"
+            "    def test_pass(self): self.assertRegex(os.environ['DATABASE_TEST_URL'], '_test')\n"
+            "    def test_skip(self): self.skipTest('for a reason')\n"
+            "    def test_warn(self): warnings.warn('old')\n"
+            "class SecondTests(unittest.TestCase):\n"
+            "    def test_fail(self):\n"
+            "        with self.subTest('a part'): self.assertTrue(False)\n"
+            "    @unittest.expectedFailure\n"
+            "    def test_not_so_bad(self): pass\n"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "example.py").write_text(module)
+            served = {"DATABASE_URL": "sqlite:///users_dev.db", "PYTHONPATH": folder}
+            result = self.manage("test", "--jobs", "2", "example", environment=served)
+
+        self.assertEqual(result.returncode, 1)
+        for words in [
+            "5 tests in 2 processes\n",
+            "test_pass (example.FirstTests.test_pass) ... ok\n",
+            "ERROR: test_warn (example.FirstTests.test_warn)\n",
+            "FAIL: test_fail (example.SecondTests.test_fail) [a part]\n",
+            "\nRan 5 tests in ",
+            "\nFAILED (failures=1, errors=1, skipped=1, unexpected successes=1)\n",
+        ]:
+            self.assertIn(words, result.stderr)
+
+    def test_module_that_cannot_be_imported_fails_in_any_number_of_processes(self):
+        result = self.manage("test", "--jobs", "2", "project.tests.nowhere")
+
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("\nRan 1 test in ", result.stderr)
+
+    def test_each_process_has_a_database_of_its_own(self):
+        url = db.engine.url
+
+        first, second = parallel.databases(url, 2)
+
+        self.assertEqual(first, url)
+        self.assertRegex(str(second.database), r"_2(\.db)?$")
+        create_engine(second).connect().close()
+        if url.get_backend_name() != "sqlite":
+            with db.engine.begin() as connection:
+                for statement in [
+                    "CREATE USER IF NOT EXISTS bound IDENTIFIED BY 'b'",
+                    f"GRANT ALL ON `{url.database}`.* TO bound",
+                ]:
+                    connection.execute(text(statement))
+            bound = url.set(username="bound", password="b")
+            self.assertEqual(parallel.databases(bound, 2), [bound])
+            with db.engine.begin() as connection:
+                connection.execute(text("DROP USER bound"))
 
     def test_run_tests_takes_one_name(self):
         with redirect_stderr(StringIO()) as output:
