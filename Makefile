@@ -3,6 +3,7 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 5000
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ MYSQLCLIENT := $(VENV)/.requirements-mysqlclient
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run shell test test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test bench bench-check format lint check audit lock clean
+.PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test bench bench-check format lint check audit lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,16 +27,19 @@ shell: $(RUNTIME) ## migrate the database and open a Python shell with app, db a
 	@$(BIN)/python manage.py db upgrade
 	@exec $(BIN)/python manage.py shell
 
-test: $(DEVELOPMENT) ## run all the suites below whose programs are on this machine
-	@suites=$$($(BIN)/python -m e2e.suites) && $(MAKE) --no-print-directory --keep-going $$suites
+test: $(DEVELOPMENT) ## the application's tests, with coverage: what to run before a commit
+	@$(BIN)/python -m e2e.suites $(SUITES) test-app
+
+test-all: $(DEVELOPMENT) ## all the suites below whose programs are on this machine
+	@$(BIN)/python -m e2e.suites $(SUITES) --all
 
 test-app: $(DEVELOPMENT) ## the application's tests, on SQLite or on DATABASE_TEST_URL
 	@echo "== The application's tests, with coverage"
-	@$(BIN)/python manage.py cov
+	@$(BIN)/python manage.py cov --jobs $(JOBS)
 
 test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a MariaDB of their own
 	@echo "== The application's tests on MariaDB, with coverage"
-	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python manage.py cov
+	@COVERAGE_FILE=.coverage.mariadb $(BIN)/python -m e2e.on_mariadb $(BIN)/python manage.py cov --jobs $(JOBS)
 	@echo "== What each kind of request costs on MariaDB"
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m bench.costs
 	@echo "== The server on MariaDB"
@@ -47,7 +51,7 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 
 test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## the same through mysqlclient instead of PyMySQL
 	@echo "== The application's tests through mysqlclient"
-	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python manage.py test
+	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python manage.py test --jobs $(JOBS)
 	@echo "== The server through mysqlclient"
 	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python -m unittest -v e2e.test_server
 
@@ -93,7 +97,7 @@ stack-test: $(DEVELOPMENT) ## both Compose stacks, built and run for real; needs
 	@echo "== The stacks in containers"
 	@$(BIN)/python -m unittest -v e2e.test_stack
 
-check: lint test-app ## lint, and the application's tests with coverage; passes on every commit
+check: lint test ## lint, and the application's tests with coverage; passes on every commit
 
 format: $(DEVELOPMENT) ## format the code, and correct what ruff can correct by itself
 	@$(BIN)/ruff check --fix-only
@@ -128,7 +132,7 @@ lock: $(DEVELOPMENT) ## choose the versions in requirements*.txt anew
 		--no-header --no-emit-index-url -o requirements-mysqlclient.txt requirements-mysqlclient.in
 
 clean: ## remove .venv and what the tools have left; the databases in instance/ stay
-	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

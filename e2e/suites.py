@@ -1,16 +1,51 @@
-"""Print the make targets whose programs are on this machine, for `make test`.
+"""Run suites, each a make target, and count their tests: `make test` and `make test-all`.
 
-What is left out is said in one line, with how to get it; with CI=true it is a failure.
+Each line of a suite begins with its name, and the last line counts the tests of all. A suite fails
+as its tests do; one that ends badly without a failed test, such as a linter, counts as one failure,
+and one without tests as one test.
 """
 
 import os
+import re
+import subprocess
 import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
-from e2e.processes import find_chromium, find_program
+from e2e.processes import ROOT, find_chromium, find_program
 
-ALWAYS = ["test-app", "test-server", "test-openapi", "test-newcomer"]
+# The longest first, so that none is left alone at the end.
+TARGETS = [
+    "test-mariadb",
+    "test-mysqlclient",
+    "test-faults",
+    "test-app",
+    "test-server",
+    "test-transfer",
+    "test-openapi",
+    "test-page",
+    "test-newcomer",
+    "test-nginx",
+]
 
-if __name__ == "__main__":
+
+class Outcome(NamedTuple):
+    """What became of a suite."""
+
+    passed: int
+    failed: int
+    seconds: int
+    target: str
+
+
+def available() -> list[str]:
+    """Return the targets whose programs are on this machine; say what is left out.
+
+    :raises SystemExit: something is left out, with CI=true.
+    """
     needs = {
         "test-mariadb": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
         "test-mysqlclient": (
@@ -30,4 +65,65 @@ if __name__ == "__main__":
         print(f"Left out: {names}. To have them: apt-get install {packages}", file=sys.stderr)
         if os.environ.get("CI") == "true":
             sys.exit("With CI=true nothing may be left out.")
-    print(*ALWAYS, *(target for target in needs if target not in missing))
+    return [target for target in TARGETS if target not in missing]
+
+
+def run(target: str, jobs: int, prefix: str = "") -> Outcome:
+    """Run a suite, and print its lines as they come.
+
+    :param jobs: how many processes its tests may use.
+    :param prefix: what each line begins with.
+    """
+    started, ran, failed = time.monotonic(), 0, 0
+    with subprocess.Popen(
+        ["make", "--no-print-directory", f"JOBS={jobs}", target],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            print(f"{prefix}{line}", end="", flush=True)
+            if counted := re.match(r"Ran (\d+) tests? in ", line):
+                ran += int(counted[1])
+            elif line.startswith("FAILED ("):
+                failed += sum(map(int, re.findall(r"(?:failures|errors)=(\d+)", line)))
+    if process.returncode:
+        failed = failed or 1
+    ran = max(ran, failed, 1)
+    return Outcome(ran - failed, failed, round(time.monotonic() - started), target)
+
+
+def run_all(targets: Sequence[str]) -> list[Outcome]:
+    """Run one suite in a process for each core, or as many suites at a time as there are cores."""
+    cores = os.cpu_count() or 1
+    if len(targets) == 1:
+        return [run(targets[0], cores)]
+    print(f"{len(targets)} suites, {cores} at a time: {' '.join(targets)}", flush=True)
+    with ThreadPoolExecutor(cores) as pool:
+        outcomes = list(pool.map(lambda target: run(target, 1, f"{target} | "), targets))
+    for passed, failed, seconds, target in outcomes:
+        print(f"{target}: {passed} passed, {failed} failed in {seconds} s")
+    return outcomes
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("targets", nargs="*", metavar="TARGET")
+    parser.add_argument("--all", action="store_true", help="and those whose programs are here")
+    parser.add_argument("--without", metavar="TARGET", help="but not this one")
+    parser.add_argument("--results", metavar="FILE", help="add a line for each suite to this file")
+    options = parser.parse_args()
+    chosen = [*options.targets, *(available() if options.all else [])]
+    started = time.monotonic()
+    outcomes = run_all([target for target in chosen if target != options.without])
+    if options.results:
+        with open(options.results, "a", encoding="utf-8") as results:
+            results.writelines(f"{' '.join(map(str, outcome))}\n" for outcome in outcomes)
+    passed, seconds = sum(each.passed for each in outcomes), time.monotonic() - started
+    if failed := sum(each.failed for each in outcomes):
+        names = " ".join(each.target for each in outcomes if each.failed)
+        sys.exit(f"{failed} failed and {passed:,} passed in {seconds:,.0f} s: {names}")
+    print(f"{passed:,} tests passed in {seconds:,.0f} s.")

@@ -11,7 +11,7 @@ from project import db
 from project.api.models import User
 from project.database import read
 
-_numbers = count(1)
+_numbers = count(10_000)  # of one length, so that their order as text is that of their making
 
 
 def make_user(**values: Any) -> User:
