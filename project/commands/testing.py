@@ -33,6 +33,8 @@ def run_tests(name: str | None = None, jobs: int = 1) -> int:
         suite = loader.loadTestsFromName(name)
     else:
         suite = loader.discover(str(ROOT / "project" / "tests"), top_level_dir=str(ROOT))
+    if len(urls) < jobs:
+        print("The tests run in one process: their user may create no database.", file=sys.stderr)
     if len(urls) > 1:
         print(f"{suite.countTestCases()} tests in {len(urls)} processes", file=sys.stderr)
         suite = parallel.ParallelSuite(suite, urls)

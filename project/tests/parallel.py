@@ -11,9 +11,8 @@ from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.runner import _WritelnDecorator
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -32,7 +31,7 @@ class Outcome(NamedTuple):
 class Named(str):
     """The description of a test, in the place of the test."""
 
-    def shortDescription(self) -> None:  # noqa: N802
+    def shortDescription(self) -> None:
         """Add nothing: the name says all."""
 
 
@@ -92,7 +91,7 @@ def databases(url: URL, count: int) -> list[URL]:
         names.append(str(path.with_name(f"{path.stem}_{number}{path.suffix}")))
     if url.get_backend_name() != "sqlite":
         try:
-            with create_engine(url).begin() as connection:
+            with create_engine(url, poolclass=NullPool).begin() as connection:
                 for name in names[1:]:
                     connection.execute(text(f"CREATE DATABASE IF NOT EXISTS `{name}`"))
         except DBAPIError:
@@ -108,7 +107,7 @@ def _use_database(urls: Any) -> None:
 
 def _run(tests: unittest.TestSuite) -> Outcome:
     lines = StringIO()
-    result: Any = unittest.TextTestResult(_WritelnDecorator(lines), True, 2)
+    result: Any = unittest.TextTestResult(unittest.TextTestRunner(lines).stream, True, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tests.run(result)
