@@ -12,7 +12,6 @@ from sqlalchemy.engine import URL
 from project import create_app
 from project.config import ConfigError
 from project.database import db
-from project.tests import parallel
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +25,8 @@ def run_tests(name: str | None = None, jobs: int = 1) -> int:
     :return: the exit code, 0 when all passed.
     :raises DBAPIError: the test database cannot be reached; no test was run.
     """
+    from project.tests import parallel  # which nobody loads who serves
+
     urls = parallel.databases(_reach_test_database(), jobs)
     sys.path.insert(0, str(ROOT))
     loader = unittest.TestLoader()
