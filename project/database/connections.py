@@ -36,6 +36,7 @@ def thread_connection(engine: Engine) -> Connection:
         is_good = not connection.invalidated and time.monotonic() <= too_old_at
         if is_good or connection.in_transaction():
             return connection
+        del _connections.by_engine[engine]  # first: to connect anew may fail
         connection.close()
     connection = engine.connect()
     _connections.by_engine[engine] = connection, time.monotonic() + MAX_AGE_SECONDS

@@ -6,10 +6,11 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
+from unittest import mock
 
 from flask import Flask
 from flask_testing import TestCase
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -273,6 +274,16 @@ class EngineTests(BaseTestCase):
         service.create_user("c", "c@example.com")
         self.assertEqual((len(made), closed), (4, [made[1], made[0]]))
         self.assertEqual([user.username for user in all_users()], ["a", "b"])
+
+    def test_thread_connects_again_after_it_could_not(self):
+        thread_connection(db.engine).invalidate()
+        refused = DBAPIError("", {}, Exception())
+        with mock.patch.object(Engine, "connect", side_effect=refused):
+            with self.assertRaises(DBAPIError):
+                thread_connection(db.engine)
+
+        self.assertEqual(thread_connection(db.engine).scalar(text("SELECT 1")), 1)
+        db.session.rollback()
 
     def test_thread_connection_is_that_of_the_app_that_is_served(self):
         service.has_users()
