@@ -34,7 +34,6 @@ from project.errors import Forbidden, Invalid, TooLarge, Unauthenticated, Unavai
 ROWS_PER_BATCH = 5000
 MAX_REPORTED_ROWS = 10_000
 _IMPORTED = audit.register("users.imported")
-_ROLE = fields.IMPORTED.index("role")
 _UNKNOWN_ID = "id: No user has this id."
 RESULTS = ("created", "updated", "skipped", "failed")
 
@@ -139,7 +138,6 @@ class _Mailbox:
 
     :param state: the columns of ``STATE``.
     :param user_id: None: it is not there yet.
-    :param is_admin: whether it is an administrator, whom an import does not change.
     :param changes: how often they have changed it.
     :param deactivations: how often the rows have deactivated it, though a later one may undo that.
     :param has_moved: whether they have given it another mailbox.
@@ -148,7 +146,6 @@ class _Mailbox:
     state: dict[str, Any]
     user_id: int | None = None
     version: int = 1
-    is_admin: bool = False
     changes: int = 0
     deactivations: int = 0
     has_moved: bool = False
@@ -159,6 +156,11 @@ class _Mailbox:
     def email_folded(self) -> str:
         """The mailbox."""
         return self.state["email_folded"]  # type: ignore[no-any-return]
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it is an administrator, whom no row changes, whoever made them one."""
+        return bool(self.state["role"] == "admin")
 
 
 class _Known:
@@ -392,9 +394,7 @@ def _find(rows: _Rows, ask: Callable[..., Iterable[Any]]) -> Collection[_Mailbox
     if ids:
         found += ask(BY_IDS, {"ids": list(ids)})
     return {
-        user_id: _Mailbox(
-            dict(zip(STATE, state, strict=True)), user_id, version, state[_ROLE] == "admin"
-        )
+        user_id: _Mailbox(dict(zip(STATE, state, strict=True)), user_id, version)
         for user_id, version, *state in found
     }.values()
 

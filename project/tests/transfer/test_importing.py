@@ -184,6 +184,22 @@ class ImportTests(ImportTestCase):
                 self.assertEqual(report.rows[1:3], [Outcome(n, "failed", reason) for n in (3, 4)])
                 self.assertEqual(self.users(), before)
 
+    def test_administrator_whom_a_row_has_made_is_not_changed(self):
+        rows = [
+            row(2, "Ada", "ada@example.com", role="admin"),
+            row(3, "Ada", "ada@example.com"),
+            row(4, "Ada", "ada@example.com", role=None),
+        ]
+        reasons = [SAME, "Is an administrator, whom no import changes."]
+        for size in (1, 9):
+            with self.subTest(size), mock.patch.object(importing, "ROWS_PER_BATCH", size):
+                empty_tables()
+                rehearsed, report = self.report(*rows, dry_run=True), self.report(*rows)
+
+                self.assertEqual(rehearsed, report)
+                self.assertEqual([one.reason for one in report.rows], reasons)
+                self.assertEqual(all_users()[0].role, "admin")
+
     def test_row_gives_no_password(self):
         report = self.report(row(2, "Ä", "ä@example.com", password="x"))
 
