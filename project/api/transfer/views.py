@@ -21,7 +21,7 @@ from project.web import envelope
 from project.web.body import open_body
 from project.web.contract import accepts_query, moves_files
 from project.web.fields import Flag
-from project.web.guard import is_admin, require, require_still
+from project.web.guard import ADMIN, is_admin, require, require_still
 from project.web.request_id import request_id
 
 log = structlog.get_logger()
@@ -104,12 +104,13 @@ def import_users(query: ImportQuery) -> Response:
     """
     form, gzipped = _content_type(), _is_gzipped()
     source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
-    columns = Columns(REQUIRED, optional_columns(is_admin()), query.match == "id")
+    right = ADMIN if is_admin() else "users:write"  # an administrator's rows may give roles
+    columns = Columns(REQUIRED, optional_columns(right == ADMIN), query.match == "id")
     rows, report = read_rows(source, form, gzipped, columns), importing.Report()
     report.ignored = columns.ignored
 
     def before_batch() -> None:
-        require_still("users:write")
+        require_still(right)
         source.refuse_failures(report.failed)
 
     for batch in importing.import_users(rows, query.dry_run, before_batch, query.match == "id"):

@@ -402,6 +402,31 @@ class LostRightTests(AuditTestCase):
                     [{"created": 2, "updated": 0, "skipped": 0, "failed": 0}],
                 )
 
+    def test_import_of_a_demoted_administrator_gives_no_more_roles(self):
+        boss = self.sign_in("second", "admin")
+
+        def rows(*arguments: Any) -> Iterator[Any]:
+            for row in read_rows(*arguments):
+                if row.line == 5:  # the last of the second batch
+                    demoted = self.call("PATCH", "/users/1", boss, json={"role": "editor"})
+                    self.assertEqual(demoted.status_code, 200)
+                yield row
+
+        for access in ("protected", "open"):
+            self.call("PATCH", "/users/1", boss, json={"role": "admin"})
+            self.app.config["ACCESS"] = access
+            body = "username,email,role\n" + "".join(
+                f"Ada,{access}{number}@example.com,admin\n" for number in range(5)
+            )
+            with self.subTest(access), mock.patch.object(views, "read_rows", rows):
+                response = self.call(
+                    "POST", "/users/import", self.admin, data=body, content_type="text/csv"
+                )
+
+                self.assertEqual(response.status_code, 403)
+                made = [user.email for user in all_users() if user.email.startswith(access)]
+                self.assertEqual(made, [f"{access}{number}@example.com" for number in (0, 1)])
+
     def test_export_is_cut_off_before_the_next_chunk(self):
         make_users(5)
         for name, token, lose, kind in self.losses():
