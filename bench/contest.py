@@ -33,6 +33,8 @@ SERVICE = {
     "WEB_CONCURRENCY": "2",
 }
 JSON_API = [name for name in WORKLOADS if name != "the page /"]
+ROLES = """
+    UPDATE users_test.users SET role = 'viewer', last_sign_in_at = created_at WHERE id % 3 = 0"""
 READ_PATHS = ["one user", "first page of 20", "deep page of 20"]
 
 
@@ -139,6 +141,9 @@ class Contest:
         write_rows(rows, users)
         manage("db", "upgrade", DATABASE_URL=self._server.url)
         manage("import_users", str(rows), DATABASE_URL=self._server.url)
+        with self._server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(ROLES)
+            connection.commit()
         account = ["--username", "Admin", "--email", ADMIN, "--password-stdin"]
         manage("create_admin", *account, input=PASSWORD, DATABASE_URL=self._server.url)
         self.started: dict[str, Started] = {}

@@ -32,7 +32,9 @@ LOAD = """
 MAX_IMPORT_TIMES = 5
 MAX_EXPORT_TIMES = 8
 HEAD = ["what", "seconds", "users/s", "times MariaDB's own", "peak memory, MiB"]
-SELECT = "SELECT id, username, email, active, created_at, updated_at FROM users ORDER BY id"
+SELECT = """
+    SELECT id, username, email, active, created_at, updated_at, role, last_sign_in_at
+    FROM users ORDER BY id"""
 
 
 class Bench:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Enum,
     Integer,
     MetaData,
     Row,
@@ -48,11 +49,13 @@ users = Table(
     Column("active", Boolean),
     Column("created_at", DateTime),
     Column("updated_at", DateTime),
+    Column("role", Enum("viewer", "editor", "admin", name="role")),
+    Column("last_sign_in_at", DateTime),
     Column("version", Integer),
     Column("username_folded", String(384)),
     Column("email_folded", String(512)),
 )
-SHOWN = ("id", "username", "email", "active", "created_at", "updated_at")
+SHOWN = "id", "username", "email", "active", "created_at", "updated_at", "role", "last_sign_in_at"
 _shown = [users.c[name] for name in SHOWN]
 _limit = bindparam("limit", type_=Integer)
 _by_name = users.c.username_folded.like(bindparam("prefix"), escape="!")
@@ -164,6 +167,8 @@ async def create_user(request: Request) -> Response:
         "active": False,
         "created_at": now,
         "updated_at": now,
+        "role": None,
+        "last_sign_in_at": None,
     }
     folded = {"username_folded": body.username.lower(), "email_folded": body.email.lower()}
     try:

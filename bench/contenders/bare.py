@@ -11,7 +11,9 @@ import pymysql
 from pymysql.cursors import DictCursor
 
 OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
-SELECT = "SELECT id, username, email, active, created_at, updated_at FROM users WHERE id = %s"
+SELECT = """
+    SELECT id, username, email, active, created_at, updated_at, role, last_sign_in_at
+    FROM users WHERE id = %s"""
 JSON = [("Content-Type", "application/json")]
 place = urlsplit(os.environ["DATABASE_URL"])
 thread = local()

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +18,7 @@ engine = create_async_engine(os.environ["DATABASE_URL"].replace("pymysql", "asyn
 new_session = async_sessionmaker(engine, expire_on_commit=False)
 app = FastAPI()
 
+Role = Literal["viewer", "editor", "admin"]
 Moment = Annotated[datetime, PlainSerializer(lambda moment: moment.isoformat() + "Z", str)]
 
 
@@ -44,6 +45,8 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
     version: Mapped[int] = mapped_column()
+    role: Mapped[Role | None] = mapped_column()
+    last_sign_in_at: Mapped[datetime | None] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}
 
@@ -72,6 +75,8 @@ class UserRead(BaseModel):
     active: bool
     created_at: Moment
     updated_at: Moment
+    role: Role | None
+    last_sign_in_at: Moment | None
 
 
 class UserAnswer(BaseModel):

@@ -67,6 +67,8 @@ class User(db.Model):  # type: ignore[name-defined,misc]
     created_at = db.Column(db.DateTime, default=now, nullable=False)
     updated_at = db.Column(db.DateTime, default=now, onupdate=now, nullable=False)
     version = db.Column(db.Integer, nullable=False)
+    role = db.Column(db.Enum("viewer", "editor", "admin", name="role"))
+    last_sign_in_at = db.Column(db.DateTime)
 
     __mapper_args__ = {"version_id_col": version}
 
@@ -79,6 +81,8 @@ class User(db.Model):  # type: ignore[name-defined,misc]
             "active": self.active,
             "created_at": self.created_at.isoformat() + "Z",
             "updated_at": self.updated_at.isoformat() + "Z",
+            "role": self.role,
+            "last_sign_in_at": self.last_sign_in_at and self.last_sign_in_at.isoformat() + "Z",
         }
 
 
