@@ -4,6 +4,7 @@ import gzip
 import json
 import tempfile
 import unittest
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,10 @@ class MoveTests(unittest.TestCase):
         """Add odd users, and take away one in the middle and the last."""
         engine = sa.create_engine(url)
         with Session(engine) as session:
+            signed_in = {"role": "editor", "last_sign_in_at": datetime(2026, 11, 24, 8, 30)}
             session.add_all(
-                User(username=username, email=email, active=True) for username, email in ODD
+                User(username=username, email=email, active=True, **signed_in)
+                for username, email in ODD
             )
             session.execute(sa.delete(User).where(User.id.in_([17, 3000 + len(ODD)])))
             session.commit()

@@ -70,7 +70,7 @@ GONE = {"message": "User does not exist"}
 WRONG_ID = {"message": "Param id error"}
 CHANGED = {"message": "The user was changed meanwhile. Get it again before you change it."}
 ROWS = "username,email\nCy,cy@example.com\nBo B.,bo@example.com\nnobody,nowhere\n"
-HEADER = "id,username,email,active,created_at,updated_at"
+HEADER = "id,username,email,active,created_at,updated_at,role,last_sign_in_at"
 
 # Each call of the API in an order in which one builds on another: what is sent, the status, and
 # what the answer holds. An object names parts of the envelope and of its data, of users only their
@@ -111,6 +111,8 @@ CALLS: list[tuple[str, Any, dict[str, str], int, dict[str, Any] | str]] = [
     ("GET /users?ids=9,2,1", None, {}, 200, {"users": ["Ada", "Bo B."]}),
     ("GET /users?active=true", None, {}, 200, {"users": ["Ada"]}),
     ("GET /users?active=false", None, {}, 200, {"users": ["Bo B."]}),
+    ("GET /users?role=none&active=true", None, {}, 200, {"users": ["Ada"]}),
+    ("GET /users?role=editor", None, {}, 200, {"users": []}),
     ("GET /users?q=BO", None, {}, 200, {"users": ["Bo B."]}),
     ("GET /users?email=BO@Example.COM", None, {}, 200, {"users": ["Bo B."]}),
     ("GET /users?limit=0", None, {}, 400, {"errors": ["limit"]}),
@@ -120,6 +122,7 @@ CALLS: list[tuple[str, Any, dict[str, str], int, dict[str, Any] | str]] = [
     ("GET /users?sort=id&q=b", None, {}, 400, {"status": "fail"}),
     ("GET /users?ids=1&limit=1", None, {}, 400, {"status": "fail"}),
     ("GET /users?active=maybe", None, {}, 400, {"errors": ["active"]}),
+    ("GET /users?role=boss", None, {}, 400, {"errors": ["role"]}),
     ("GET /users?shoe=1", None, {}, 400, {"errors": ["shoe"]}),
     ("POST /users/import?dry_run=true", ROWS, CSV, 200, {"created": 1, "skipped": 1, "failed": 1}),
     ("GET /users?email=cy@example.com", None, {}, 200, {"users": []}),

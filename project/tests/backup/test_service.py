@@ -114,8 +114,10 @@ class RoundTripTests(BackupTestCase):
             times = {
                 "created_at": datetime(2024, 2, 29, 23, 59, number),
                 "updated_at": datetime(9999, 12, 31),
+                "last_sign_in_at": (None, datetime(2026, 11, 24, 8, 30))[number % 2],
             }
-            make_user(username=username, email=email, active=bool(number % 2), **times)
+            active, role = ((False, None), (True, "editor"))[number % 2]
+            make_user(username=username, email=email, active=active, role=role, **times)
         before = self.rows()
         self.back_up()
         db.session.execute(sa.delete(User))
