@@ -101,9 +101,9 @@ class ExportTests(BaseTestCase):
 
     def test_import_of_an_export_makes_the_same_users(self):
         for number, text in enumerate(["a", '"', ";,", "\\", "é😀", " a "]):
-            when = datetime(2000 + number, 1, 1)
-            email = f"Ü{number}@BÜCHER.example"
-            make_user(username=text, email=email, active=number % 2 == 0, created_at=when)
+            email, role = f"Ü{number}@BÜCHER.example", (None, "editor", "admin")[number % 3]
+            others = {"active": number % 2 == 0, "created_at": datetime(2000 + number, 1, 1)}
+            make_user(username=text, email=email, role=role, **others)
         for form in ("csv", "ndjson"):
             with self.subTest(form):
                 exported = content(form)
