@@ -70,7 +70,8 @@ def run_coverage(name: str | None = None, jobs: int = 1) -> int:
     with TemporaryDirectory() as folder:  # a file of each process
         measured = {**os.environ, "COVERAGE_FILE": str(Path(folder, ".coverage"))}
         failed = subprocess.run([*coverage, "run", *tests], cwd=ROOT, env=measured).returncode
-        subprocess.run([*coverage, "combine", "--quiet", folder], cwd=ROOT)
+        files = [str(path) for path in Path(folder).iterdir()]
+        subprocess.run([*coverage, "combine", "--quiet", *files], cwd=ROOT)
     # One test alone cannot reach enough.
     report = [*coverage, "report", *(["--fail-under=0"] if name else [])]
     return failed or subprocess.run(report, cwd=ROOT).returncode
