@@ -144,7 +144,7 @@ def _add_once(key: str | None, user: UserCreate) -> None:
     """
 
     def add() -> Response:
-        service.create_user(user.username, user.email)
+        service.create_user(**user.model_dump(exclude_unset=True))
         return Response(status=204)
 
     answer_once(f"form {key} {user.model_dump_json()}", b"", add)

@@ -168,7 +168,7 @@ class UserCreate(BaseModel):
 class UserUpdate(BaseModel):
     """What to change of a user, as a JSON merge patch (RFC 7396).
 
-    What is not sent keeps its value. Only a role can be removed, by null.
+    What is not sent keeps its value. Null removes what a user need not have, such as a role.
     """
 
     model_config = ConfigDict(extra="forbid")

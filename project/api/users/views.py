@@ -54,8 +54,8 @@ def create_user(body: UserCreate) -> Row:
 
     :raises EmailTaken: another user has this mailbox (400).
     """
-    given = body.model_dump(include={"password", "role"}, exclude_unset=True)
-    if given:
+    given = body.model_dump(exclude={"username", "email", "active"}, exclude_unset=True)
+    if {"password", "role"} & given.keys():
         require_admin()
     if "active" in body.model_fields_set and is_admin():
         given |= validate(UserUpdate, {"active": body.active}).changes()
