@@ -239,7 +239,7 @@ def downgrade(revision: str) -> None:
 @database.option("-m", "--message", help="what changes; becomes part of the file's name")
 def migrate(message: str | None) -> None:
     """Write a migration for what changed in the models."""
-    flask_migrate.migrate(message=message)
+    schema.migrate(message)
 
 
 @database.command

@@ -7,6 +7,8 @@ from time import monotonic
 
 import flask_migrate
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
 from sqlalchemy import MetaData, inspect
 from tqdm import tqdm
 
@@ -85,6 +87,16 @@ def downgrade(revision: str = "-1") -> None:
     """Take the schema back to a revision; `base` is the empty database."""
     flask_migrate.downgrade(revision=revision)
     print(f"The database is at revision {current_revision() or 'base'}.")
+
+
+def migrate(message: str | None) -> None:
+    """Write a migration for what has changed in the models, with the number after the last one's.
+
+    :param message: what changes; becomes the docstring, and part of the file's name.
+    """
+    config = current_app.extensions["migrate"].migrate.get_config()
+    last = ScriptDirectory.from_config(config).get_current_head() or "0"
+    flask_migrate.migrate(message=message, rev_id=f"{int(last) + 1:04}")
 
 
 def current_revision() -> str | None:

@@ -24,7 +24,8 @@ __all__ = [
     "write",
 ]
 
-migrate = Migrate()
+# Without batches: on SQLite a batch makes the table anew, and what goes with its rows would go.
+migrate = Migrate(render_as_batch=False)
 
 
 def init_app(app: Flask) -> None:
