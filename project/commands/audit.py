@@ -38,7 +38,7 @@ def show(user: str | None, actor: str | None, since: str | None, limit: int) -> 
     except Invalid as error:
         reasons = [f"--{each.field}: {each.message}" for each in error.errors]
         raise SystemExit(" ".join(reasons)) from error
-    events = service.list_events(limit, query.user, query.actor, query.since)
+    events = service.list_events(limit, user_id=query.user, actor=query.actor, since=query.since)
     try:
         for event in reversed(events):
             print(_line(event))

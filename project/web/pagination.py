@@ -5,17 +5,18 @@ used for a list of another kind.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import orjson
 from flask import current_app
 from itsdangerous import BadData, Signer, base64_decode, base64_encode
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
-from sqlalchemy import Row
+from sqlalchemy import Column, Row
 
+from project.database import keyset
 from project.errors import FieldError, Invalid
 
 MAX_LIMIT = 1000
@@ -48,6 +49,38 @@ class Page(NamedTuple):
     next: str | None = None
     previous: str | None = None
     total: int | None = None
+
+
+class PageQuery(Protocol):
+    """What a query for a page of a list has."""
+
+    limit: int
+    cursor: str | None
+
+
+def find_page(
+    query: PageQuery,
+    kind: str,
+    order: Sequence[Column[Any]],
+    find: Callable[[int, list[Any] | None], Sequence[Row[Any]]],
+) -> Page:
+    """Return the page of a list that a query asks for.
+
+    :param kind: as for make_cursor.
+    :param order: the columns that the list is sorted by, together unique; each row has them.
+    :param find: returns rows: so many at most, from the one after this key on; None: from the
+        first.
+    :raises Invalid: the cursor is not one of this kind of list (400).
+    """
+    after = None
+    if query.cursor is not None:
+        after = keyset.from_cursor(order, read_cursor(kind, query.cursor))
+    rows = find(query.limit + 1, after)
+    if len(rows) <= query.limit:
+        return Page(rows)
+    shown = rows[: query.limit]
+    key = keyset.to_cursor([getattr(shown[-1], column.name) for column in order])
+    return Page(shown, make_cursor(kind, key))
 
 
 def make_cursor(kind: str, key: Sequence[Any]) -> str:

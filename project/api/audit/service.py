@@ -112,17 +112,18 @@ def update_counts(event_id: int, counts: dict[str, int]) -> None:
 
 def list_events(
     limit: int,
+    after: Sequence[Any] | None = None,
+    *,
     user_id: int | None = None,
     actor: str | None = None,
     since: datetime | None = None,
-    after: tuple[datetime, int] | None = None,
 ) -> Sequence[Row]:
     """Return events, the newest first.
 
     :param limit: how many at most.
+    :param after: start after the event with this time and id; None: with the newest.
     :param user_id: only those that were done to this user, as ``actor`` by whom.
     :param since: only those of this time or later; UTC, naive.
-    :param after: start after the event with this time and id; None: with the newest.
     """
     filters = {"user_id": user_id, "actor": actor, "since": since}
     used = {name: value for name, value in filters.items() if value is not None}
