@@ -43,7 +43,7 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 	@echo "== What each kind of request costs on MariaDB"
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m bench.costs
 	@echo "== The server on MariaDB"
-	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in
+	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_recipes
 	@echo "== Backups between SQLite and MariaDB"
 	@$(BIN)/python -m unittest -v e2e.test_backup
 	@echo "== Right and wrong database URLs, with TLS"
@@ -57,7 +57,7 @@ test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## the same through mysqlclient 
 
 test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the examples of README, docs/ and examples/
 	@echo "== The server on SQLite"
-	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_examples
+	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_recipes e2e.test_examples
 
 test-faults: $(DEVELOPMENT) ## what production does to a service: databases and processes that die or freeze
 	@echo "== Faults"
