@@ -1,6 +1,6 @@
-"""How gunicorn serves ``manage:app``, with the reason for each setting.
+"""gunicorn's settings for ``manage:app``, with the reason for each.
 
-Flags on the command line or in GUNICORN_CMD_ARGS go before what stands here.
+Flags on the command line and in GUNICORN_CMD_ARGS override these settings.
 """
 
 import gc
@@ -21,53 +21,53 @@ from gunicorn.glogging import Logger
 
 
 def available_cpus(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return how many CPUs this process may use: a container often has fewer than its host."""
+    """Return the number of CPUs that this process may use: a container may have a quota."""
     cpus = len(os.sched_getaffinity(0))
     try:
         quota, period = quota_file.read_text().split()
         return min(cpus, max(1, ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no control group, or the word "max": no quota
+    except (OSError, ValueError):  # there is no control group, or its quota is "max"
         return cpus
 
 
-# Loopback unless told otherwise: gunicorn is meant to stand behind nginx. The image sets BIND.
+# Loopback by default, since gunicorn should run behind nginx. The image sets BIND.
 bind = os.environ.get("BIND", "127.0.0.1:5000")
 
-# A process a CPU, since Python runs one thread at a time in each; two at least, so that one may
-# die. No more than six unless asked for: three such hosts, with two connections to the database for
-# each thread, stay below the 151 that MySQL takes by default.
+# One process per CPU, since Python runs one thread at a time in each; at least two, so that one may
+# die. By default at most six: three such hosts, with two database connections per thread, stay
+# below the 151 connections that MySQL accepts by default.
 workers = int(os.environ.get("WEB_CONCURRENCY") or min(6, max(2, available_cpus())))
 
-# Threads wait for the database side by side, and keep clients' connections open between requests.
+# Threads wait for the database concurrently, and allow keep-alive connections.
 worker_class = "gthread"
 threads = 4
 
-# Longer than nginx keeps its idle connections (60 s), so that nginx never sends a request down one
-# that is just being closed here.
+# Longer than nginx keeps idle connections (60 s), so that nginx never sends a request on one that
+# gunicorn is closing.
 keepalive = 75
 
-# The longest path that the API answers, and what nginx lets through (8 KB).
+# Room for the longest path of the API, and for all that nginx lets through (8 KB).
 limit_request_line = 8190
 
-# Nobody: it is the application that believes as many proxies as PROXIES says. By itself, gunicorn
-# would take SCRIPT_NAME from any client on this machine, and answer 500 when the path has it not.
+# None: the application itself trusts as many proxies as PROXIES says. By default gunicorn would
+# accept SCRIPT_NAME from any client on this machine, and respond with 500 if the path lacks it.
 forwarded_allow_ips = ""
 
-# The longest request under way waits 15 s, for the answer of a frozen database.
+# The longest wait of a running request is 15 s, for a frozen database.
 graceful_timeout = 30
 timeout = 60
 
-# The heartbeat is a file; on a disk that is busy it would be late and the worker would be killed.
+# The heartbeat is a file; on a busy disk it would be late, and the worker would be killed.
 worker_tmp_dir = "/dev/shm"  # nosec
 
-# It would be a socket in the home folder, which containers mount read-only; signals do the same.
+# It would be a socket in the home folder, which containers mount read-only; signals suffice.
 control_socket_disable = True
 
-# Each worker loads the code itself, so that `kill -HUP` loads new code without ending the service.
+# Each worker loads the code itself, so that `kill -HUP` loads new code without downtime.
 preload_app = False
 
-# What the code imports of others is loaded before the workers are, which share its memory: a
-# reload keeps it. Nothing of ours may be among it, nor import it.
+# These third-party modules are loaded before the workers start, which then share their memory; a
+# reload keeps them. None of them may belong to the project or import it.
 LIBRARIES = (
     "alembic.migration",
     "argon2",
@@ -101,25 +101,25 @@ LIBRARIES = (
     "zxcvbn",
 )
 
-# The application writes a line for each request (project/logs.py).
+# The application logs each request (project/logs.py).
 accesslog = None
 
 
 class NoAccessLog(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """With logconfig_dict, gunicorn would still make the fields of each line: 20 µs a request."""
+    """With logconfig_dict, gunicorn would still format each access line: 20 µs per request."""
 
     def access(self, *_: object) -> None:
-        """Leave it to the application."""
+        """Do nothing: the application logs each request."""
 
 
 logger_class = NoAccessLog
 
 
-def _run(name: str) -> Any:
-    """Return a file of ours that stands alone, as a module.
+def _load(name: str) -> Any:
+    """Load a standalone file of the project as a module.
 
-    No package of ours is imported: a master that had imported the application would hand old code
-    to new workers.
+    The package itself is not imported: a master that had imported the application would pass old
+    code to new workers.
     """
     spec: Any = spec_from_file_location(
         f"users_{name}", Path(__file__).parent / "project" / f"{name}.py"
@@ -129,29 +129,30 @@ def _run(name: str) -> Any:
     return module
 
 
-_version = _run("version").VERSION
+_version = _load("version").VERSION
 
-# The master's own lines have the form of the workers'.
-_logs = _run("logs")
+# The master logs in the same form as the workers.
+_logs = _load("logs")
 _is_production = os.environ.get("APP_SETTINGS", "").endswith("ProductionConfig")
 logconfig_dict = _logs.library_logging(json=_is_production, level="INFO")
 
 
-# The workers add up their metrics in this folder. It is named before anything imports
-# prometheus_client, which looks only once; a reload keeps it. Without one, each worker counts for
-# itself.
-_OURS = "users-metrics-"
+# The workers share their metrics in this folder. The variable is set before anything imports
+# prometheus_client, which reads it once; a reload keeps it. Without a folder, each worker has
+# separate metrics.
+_METRICS_PREFIX = "users-metrics-"
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     try:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_METRICS_PREFIX)
     except OSError:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.devnull
 
 
 def on_starting(_server: Any) -> None:
-    """Forget the metrics of an earlier run, and load the libraries.
+    """Delete the metrics of an earlier run, and load the libraries.
 
-    What is there now is left alone by the garbage collector, whose marks would copy its pages.
+    Their objects are exempted from garbage collection, which would write to shared pages and so
+    copy them.
     """
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
         with suppress(OSError):
@@ -163,35 +164,35 @@ def on_starting(_server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Log which version is served."""
+    """Log the version."""
     server.log.info("started", extra={"version": _version})
 
 
 def on_reload(server: Any) -> None:
-    """Log which version is served from now on: the files of ours were read anew."""
+    """Log the new version; this file and what it loads were read again."""
     server.log.info("reloaded", extra={"version": _version})
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Keep the worker's settings as plain attributes.
+    """Store the worker's settings as simple attributes.
 
-    gunicorn looks up twenty of them for each request, by two calls each.
+    gunicorn looks up twenty of them for each request, with two calls each.
     """
     vars(worker.cfg).update({name: one.get() for name, one in worker.cfg.settings.items()})
 
 
 def post_worker_init(worker: Any) -> None:
-    """Prepare a worker for the application, and let it end as close_at_the_end does."""
-    close_at_the_end(worker)
+    """Prepare a worker for the application, and change how it shuts down."""
+    close_listeners_on_shutdown(worker)
     # The benchmark serves other applications with these settings.
     if getattr(worker.wsgi, "import_name", None) == "project":
         start_service(worker)
 
 
 def start_service(worker: Any) -> None:
-    """Warn of open access, let old data go by itself, and close connections without waiting."""
+    """Warn about open access, start pruning, and close connections without blocking."""
     settings = worker.wsgi.config
-    # The first worker does it for all.
+    # Only the first worker warns.
     if worker.age == 1 and not settings["DEBUG"] and settings["ACCESS"] == "open":
         worker.log.warning(
             "ACCESS=open: anybody who reaches this service may read, change and remove every user"
@@ -203,26 +204,26 @@ def start_service(worker: Any) -> None:
 
 
 def pre_request(_worker: Any, request: Any) -> None:
-    """Let the application end the connection after its answer (project/web/body.py).
+    """Allow the application to end the connection after its response (project/web/body.py).
 
-    gunicorn drops the header by which it would say so.
+    gunicorn drops an application's ``Connection`` header.
     """
     request.body.request = ref(request)
 
 
-def close_at_the_end(worker: Any) -> None:
-    """Let a worker that is told to end refuse new connections at once.
+def close_listeners_on_shutdown(worker: Any) -> None:
+    """Make a worker that shuts down refuse new connections immediately.
 
-    By itself, gunicorn only takes no more of them off the queue of its socket: they would wait
-    there, their requests sent, and be cut off when the worker ends. Refused, nginx sends a request
-    of any method to another replica.
+    By default gunicorn only stops accepting them: they would wait in the socket's queue, with their
+    requests sent, and be reset when the worker ends. If a connection is refused, nginx sends the
+    request, of any method, to another replica.
     """
     set_accept_enabled = worker.set_accept_enabled
 
     def close_if_ending(enabled: bool) -> None:
         if not enabled and not worker.alive:
             for listener in worker.sockets:
-                for _ in range(100):  # those that are in the queue already
+                for _ in range(100):  # accept those that are already in the queue
                     if not select.select([listener], [], [], 0)[0]:
                         break
                     worker.accept(listener)
@@ -235,7 +236,7 @@ def close_at_the_end(worker: Any) -> None:
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """Take what a worker that has ended had in use out of the metrics."""
+    """Remove the live gauges of a worker that has ended from the metrics."""
     from prometheus_client import multiprocess
 
     with suppress(OSError):
@@ -243,7 +244,7 @@ def child_exit(_server: Any, worker: Any) -> None:
 
 
 def on_exit(_server: Any) -> None:
-    """Remove the folder of the metrics, when it was made here."""
+    """Remove the folder of the metrics if it was created here."""
     folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    if folder.name.startswith(_OURS):
+    if folder.name.startswith(_METRICS_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)

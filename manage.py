@@ -36,7 +36,7 @@ def port(text: str) -> int:
     :raises ArgumentTypeError: it is not one, 1 to 65535.
     """
     if not text.isdecimal() or not 1 <= int(text) <= 65_535:
-        raise ArgumentTypeError(f"{text} is no port: they go from 1 to 65535")
+        raise ArgumentTypeError(f"{text} is not a port: ports are 1 to 65535")
     return int(text)
 
 

@@ -79,7 +79,7 @@ class DatabaseURLTests(unittest.TestCase):
             (f"{account}@{self.place.replace('users_test', 'users')}?{tls}", "users"),
             (f"mysql://root@{self.place.replace('users_test', 'users')}", "Unknown database"),
             (f"{account}@127.0.0.1:1/users_test?{tls}", "Can't connect to MySQL server"),
-            (f"{account}@{self.place.partition('/')[0]}", "it names no database"),
+            (f"{account}@{self.place.partition('/')[0]}", "it does not name a database"),
         ]:
             with self.subTest(url):
                 self.assert_one_line(self.migrate(url), reason)

@@ -672,7 +672,7 @@ class StartTests(unittest.TestCase):
 
         # 3, or 1 when a second worker fails while gunicorn is ending because of the first.
         self.assertIn(result.returncode, {1, 3})
-        self.assertIn("SECRET_KEY is not set. Production needs one of its own.", result.stderr)
+        self.assertIn("SECRET_KEY is not set. Production requires its own.", result.stderr)
 
 
 class RunserverTests(AnyServerTests, ServerTestCase):

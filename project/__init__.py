@@ -1,6 +1,6 @@
-"""A user directory: REST for clients, a page for people.
+"""A user directory with a REST API and an HTML page.
 
-``create_app`` puts it together; ``db`` is the SQLAlchemy object that models and tests use.
+``create_app`` is the app factory; ``db`` is the SQLAlchemy object that models and tests use.
 """
 
 from flask import Flask
@@ -20,16 +20,16 @@ __all__ = ["create_app", "db"]
 def create_app(config: type | str | None = None) -> Flask:
     """Create the application.
 
-    :param config: the settings, as a class or its dotted name; None: the class that
-        ``APP_SETTINGS`` names, else development.
-    :raises ConfigError: a setting is missing or wrong.
+    :param config: the settings class or its dotted name; None: the class that ``APP_SETTINGS``
+        names, by default development.
+    :raises ConfigError: a setting is missing or invalid.
     """
     app = SynchronousFlask(__name__)
     app.config.from_object(settings.choose(config))
     settings.check(app.config)
     logs.configure(app.config["LOG_JSON"], app.config["LOG_LEVEL"])
     app.json = OrjsonProvider(app)
-    app.url_map.merge_slashes = False  # a redirect would answer an API path in HTML
+    app.url_map.merge_slashes = False  # the redirect's body would be HTML, also on API paths
     database.init_app(app)
     error_handlers.init_app(app)
     static_files.init_app(app)

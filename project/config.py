@@ -1,6 +1,6 @@
 """Every setting, with its type, unit and default.
 
-A class per environment, named in ``APP_SETTINGS``. What comes from the environment is read when
+There is a class per environment, selected by ``APP_SETTINGS``. Environment variables are read when
 an app is created, not when this module is imported.
 """
 
@@ -18,23 +18,23 @@ from project import database_url
 T = TypeVar("T")
 
 DEVELOPMENT_SECRET_KEY = "secret"
-SECRET_KEY_MIN_BYTES = 32  # as many as HMAC-SHA-256 gives (RFC 7518 section 3.2)
+SECRET_KEY_MIN_BYTES = 32  # the output size of HMAC-SHA-256 (RFC 7518 section 3.2)
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class ConfigError(Exception):
-    """A setting is missing or wrong; the message names it. The service does not start."""
+    """A setting is missing or invalid; the message names it. The service does not start."""
 
 
 class WrongDatabase(RuntimeError):
-    """What was to be done to one database would have been done to another; nothing was sent."""
+    """An operation would have affected another database than intended; nothing was sent."""
 
 
 def read_environment(name: str) -> str | None:
-    """Return the text of an environment variable, or of the file that ``<name>_FILE`` names.
+    """Return the value of an environment variable, or the content of the file in ``<name>_FILE``.
 
-    An empty variable counts as unset, since Compose passes unset ones that way. Of a file, a
-    byte-order mark and the line end at its end are dropped.
+    An empty variable counts as unset, since Compose passes unset ones as empty. A file's byte-order
+    mark and trailing line ends are removed.
 
     :raises ConfigError: both are set, or the file cannot be read.
     """
@@ -50,9 +50,9 @@ def read_environment(name: str) -> str | None:
 
 
 def positive_integer(text: str) -> int:
-    """Read a whole number of at least 1.
+    """Parse an integer of at least 1.
 
-    :raises ValueError: it is not one.
+    :raises ValueError: the text is not one.
     """
     number = int(text)
     if number < 1:
@@ -61,9 +61,9 @@ def positive_integer(text: str) -> int:
 
 
 def days(text: str) -> int:
-    """Read a whole number of days, from 1 to 36,500, a century.
+    """Parse an integer of days, from 1 to 36,500 (a century).
 
-    :raises ValueError: it is not one.
+    :raises ValueError: the text is not one.
     """
     number = positive_integer(text)
     if number > 36_500:
@@ -72,9 +72,9 @@ def days(text: str) -> int:
 
 
 def access(text: str) -> str:
-    """Read ``open`` or ``protected``.
+    """Parse ``open`` or ``protected``.
 
-    :raises ValueError: it is neither.
+    :raises ValueError: the text is neither.
     """
     if text not in {"open", "protected"}:
         raise ValueError(text)
@@ -82,9 +82,9 @@ def access(text: str) -> str:
 
 
 def on_or_off(text: str) -> bool:
-    """Read ``on`` or ``off``.
+    """Parse ``on`` or ``off``.
 
-    :raises ValueError: it is neither.
+    :raises ValueError: the text is neither.
     """
     if text not in {"on", "off"}:
         raise ValueError(text)
@@ -92,14 +92,14 @@ def on_or_off(text: str) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """Read words with white space between them."""
+    """Parse words separated by white space."""
     return text.split()
 
 
 def log_level(text: str) -> str:
-    """Read the name of a log level, in any case.
+    """Parse the name of a log level, in any letter case.
 
-    :raises ValueError: it is not one.
+    :raises ValueError: the text is not one.
     """
     if text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
         raise ValueError(text)
@@ -107,11 +107,11 @@ def log_level(text: str) -> str:
 
 
 class FromEnvironment(Generic[T]):
-    """A class attribute that is read from the environment each time it is asked for.
+    """A class attribute that is read from the environment on each access.
 
     :param name: the environment variable; ``<name>_FILE`` may name a file instead.
     :param default: the value when neither is set.
-    :param convert: makes the value from the text; a ValueError becomes a ConfigError.
+    :param convert: converts the text to the value; its ValueError becomes a ConfigError.
     """
 
     def __init__(self, name: str, default: T, convert: Callable[[str], T]) -> None:
@@ -124,94 +124,92 @@ class FromEnvironment(Generic[T]):
         try:
             return self.convert(text)
         except ValueError as error:
-            raise ConfigError(f"{self.name} has a wrong value: {text!r}.") from error
+            raise ConfigError(f"{self.name} has an invalid value: {text!r}.") from error
 
 
 class BaseConfig:
-    """What holds in every environment."""
+    """The defaults for every environment."""
 
     DEBUG = False
     TESTING = False
 
     SECRET_KEY: Any = DEVELOPMENT_SECRET_KEY
-    """Signs sessions, CSRF tokens and page cursors. Text; production takes its own from
-    ``SECRET_KEY`` or ``SECRET_KEY_FILE`` and refuses to start on this one, or on one of less
-    than 32 bytes."""
+    """Signs sessions, CSRF tokens and page cursors. Text. Production reads its own from
+    ``SECRET_KEY`` or ``SECRET_KEY_FILE``, and does not start with this default or with a key of
+    less than 32 bytes."""
 
     SQLALCHEMY_DATABASE_URI: Any = None
-    """The database's URL, unaltered from the environment; without one, a SQLite file in
-    ``instance/``. Driver options are added to the engines, in project.database.engines."""
+    """The database's URL, exactly as in the environment; by default a SQLite file in ``instance/``.
+    Driver options are set on the engines, in project.database.engines."""
 
     SQLALCHEMY_TRACK_MODIFICATIONS = False
 
     MAX_CONTENT_LENGTH = FromEnvironment("MAX_BODY_BYTES", 65_536, positive_integer)
-    """Largest request body in bytes, at least 1. A larger one is answered 413. An import has
-    its own limit, and a page's form never takes more than 64 KiB."""
+    """The largest request body in bytes, at least 1. A larger one gets a 413. Imports have their
+    own limit, and a page's form is limited to 64 KiB."""
 
     IMPORT_MAX_BYTES = FromEnvironment("IMPORT_MAX_BYTES", 1_073_741_824, positive_integer)
-    """Largest body of an import in bytes, at least 1, both as it is sent and unpacked. A larger one
-    is answered 413."""
+    """The largest body of an import in bytes, at least 1, both as sent and decompressed. A larger
+    one gets a 413."""
 
     MAX_FORM_MEMORY_SIZE = None
-    """No limit beside that on the whole body."""
+    """No limit besides the one on the body."""
 
     MAX_FORM_PARTS = 100
-    """The most fields that a form in parts may have; no page's form has ten."""
+    """The largest number of fields in a multipart form; no page's form has ten."""
 
     PRESERVE_CONTEXT_ON_EXCEPTION = False
     PROPAGATE_EXCEPTIONS = False
-    """Off everywhere, so that development and tests see the 500 that a client would see."""
+    """Off everywhere, so development and tests get the same 500 as a client."""
 
     BOOTSTRAP_SERVE_LOCAL = True
-    """The page's style sheet comes from the service itself: no request leaves the site."""
+    """The service itself serves the page's style sheet: browsers request nothing elsewhere."""
 
     SESSION_COOKIE_SAMESITE = "Lax"
 
     SECRET_KEY_FALLBACKS = FromEnvironment[Any]("SECRET_KEY_FALLBACKS", None, words)
-    """Keys that were ``SECRET_KEY`` before, with white space between: nothing is signed with them
-    any more, but what was signed is still good."""
+    """Former values of ``SECRET_KEY``, separated by white space. They no longer sign anything, but
+    what they signed stays valid."""
 
     ACCESS = FromEnvironment("ACCESS", "open", access)
-    """``open``: anybody may do anything; ``protected``: those who sign in, what their role lets
-    them."""
+    """``open``: anybody may do anything; ``protected``: users sign in, and their role decides."""
 
     REGISTRATION = FromEnvironment("REGISTRATION", True, on_or_off)
-    """Whether people may make their own account, by ``POST /auth/register``: on or off."""
+    """Whether people may create their own account by ``POST /auth/register``: on or off."""
 
     TOKEN_HOURS = FromEnvironment("TOKEN_HOURS", 24, positive_integer)
-    """How long a sign-in lasts, in hours, at least 1."""
+    """The lifetime of a sign-in in hours, at least 1."""
 
     AUDIT_DAYS = FromEnvironment("AUDIT_DAYS", 365, days)
-    """How old an event of the audit trail may get, in days, 1 to 36,500; those that
-    are older are removed."""
+    """The retention of audit events in days, 1 to 36,500; older ones are removed."""
 
     PASSWORD_MIN_CHARACTERS = FromEnvironment("PASSWORD_MIN_CHARACTERS", 15, positive_integer)
-    """The shortest password, in characters, at least 1; NIST SP 800-63B-4 says 15."""
+    """The minimum length of a password in characters, at least 1; NIST SP 800-63B-4 says 15."""
 
     ARGON2_PASSES = FromEnvironment("ARGON2_PASSES", 2, positive_integer)
     ARGON2_MEMORY_KIB = FromEnvironment("ARGON2_MEMORY_KIB", 19_456, positive_integer)
-    """What a password's hash costs, in passes over so much memory; OWASP's least for argon2id.
-    Each thread that signs somebody in takes the memory."""
+    """The cost of a password hash: passes, at least 1, and memory in KiB; OWASP's minimum for
+    argon2id. Each thread that hashes a password takes the memory."""
 
     LOG_JSON = False
-    """Whether logs are JSON, for programs, or columns, for people."""
+    """Whether logs are JSON (for programs) or columns (for people)."""
 
     LOG_LEVEL = FromEnvironment("LOG_LEVEL", "INFO", log_level)
-    """The least urgent level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL."""
+    """The lowest level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL."""
 
     PROXIES = 0
-    """How many proxies in front are believed about who called and by which scheme."""
+    """The number of trusted proxies, whose headers give the client's address and scheme."""
 
 
 class DevelopmentConfig(BaseConfig):
-    """A developer's machine: reloads on change, says more in its logs."""
+    """Development: debug mode, readable logs."""
 
     DEBUG = True
     SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_URL", "sqlite:///users_dev.db", str)
 
 
 class TestingConfig(BaseConfig):
-    """The test suites: a database of their own, and forms that take no CSRF token."""
+    """The test suites: a separate database, and forms without CSRF tokens."""
 
     DEBUG = True
     TESTING = True
@@ -222,11 +220,11 @@ class TestingConfig(BaseConfig):
     ARGON2_PASSES = 1
     ARGON2_MEMORY_KIB = 8
     LOG_LEVEL = FromEnvironment("TEST_LOG_LEVEL", "CRITICAL", log_level)
-    """Quiet, so that the tests' own output can be read; ``TEST_LOG_LEVEL`` overrides it."""
+    """High, so that the tests' output stays readable; ``TEST_LOG_LEVEL`` overrides it."""
 
 
 class ProductionConfig(BaseConfig):
-    """The real thing, behind nginx."""
+    """Production, behind nginx."""
 
     LOG_JSON = True
     PROXIES = 1
@@ -240,8 +238,9 @@ class ProductionConfig(BaseConfig):
 def choose(config: type | str | None) -> type:
     """Return the settings class to use.
 
-    :param config: a class or its dotted name; None: what ``APP_SETTINGS`` names, else development.
-    :raises ConfigError: the name leads to no class.
+    :param config: a class or its dotted name; None: the class that ``APP_SETTINGS`` names, by
+        default development.
+    :raises ConfigError: there is no class of this name.
     """
     name = config or read_environment("APP_SETTINGS") or "project.config.DevelopmentConfig"
     if isinstance(name, type):
@@ -256,14 +255,14 @@ def choose(config: type | str | None) -> type:
 
 
 def check(settings: Mapping[str, Any]) -> None:
-    """Refuse settings that a service must not run on.
+    """Refuse settings that the service must not run with.
 
-    :raises ConfigError: production without a secret key of its own that is long enough, or a
-        database URL that is no URL or that leads to no database that could be served.
+    :raises ConfigError: production has no secret key of its own, or a key is too short, or the
+        database URL is invalid or unsupported.
     """
     production = not settings["DEBUG"] and not settings["TESTING"]
     if production and settings["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
-        raise ConfigError("SECRET_KEY is not set. Production needs one of its own.")
+        raise ConfigError("SECRET_KEY is not set. Production requires its own.")
     if production:
         for name, keys in {
             "SECRET_KEY": [settings["SECRET_KEY"]],
@@ -272,7 +271,7 @@ def check(settings: Mapping[str, Any]) -> None:
             if any(len(key.encode()) < SECRET_KEY_MIN_BYTES for key in keys):
                 raise ConfigError(
                     f"{name}: a key is shorter than {SECRET_KEY_MIN_BYTES} bytes."
-                    " `openssl rand -hex 32` makes one."
+                    " Create one with `openssl rand -hex 32`."
                 )
     variable = "DATABASE_TEST_URL" if settings["TESTING"] else "DATABASE_URL"
     try:
@@ -286,11 +285,11 @@ def check(settings: Mapping[str, Any]) -> None:
 
 
 def same_database(one: str, other: str) -> bool:
-    """Say whether two URLs lead to the same database, whatever their users and options."""
-    return _place(make_url(one)) == _place(make_url(other))
+    """Return whether two URLs lead to the same database, regardless of users and options."""
+    return _location(make_url(one)) == _location(make_url(other))
 
 
-def _place(url: URL) -> tuple[Any, ...]:
+def _location(url: URL) -> tuple[Any, ...]:
     if url.get_backend_name() == "sqlite":
         instance = Path(__file__).parents[1] / "instance"
         return ("sqlite", (instance / (url.database or "")).resolve())
@@ -299,9 +298,9 @@ def _place(url: URL) -> tuple[Any, ...]:
 
 
 def refuse_served_database(uri: str) -> None:
-    """Keep the tests from emptying the database that is served.
+    """Protect the served database from the tests, which empty theirs.
 
-    :raises WrongDatabase: the test database is the one of ``DATABASE_URL``.
+    :raises WrongDatabase: the test database is the one in ``DATABASE_URL``.
     """
     served = read_environment("DATABASE_URL")
     defaults = [
@@ -310,5 +309,5 @@ def refuse_served_database(uri: str) -> None:
     ]
     if any(same_database(uri, other) for other in ([served] if served else defaults)):
         raise WrongDatabase(
-            "The test database is the served one: DATABASE_TEST_URL must differ from DATABASE_URL."
+            "The test database is the served one. DATABASE_TEST_URL must differ from DATABASE_URL."
         )

@@ -1,4 +1,4 @@
-"""What a database's URL may say, so that what is wrong with it is said before anybody connects."""
+"""Checks a database URL, so that errors in it are reported before the first connection."""
 
 import ssl
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ DRIVERS = {
     "mysql": ("pymysql", "mysqldb"),
     "mariadb": ("pymysql", "mysqldb"),
 }
-"""The drivers of each database; the first is that of a URL that names none."""
+"""The drivers of each database; the first is the default."""
 
 TLS_OPTIONS = (
     "ssl_ca",
@@ -48,23 +48,22 @@ OPTIONS = {
     "pymysql": (*COMMON_OPTIONS, "bind_address", "program_name"),
     "mysqldb": (*COMMON_OPTIONS, "auth_plugin", "compress", "ssl_mode"),
 }
-"""What each driver takes from a URL: those that text can say, and that do what they say.
+"""The options of each driver that a URL may set: those that text can express and that work.
 
-PyMySQL's own ``ssl_verify_identity`` is none of them: without a file of authorities it does not
-look at the server's name, and beside one it takes those of the system instead.
+PyMySQL's ``ssl_verify_identity`` is not among them. Without a CA file it does not check the
+server's name; with one it uses the system's CAs instead.
 """
 
 TLS_WORDS = ("ssl", "tls")
 TLS_ADVICE = (
-    "For TLS, say ssl_ca=/path/of/the/authority.pem: then the server's certificate and"
-    " name are checked."
+    "For TLS, set ssl_ca=/path/to/ca.pem; then the server's certificate and host name are verified."
 )
 NEEDLESS_OPTIONS = ("servertimezone", "allowpublickeyretrieval", "reconnect", "autoreconnect")
-NEEDLESS_ADVICE = "Leave it out: it belongs to another driver, and nothing needs it here."
+NEEDLESS_ADVICE = "Remove it: it belongs to another driver and is not needed."
 
 
 def engine_url(url: str | URL) -> URL:
-    """Return the URL with a driver: that of ``mysql://`` and ``mariadb://`` is PyMySQL.
+    """Return the URL with a driver: for ``mysql://`` and ``mariadb://`` it is PyMySQL.
 
     :raises sqlalchemy.exc.ArgumentError: it is not a URL.
     """
@@ -75,10 +74,10 @@ def engine_url(url: str | URL) -> URL:
 
 
 def check(url: URL) -> None:
-    """Refuse what no driver of ours could connect with, wherever the database is.
+    """Refuse a URL with which no supported driver could connect.
 
-    :param url: as engine_url gives it.
-    :raises ValueError: the message says what is wrong, and what to say instead.
+    :param url: as returned by engine_url.
+    :raises ValueError: the message says what is wrong and how to correct it.
     """
     backend, _, driver = url.drivername.partition("+")
     if backend not in DRIVERS:
@@ -86,56 +85,58 @@ def check(url: URL) -> None:
     default, *_others = DRIVERS[backend]
     driver = driver or default
     if driver not in DRIVERS[backend]:
-        raise ValueError(f"{driver} is not supported; {backend}:// alone takes {default}.")
+        raise ValueError(f"{driver} is not supported; {backend}:// alone uses {default}.")
     if driver == "mysqldb" and find_spec("MySQLdb") is None:
-        raise ValueError(f"mysqlclient is not installed; {backend}:// alone takes {default}.")
+        raise ValueError(f"mysqlclient is not installed; {backend}:// alone uses {default}.")
     if backend == "sqlite":
         if url.database in {None, "", ":memory:"}:
             raise ValueError("SQLite needs a file; try sqlite:///users.db.")
     else:
-        _check_place(url, driver)
+        _check_server(url, driver)
     _check_options(url, driver)
 
 
-def _check_place(url: URL, driver: str) -> None:
+def _check_server(url: URL, driver: str) -> None:
     if not url.database:
-        raise ValueError("it names no database; try mysql://USER:PASSWORD@HOST:3306/NAME.")
+        raise ValueError("it does not name a database; try mysql://USER:PASSWORD@HOST:3306/NAME.")
     if url.port is not None and not 1 <= url.port <= 65_535:
-        raise ValueError(f"{url.port} is no port: they go from 1 to 65535.")
+        raise ValueError(f"{url.port} is not a port: ports are 1 to 65535.")
     try:
         (url.host or "").encode("idna")
     except UnicodeError as error:
-        raise ValueError(f"{url.host} is no name of a host.") from error
+        raise ValueError(f"{url.host} is not a host name.") from error
     if driver == "pymysql" and any(ord(character) > 255 for character in url.password or ""):
-        raise ValueError("PyMySQL can send no password with characters outside Latin-1.")
+        raise ValueError("PyMySQL cannot send a password with characters outside Latin-1.")
 
 
 def _check_options(url: URL, driver: str) -> None:
-    anything = driver == "pysqlite" and "uri" in url.query  # SQLite's own, for its file
+    is_file_uri = driver == "pysqlite" and "uri" in url.query  # it has SQLite's own options
     for name, value in url.query.items():
-        if name not in OPTIONS[driver] and not anything:
-            raise ValueError(f"{driver} takes no option {name!r} here. {_advice(name, driver)}")
+        if name not in OPTIONS[driver] and not is_file_uri:
+            raise ValueError(
+                f"{driver} does not support the option {name!r}. {_advice(name, driver)}"
+            )
         if not isinstance(value, str):
-            raise ValueError(f"the option {name} is there more than once.")
+            raise ValueError(f"the option {name} is repeated.")
     try:
-        # As the engine will do it: numbers that are none are met here.
+        # As the engine will do it: this fails on invalid numbers.
         url.get_dialect()().create_connect_args(url)
     except ValueError as error:
-        raise ValueError(f"an option has a wrong value: {error}.") from error
+        raise ValueError(f"an option has an invalid value: {error}.") from error
     _check_tls({name: str(url.query[name]) for name in TLS_OPTIONS if name in url.query})
 
 
 def _advice(name: str, driver: str) -> str:
-    plain = name.lower().replace("-", "").replace("_", "")
-    if plain in NEEDLESS_OPTIONS:
+    normalised = name.lower().replace("-", "").replace("_", "")
+    if normalised in NEEDLESS_OPTIONS:
         return NEEDLESS_ADVICE
-    if driver != "pysqlite" and any(word in plain for word in TLS_WORDS):
+    if driver != "pysqlite" and any(word in normalised for word in TLS_WORDS):
         return TLS_ADVICE
-    return f"It takes {', '.join(sorted(OPTIONS[driver]))}."
+    return f"Supported: {', '.join(sorted(OPTIONS[driver]))}."
 
 
 def _check_tls(options: dict[str, str]) -> None:
-    """Read the files once: PyMySQL would read them at each connection, and fail in its own way."""
+    """Load the files once: PyMySQL loads them at each connection and reports errors poorly."""
     if not options:
         return
     try:
@@ -148,4 +149,4 @@ def _check_tls(options: dict[str, str]) -> None:
             context.set_ciphers(options["ssl_cipher"])
     except OSError as error:
         given = ", ".join(f"{name}={value}" for name, value in options.items())
-        raise ValueError(f"TLS is not possible with {given}: {error}.") from error
+        raise ValueError(f"TLS cannot be set up with {given}: {error}.") from error

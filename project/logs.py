@@ -1,11 +1,11 @@
-"""Logs as structured lines on standard output: JSON in production, readable in development.
+"""Structured logs on standard output: JSON in production, columns in development.
 
-A line for each request comes from ``project.api.ops.requests``; what libraries log through Python's
-``logging`` takes the same form. No line holds an email, a password or a token: requests are named
-by their route and never by their path, and SQL parameters are hidden.
+``project.api.ops.requests`` logs a line per request; lines of libraries that use Python's
+``logging`` have the same form. No line contains an email, a password or a token: requests are
+logged by route and never by path, and SQL parameters are hidden.
 
-A line that cannot be written, such as to a full disk or a closed pipe, is lost and counted; what is
-being done goes on. gunicorn.conf.py runs this file for its master process, so it imports no other
+A line that cannot be written, as to a full disk or a closed pipe, is dropped and counted; the
+request continues. gunicorn.conf.py loads this file in the master process, so it imports no other
 file of the project.
 """
 
@@ -21,24 +21,24 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 class Output:
-    """A stream for lines of a log: each is written at once or lost.
+    """A stream for log lines: each is written immediately or dropped.
 
-    :param stream: the one whose descriptor is written to. Its own buffer is passed by: there, lines
-        that cannot be written would wait for the end of the process and make it fail.
+    :param stream: the stream whose file descriptor is used. Its buffer is bypassed: lines that
+        cannot be written would stay in it and make the process fail at exit.
     """
 
     on_failure: Callable[[], object] = staticmethod(lambda: None)
-    """Called for each line that is lost."""
+    """Called for each dropped line."""
 
     def __init__(self, stream: TextIO | None) -> None:
         try:
             self._descriptor = stream.fileno() if stream else None
-        except (OSError, ValueError):  # it is no file, or closed
+        except (OSError, ValueError):  # it is not a file, or is closed
             self._descriptor = None
         self._is_in_line = False
 
     def write(self, line: str | bytes) -> None:
-        """Write a line, which ends with its line end."""
+        """Write a line; it includes its line end."""
         data = line.encode(errors="backslashreplace") if isinstance(line, str) else line
         if self._is_in_line:
             data = b"\n" + data
@@ -52,18 +52,18 @@ class Output:
             Output.on_failure()
 
     def flush(self) -> None:
-        """Do nothing: all is written."""
+        """Do nothing: there is no buffer."""
 
     def isatty(self) -> bool:
-        """Say whether a person reads it."""
+        """Return whether the stream is a terminal."""
         return self._descriptor is not None and os.isatty(self._descriptor)
 
 
 def configure(json: bool, level: str) -> None:
-    """Set the form of all logs of this process.
+    """Configure all logs of this process.
 
-    :param json: one JSON object a line; else columns for a person to read.
-    :param level: the least urgent level that is written, such as ``INFO``.
+    :param json: whether each line is a JSON object; otherwise columns for people.
+    :param level: the lowest level that is logged, such as ``INFO``.
     """
     output: Any = Output(sys.stdout)
     renderer = structlog.processors.JSONRenderer(orjson.dumps) if json else _columns(output)
@@ -86,7 +86,7 @@ def _shared_processors() -> list[Processor]:
 
 
 def printable(text: str) -> str:
-    """Return a text that steers no terminal, whatever clients have sent."""
+    """Return the text with its control characters escaped, safe for a terminal."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
@@ -95,7 +95,7 @@ def _columns(output: Output) -> Processor:
 
 
 def library_logging(json: bool, level: str) -> dict[str, Any]:
-    """Return the form of what libraries log, as ``logging.config.dictConfig`` takes it.
+    """Return the configuration of libraries' logs, for ``logging.config.dictConfig``.
 
     :param json: as for configure.
     :param level: as for configure.
@@ -122,22 +122,22 @@ def library_logging(json: bool, level: str) -> dict[str, Any]:
                 "formatter": "structured",
                 "filters": ["no_request_lines"],
             },
-            "plain": {**handler, "stream": Output(sys.stderr)},
+            "messages": {**handler, "stream": Output(sys.stderr)},
         },
         "root": {"handlers": ["structured"], "level": level},
         "loggers": {
             "gunicorn.error": {"handlers": ["structured"], "level": level, "propagate": False},
-            # Tells where the development server listens, for a person.
-            "werkzeug": {"handlers": ["plain"], "level": "INFO", "propagate": False},
-            # What they say is the command's own answer.
-            "alembic": {"handlers": ["plain"], "level": "WARNING", "propagate": False},
-            "flask_migrate": {"handlers": ["plain"], "level": "WARNING", "propagate": False},
+            # Says where the development server listens.
+            "werkzeug": {"handlers": ["messages"], "level": "INFO", "propagate": False},
+            # Their lines are the command's output.
+            "alembic": {"handlers": ["messages"], "level": "WARNING", "propagate": False},
+            "flask_migrate": {"handlers": ["messages"], "level": "WARNING", "propagate": False},
         },
     }
 
 
 def _no_request_lines() -> Callable[[logging.LogRecord], bool]:
-    """Return a filter for what gunicorn says of a request that it cannot read: it quotes it."""
+    """Return a filter for gunicorn's lines about malformed requests, which quote the request."""
     return lambda record: not record.getMessage().startswith("Invalid request from ip=")
 
 

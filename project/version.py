@@ -1,6 +1,6 @@
-"""The version of the service, which stands in pyproject.toml alone.
+"""The version of the service, defined in pyproject.toml only.
 
-gunicorn.conf.py runs this file for its master process, so it imports no other file of the project.
+gunicorn.conf.py loads this file in the master process, so it imports no other file of the project.
 """
 
 import tomllib

@@ -1,4 +1,4 @@
-"""The one way to the database. Knows no feature and no HTTP."""
+"""All access to the database. Knows no feature and no HTTP."""
 
 from pathlib import Path
 
@@ -29,6 +29,6 @@ migrate = Migrate(render_as_batch=False)
 
 
 def init_app(app: Flask) -> None:
-    """Create the engines of an app whose settings are complete, and let it find its migrations."""
+    """Create the engines from the app's settings, and tell Flask-Migrate where migrations are."""
     engines.init_app(app)
     migrate.init_app(app, db, directory=str(Path(app.root_path).parent / "migrations"))

@@ -1,4 +1,4 @@
-"""The SQLAlchemy object, the base of all models, and what every table is told."""
+"""The SQLAlchemy object, the base of all models, and the options of every table."""
 
 from flask import current_app
 from flask_sqlalchemy import SQLAlchemy
@@ -18,11 +18,11 @@ TABLE_OPTIONS = {
         "collate": "utf8mb4_bin",
     }.items()
 }
-"""What every table is told: all of Unicode, compared by code point as SQLite does."""
+"""The options of every table: full Unicode, compared by code point as in SQLite."""
 
 
 class Base(DeclarativeBase):
-    """The base of all models; constraints and indexes get the same names in every database."""
+    """The base of all models; constraints and indexes have the same names in every database."""
 
     metadata = MetaData(
         naming_convention={
@@ -36,12 +36,12 @@ class Base(DeclarativeBase):
 
 
 class Database(SQLAlchemy):
-    """SQLAlchemy that makes and drops tables only in the database that the settings name."""
+    """SQLAlchemy that creates and drops tables only in the database that the settings name."""
 
     def create_all(self, bind_key: str | None | list[str | None] = "__all__") -> None:
-        """Create the tables that are missing.
+        """Create the missing tables.
 
-        :raises WrongDatabase: as check_database.
+        :raises WrongDatabase: as for check_database.
         """
         check_database()
         super().create_all(bind_key)
@@ -49,7 +49,7 @@ class Database(SQLAlchemy):
     def drop_all(self, bind_key: str | None | list[str | None] = "__all__") -> None:
         """Drop all tables.
 
-        :raises WrongDatabase: as check_database.
+        :raises WrongDatabase: as for check_database.
         """
         check_database()
         super().drop_all(bind_key)
@@ -61,19 +61,19 @@ db = Database(
 
 
 def check_database() -> None:
-    """See that tables are made and dropped where the settings of the app say.
+    """Check that the engines use the database that the app's settings name.
 
-    Settings that change after ``create_app`` do not reach the engines.
+    Settings that change after ``create_app`` do not affect the engines.
 
-    :raises WrongDatabase: the engines lead to another database, or the settings are those of tests
-        and lead to the database that is served.
+    :raises WrongDatabase: the engines use another database, or the settings are for tests and name
+        the served database.
     """
     settings = current_app.config
     named, bound = engine_url(settings["SQLALCHEMY_DATABASE_URI"]), db.engine.url
     if not same_database(str(named), str(bound)):
         raise WrongDatabase(
-            f"The app was created for {bound!r}, and its settings now name {named!r}: no table was"
-            " made or dropped. Give the settings to create_app, as in"
+            f"The app was created for {bound!r}, but its settings now name {named!r}. No table was"
+            " created or dropped. Pass the settings to create_app, as in"
             " create_app('project.config.TestingConfig')."
         )
     if settings["TESTING"]:

@@ -1,6 +1,6 @@
 """The connections of a thread, and the session that uses them.
 
-There is no pool: under gunicorn a few threads live as long as the process, and each keeps a
+There is no pool: under gunicorn a few threads live as long as the process, and each has its own
 connection to the engines for reads and for writes.
 """
 
@@ -16,7 +16,7 @@ MAX_AGE_SECONDS = 3600
 
 
 class _Connections(threading.local):
-    """The connections of a thread, by engine, each with the time at which it is too old."""
+    """The connections of a thread, by engine, each with the time when it must be replaced."""
 
     def __init__(self) -> None:
         self.by_engine: dict[Engine, tuple[Connection, float]] = {}
@@ -26,17 +26,17 @@ _connections = _Connections()
 
 
 def thread_connection(engine: Engine) -> Connection:
-    """Return this thread's connection to an engine; a new one where there is none that is good.
+    """Return this thread's connection to an engine; open one if there is no usable one.
 
-    A connection is replaced after an hour, since a firewall on the way may have dropped it; but
-    not while a transaction is under way on it.
+    A connection is replaced after an hour, since a firewall may have dropped it, but not during a
+    transaction.
     """
     connection, too_old_at = _connections.by_engine.get(engine, (None, 0.0))
     if connection is not None:
         is_good = not connection.invalidated and time.monotonic() <= too_old_at
         if is_good or connection.in_transaction():
             return connection
-        del _connections.by_engine[engine]  # first: to connect anew may fail
+        del _connections.by_engine[engine]  # first, since connecting may fail
         connection.close()
     connection = engine.connect()
     _connections.by_engine[engine] = connection, time.monotonic() + MAX_AGE_SECONDS
@@ -44,22 +44,22 @@ def thread_connection(engine: Engine) -> Connection:
 
 
 def close_thread_connections() -> None:
-    """Close all connections of this thread; the next use connects anew."""
+    """Close all connections of this thread; the next use connects again."""
     while _connections.by_engine:
         _connections.by_engine.popitem()[1][0].close()
 
 
 class ThreadSession(Session):
-    """A session whose transactions are on the connection of its thread.
+    """A session whose transactions run on its thread's connection.
 
-    Where a session of another application context has a transaction under way there, as in a nested
-    context, this one opens a connection of its own, and closes it at its end.
+    If the session of another application context has a transaction on that connection, as in a
+    nested context, this session opens a separate connection, and closes it with itself.
     """
 
     _own_connection: Connection | None = None
 
     def get_bind(self, *_: Any, **_options: Any) -> Connection:
-        """Return the connection, whatever is asked on it."""
+        """Return the connection, for any statement."""
         if self._own_connection is not None:
             return self._own_connection
         engine = self._db.engine
@@ -71,7 +71,7 @@ class ThreadSession(Session):
         return connection
 
     def close(self) -> None:
-        """End the transaction, and close a connection of its own."""
+        """End the transaction, and close the separate connection if there is one."""
         super().close()
         if self._own_connection is not None:
             self._own_connection.close()

@@ -1,10 +1,10 @@
-"""The engines on the one database: which there are, and what each is told.
+"""The engines, all on the same database, and their options.
 
 - The default engine is transactional; ``db.session`` and every write use it.
-- ``read`` is for SELECTs only: in AUTOCOMMIT, a read is one round trip. Nothing ever begins a
-  transaction there.
-- ``probe`` asks whether the database is well, and does not wait.
-- ``maintenance`` is for commands whose statements may take long, such as migrations.
+- ``read`` is for SELECTs only: with AUTOCOMMIT a read is one round trip. It never has a
+  transaction.
+- ``probe`` is for health checks, with short timeouts.
+- ``maintenance`` is for commands with long statements, such as migrations.
 
 None has a pool: see ``connections``.
 """
@@ -26,10 +26,7 @@ LOCK_SECONDS = 5
 
 
 def init_app(app: Flask) -> None:
-    """Create the engines of an app whose settings are complete.
-
-    The engines are made here: settings that change later are not seen by them.
-    """
+    """Create the engines from the app's settings; later changes of these do not affect them."""
     uri = app.config["SQLALCHEMY_DATABASE_URI"]
     url = engine_url(uri)
     served = engine_options(url, CONNECT_SECONDS, ANSWER_SECONDS)
@@ -55,15 +52,15 @@ def init_app(app: Flask) -> None:
 
 
 def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]:
-    """Return what an engine needs to be told, beside its URL.
+    """Return the options of an engine.
 
-    Parameters are hidden, so that no error puts a person's email into the log.
+    Parameters are hidden, so that no error message writes a person's email to the log.
 
-    :param connect: how long connecting may take, in seconds.
-    :param answer: how long the database may be silent, and a statement may run; None: for ever.
+    :param connect: the limit on connecting, in seconds.
+    :param answer: the limit on waiting for the database and on a statement, in seconds; None: none.
     """
     connect_args: dict[str, Any]
-    # A connection that is closed needs no ROLLBACK before.
+    # A connection needs no ROLLBACK before it is closed.
     options: dict[str, Any] = {
         "hide_parameters": True,
         "poolclass": NullPool,
@@ -76,13 +73,13 @@ def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]
         connect_args = {"timeout": busy, "isolation_level": None}
     else:
         connect_args = {"charset": "utf8mb4", "connect_timeout": connect}
-        # PyMySQL's limit on connecting ends with TCP's handshake, but a frozen server accepts and
-        # then says nothing; limit_answers sets the limit on an answer later.
+        # PyMySQL's connect timeout covers the TCP handshake only, but a frozen server accepts the
+        # connection and then sends nothing; limit_answers sets the timeout for statements later.
         socket = connect if url.get_driver_name() == "pymysql" else answer
         if socket is not None:
             connect_args |= {"read_timeout": socket, "write_timeout": socket}
         if answer is not None:
-            # Each server reads its own comment: MySQL counts milliseconds, MariaDB seconds.
+            # Each server executes its own comment: MySQL takes milliseconds, MariaDB seconds.
             connect_args["init_command"] = (
                 f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}"
                 f" /*!80000 , max_execution_time = {answer * 1000} */"
@@ -92,7 +89,7 @@ def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]
 
 
 def limit_answers(engine: Engine, seconds: int | None) -> None:
-    """Limit how long PyMySQL waits on its socket, from when it is connected; None: for ever."""
+    """Set the timeout of PyMySQL's socket once it is connected, in seconds; None: no timeout."""
 
     @event.listens_for(engine, "connect")
     def set_limit(connection: Any, _record: object) -> None:
@@ -100,10 +97,10 @@ def limit_answers(engine: Engine, seconds: int | None) -> None:
 
 
 def _prepare_sqlite() -> None:
-    """Make SQLite behave as a server database does under concurrent requests.
+    """Make SQLite behave like a database server under concurrent requests.
 
-    WAL lets readers go on while one writes. BEGIN IMMEDIATE takes the write lock at once and waits
-    for it: a transaction that reads first and then writes could not wait any more and would fail
+    With WAL, readers continue while one connection writes. BEGIN IMMEDIATE acquires the write lock
+    first and waits for it: a transaction that reads before it writes could not wait, and would fail
     with "database is locked".
     """
     for engine in db.engines.values():

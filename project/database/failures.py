@@ -1,4 +1,4 @@
-"""What an error of the database means for the request that met it."""
+"""Classifies database errors: conflict, stale or lost connection, outage."""
 
 import sqlite3
 
@@ -6,15 +6,15 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 # MySQL's and MariaDB's numbers: https://dev.mysql.com/doc/mysql-errors/9.7/en/
 _LOCK_TIMEOUT = 1205
-_CONFLICTS = {  # the transaction may win next time
-    1020,  # MariaDB: somebody has changed the row that this transaction has read
+_CONFLICTS = {  # the transaction may succeed when it is retried
+    1020,  # MariaDB: another transaction changed a row that this one has read
     _LOCK_TIMEOUT,
     1213,  # deadlock
 }
 _OUTAGES = {
     1040,  # too many connections
     1053,  # the server is shutting down
-    1158,  # 1158 to 1161: the connection's packets did not get through
+    1158,  # 1158 to 1161: network errors on the connection
     1159,
     1160,
     1161,
@@ -45,24 +45,24 @@ _SQLITE_OUTAGES = {
 
 
 def is_conflict(error: DBAPIError) -> bool:
-    """Say whether the database gave up the transaction in favour of another one."""
+    """Return whether the database aborted the transaction in favour of another one."""
     return _number(error) in _CONFLICTS
 
 
 def is_lock_timeout(error: DBAPIError) -> bool:
-    """Say whether the statement waited too long for another transaction to end."""
+    """Return whether the statement waited too long for another transaction's lock."""
     return _number(error) == _LOCK_TIMEOUT or _sqlite_code(error) == sqlite3.SQLITE_BUSY
 
 
 def is_lost(error: DBAPIError) -> bool:
-    """Say whether the connection broke: it was stale, or the server is away."""
+    """Return whether the connection was lost: it was stale, or the server is unavailable."""
     return error.connection_invalidated
 
 
 def is_stale(error: DBAPIError) -> bool:
-    """Say whether the connection had broken unnoticed, so that a fresh one may do better.
+    """Return whether the connection had been lost unnoticed, so that a new one may work.
 
-    It had not when it could not even be made, or when the server said nothing for too long.
+    That is not so if connecting failed, or if the server did not respond in time.
     """
     connecting = error.statement is None
     silent = isinstance(getattr(error.orig, "__context__", None), TimeoutError)
@@ -70,7 +70,7 @@ def is_stale(error: DBAPIError) -> bool:
 
 
 def is_outage(error: SQLAlchemyError) -> bool:
-    """Say whether the database cannot serve at the moment, whatever is asked of it."""
+    """Return whether the database is temporarily unable to serve any request."""
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated or _number(error) in _OUTAGES | _CONFLICTS:
@@ -79,7 +79,7 @@ def is_outage(error: SQLAlchemyError) -> bool:
 
 
 def is_old_schema(error: DBAPIError) -> bool:
-    """Say whether the database lacks a table or a column."""
+    """Return whether the database lacks a table or a column."""
     return _number(error) in _LACKS or str(error.orig).startswith(
         ("no such table", "no such column")
     )
@@ -91,6 +91,6 @@ def _number(error: DBAPIError) -> object:
 
 
 def _sqlite_code(error: DBAPIError) -> int:
-    # The lower byte is the primary code: https://sqlite.org/rescode.html
+    # The low byte is the primary result code: https://sqlite.org/rescode.html
     code: int = getattr(error.orig, "sqlite_errorcode", 0)
     return code & 0xFF

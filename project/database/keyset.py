@@ -1,4 +1,4 @@
-"""Pages by keyset: a page goes on after the last row of the one before, never at an offset."""
+"""Keyset pagination: a page starts after the last row of the previous one, never at an offset."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -11,13 +11,13 @@ from sqlalchemy import ColumnElement, DateTime, and_, or_
 def after(
     columns: Sequence[ColumnElement[Any]], key: Sequence[Any], *, descending: bool = False
 ) -> list[ColumnElement[bool]]:
-    """Return the conditions for the rows after a key, in the order of some columns.
+    """Return the conditions for the rows after a key, in the order of the columns.
 
-    Spelled out, since MySQL takes no range of an index for ``(a, b) > (x, y)``. The first condition
-    follows from the others; it is what SQLite takes for a range.
+    They are written out, since MySQL does not use an index range for ``(a, b) > (x, y)``. The first
+    condition is redundant; SQLite needs it for an index range.
 
-    :param columns: those of the order, together unique.
-    :param key: the values of the last row, or parameters for them.
+    :param columns: the columns of the order, unique together.
+    :param key: the values in the last row, or parameters for them.
     """
     is_after = operator.lt if descending else operator.gt
     if len(columns) == 1:
@@ -31,12 +31,12 @@ def after(
 
 
 def to_cursor(key: Iterable[Any]) -> list[Any]:
-    """Return a key as JSON can hold it."""
+    """Return a key with values that JSON can represent."""
     return [each.isoformat() if isinstance(each, datetime) else each for each in key]
 
 
 def from_cursor(columns: Iterable[ColumnElement[Any]], content: Iterable[Any]) -> list[Any]:
-    """Return the key of which ``to_cursor`` has made this."""
+    """Return the key from which ``to_cursor`` made the content."""
     return [
         datetime.fromisoformat(each) if isinstance(column.type, DateTime) else each
         for column, each in zip(columns, content, strict=True)

@@ -1,8 +1,8 @@
-"""Statements that the driver runs itself: compiled once, values converted as SQLAlchemy would.
+"""Statements that the driver executes directly: compiled once, values converted as by SQLAlchemy.
 
-``read`` asks in one round trip; ``write`` works in the transaction of ``db.session``. SQLAlchemy
-compiles, connects and says what an error means. Its results are left out: they cost a read as much
-as the driver does. See docs/decisions/database.md.
+``read`` needs one round trip; ``write`` runs in the transaction of ``db.session``. SQLAlchemy
+compiles the statements, connects and classifies errors. Its result objects are not used: they cost
+a read as much as the driver does. See docs/decisions/database.md.
 """
 
 from collections import namedtuple
@@ -19,17 +19,17 @@ from project.database.connections import thread_connection
 from project.database.failures import is_stale
 
 Row: TypeAlias = Any
-"""A named tuple, whose fields are the columns of the statement."""
+"""A named tuple whose fields are the statement's columns."""
 
 Convert = Callable[[Any], Any]
 
 
 class Result(NamedTuple):
-    """What a statement has done.
+    """The result of a statement.
 
-    :param rows: of a SELECT.
-    :param inserted_id: of the row that an INSERT has added.
-    :param row_count: how many rows an UPDATE or DELETE has found.
+    :param rows: the rows of a SELECT.
+    :param inserted_id: the id of the row that an INSERT added.
+    :param row_count: the number of rows that an UPDATE or DELETE matched.
     """
 
     rows: Sequence[Row]
@@ -38,11 +38,11 @@ class Result(NamedTuple):
 
 
 class Statement:
-    """A statement as a driver takes it, for parameters with these names.
+    """A statement compiled for the driver, for parameters with these names.
 
     An INSERT or UPDATE sets the columns that are among the parameters.
 
-    :raises TypeError: a column whose default is in Python is not among them.
+    :raises TypeError: a column with a default in Python is not among them.
     """
 
     def __init__(self, executable: Executable, dialect: Dialect, names: tuple[str, ...]) -> None:
@@ -68,7 +68,7 @@ class Statement:
         )
 
     def run(self, cursor: Any, parameters: dict[str, Any]) -> Result:
-        """Run the statement with these values."""
+        """Execute the statement with these values."""
         sql, converters = self.sql, self._to_driver
         if self._constants:
             parameters = self._constants | parameters
@@ -97,25 +97,24 @@ def _converters(
     types: Iterable[tuple[Any, TypeEngine[Any]]],
     converter_of: Callable[[TypeEngine[Any]], Convert | None],
 ) -> list[tuple[Any, Convert]]:
-    """Return those names, or places, whose values need converting, and what converts them."""
+    """Return the names or positions whose values need conversion, each with its converter."""
     found = ((key, converter_of(kind)) for key, kind in types)
     return [(key, convert) for key, convert in found if convert is not None]
 
 
 @lru_cache(maxsize=1024)
 def statement(executable: Executable, dialect: Dialect, names: tuple[str, ...]) -> Statement:
-    """Return a statement compiled; again only when it is another object.
+    """Return the compiled statement, from a cache by the identity of the executable.
 
-    So whoever asks often makes the statement once, with ``bindparam`` for what differs.
+    So build a statement once, with ``bindparam`` for its variable values.
     """
     return Statement(executable, dialect, names)
 
 
 def read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
-    """Return all rows of a SELECT, run on the read engine.
+    """Return all rows of a SELECT, executed on the read engine.
 
-    The connection of this thread may have died unnoticed: then the SELECT is asked once more, on a
-    new one.
+    If this thread's connection had been lost unnoticed, the SELECT is retried once on a new one.
     """
     engine = db.engines["read"]
     try:
@@ -127,18 +126,18 @@ def read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
 
 
 def write(executable: Executable, parameters: dict[str, Any]) -> Result:
-    """Run a statement in the transaction of ``db.session``; a SELECT sees its writes there."""
+    """Execute a statement in the transaction of ``db.session``; a SELECT sees its writes."""
     return _run(db.session.connection(), executable, parameters)
 
 
 def _run(connection: Connection, executable: Executable, parameters: dict[str, Any]) -> Result:
-    """Run a statement; the driver's errors become what SQLAlchemy would raise."""
+    """Execute a statement; raise the driver's errors as SQLAlchemy would."""
     dialect = connection.dialect
     compiled = statement(executable, dialect, tuple(parameters))
     driver_connection: Any = connection.connection.driver_connection
     errors: Any = dialect.loaded_dbapi.Error
     try:
-        # All rows are fetched, so the cursor holds nothing that it would have to be closed for.
+        # All rows are fetched, so the cursor need not be closed.
         return compiled.run(driver_connection.cursor(), parameters)
     except errors as error:
         lost = dialect.is_disconnect(error, driver_connection, None)

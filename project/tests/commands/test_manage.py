@@ -37,7 +37,10 @@ class StartTests(CommandTestCase):
 
     def test_wrong_test_database_is_one_clear_line(self):
         for url, reason in [
-            ("mysql://u:p@127.0.0.1", "Cannot start. DATABASE_TEST_URL: it names no database"),
+            (
+                "mysql://u:p@127.0.0.1",
+                "Cannot start. DATABASE_TEST_URL: it does not name a database",
+            ),
             ("mysql://u:p@127.0.0.1:1/d", "The database refused: "),
         ]:
             for arguments in [["test"], ["test", "project.tests.test_config"]]:
@@ -120,7 +123,7 @@ class StartTests(CommandTestCase):
                 result = self.manage("runserver", f"--port={port}", "--no-reload")
 
                 self.assertEqual(result.returncode, 2)
-                self.assertIn(f"{port} is no port: they go from 1 to 65535", result.stderr)
+                self.assertIn(f"{port} is not a port: ports are 1 to 65535", result.stderr)
                 self.assertNotIn("Traceback", result.stderr)
 
     def test_server_on_a_taken_port_says_so(self):

@@ -40,7 +40,7 @@ class TablesTests(BaseTestCase):
         self.app.config["SQLALCHEMY_DATABASE_URI"] = url.set(database="other.db")
         for change in (db.drop_all, db.create_all, lambda: recreate_db(yes=True)):
             with self.subTest(change), recorded_commands() as sent:
-                with self.assertRaisesRegex(WrongDatabase, "Give the settings to create_app"):
+                with self.assertRaisesRegex(WrongDatabase, "Pass the settings to create_app"):
                     change()
 
                 self.assertEqual(sent, [])
