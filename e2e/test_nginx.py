@@ -21,7 +21,7 @@ from project import create_app
 from project.api.users.schemas import UserRead
 from project.web.contract import contract_of, returns
 from project.web.error_handlers import prefixes, register_prefix
-from project.web.response_headers import ALWAYS, NOT_KEPT, OVER_TLS
+from project.web.response_headers import ALWAYS, NO_STORE, OVER_TLS
 
 SCRIPT = ROOT / "nginx" / "trusted-proxies.sh"
 PROXY, ANOTHER_PROXY, STRANGER = "127.0.0.2", "127.0.1.7", "127.0.0.3"
@@ -37,7 +37,7 @@ class Echo(BaseHTTPRequestHandler):
         body = json.dumps(dict(self.headers)).encode()
         self.send_response(404 if self.path == "/users/0" else 200)
         self.send_header("Content-Length", str(len(body)))
-        for name, value in [*ALWAYS, OVER_TLS, NOT_KEPT]:
+        for name, value in [*ALWAYS, OVER_TLS, NO_STORE]:
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
@@ -285,7 +285,7 @@ class TrustedProxiesTests(NginxTestCase):
             for path in ["/users", "/users/0"]:
                 _told, headers = self.get(PROXY, path, X_Forwarded_Proto="https")
 
-                for name, value in [*ALWAYS, OVER_TLS, NOT_KEPT]:
+                for name, value in [*ALWAYS, OVER_TLS, NO_STORE]:
                     with self.subTest(path, name=name):
                         self.assertEqual(headers.get_all(name), [value])
 

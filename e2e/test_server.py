@@ -211,7 +211,10 @@ class AnyServerTests(ServerTestBase):
 
                     head_lines, _, text = answer.partition(b"\r\n\r\n")
                     self.assertIn(b" 400 ", head_lines.splitlines()[0])
-                    self.assertIn("cut off, or its chunks are broken", json.loads(text)["message"])
+                    self.assertIn(
+                        "incomplete, or its chunked encoding is invalid",
+                        json.loads(text)["message"],
+                    )
         self.assertEqual(self.request("GET", "/users")[1]["data"]["users"], [])
 
     def test_export_is_sent_whole(self):

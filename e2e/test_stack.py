@@ -675,7 +675,7 @@ class NginxTests(ProductionTestCase):
                 answer = self.stack.get(f"{path}/x?y=1", **BROWSER)
                 self.assertEqual(answer.headers["Content-Type"], "application/json")
         page = self.stack.get("/", **BROWSER)
-        self.assert_page(page, 502, "The service is not there.")
+        self.assert_page(page, 502, "The service cannot be reached.")
         self.assertIn(page.headers["X-Request-ID"], page.body.decode())
         for accepted in ["*/*", "application/json, text/html;q=0.5", ""]:
             with self.subTest(accepted):

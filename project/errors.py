@@ -1,21 +1,21 @@
-"""What can go wrong, in the service's own words.
+"""The errors of the domain.
 
 AppError
-├── Unauthenticated     who the client says it is cannot be believed
-├── Forbidden           the client may not do that
-├── Invalid             what the client sent cannot be accepted
-├── NotFound            what the client asked for does not exist
-├── Conflict            what the client asked for cannot be done beside something else
+├── Unauthenticated     the client's credentials are invalid
+├── Forbidden           the client does not have permission
+├── Invalid             the input is invalid
+├── NotFound            the object does not exist
+├── Conflict            the request conflicts with the current state or with another request
 ├── TooManyRequests     the client has to wait
-├── PreconditionFailed  what the client wants to change is not what it was when the client looked
-├── TooLarge            what the client sent is more than is taken
-├── UnsupportedInput    what the client sent is in no form that can be read here
-├── Unprocessable       what the client sent contradicts what it sent before
-└── Unavailable         what the service needs is not there at the moment
+├── PreconditionFailed  the object has changed since the client read it
+├── TooLarge            the input exceeds a limit
+├── UnsupportedInput    the input has an unsupported media type or encoding
+├── Unprocessable       the input contradicts an earlier request
+└── Unavailable         the service is temporarily unavailable
     └── OutcomeUnknown  a change may or may not have been saved
 
-Raised anywhere, rendered once: ``project.web.error_handlers`` gives each kind its status. Features
-derive their own errors from these. Nothing here knows HTTP.
+They may be raised anywhere. ``project.web.error_handlers`` renders them and maps each kind to its
+status. Features derive their own errors from these. Knows no HTTP.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field of the input.
+    """An error in one field of the input.
 
-    :param field: the field's name as the client wrote it.
-    :param message: a full sentence for the person who reads it.
+    :param field: the field's name as the client knows it.
+    :param message: a full sentence for people.
     """
 
     field: str
@@ -35,10 +35,10 @@ class FieldError:
 
 
 class AppError(Exception):
-    """The base of all errors that a client is told about.
+    """The base of all errors that clients see.
 
     :param message: overrides the class's message.
-    :param errors: what is wrong, field by field; empty when no field is to blame.
+    :param errors: the errors of single fields; empty if the error concerns no field.
     """
 
     message: str
@@ -50,44 +50,44 @@ class AppError(Exception):
 
 
 class Unauthenticated(AppError):
-    """Who the client says it is cannot be believed."""
+    """The client's credentials are invalid."""
 
     message = "Invalid token. Please log in again."
 
 
 class Forbidden(AppError):
-    """The client may not do that."""
+    """The client does not have permission."""
 
     message = "You do not have permission to do that."
 
 
 class Invalid(AppError):
-    """What the client sent cannot be accepted."""
+    """The input is invalid."""
 
     message = "Invalid payload."
 
 
 class NotFound(AppError):
-    """What the client asked for does not exist."""
+    """The object does not exist."""
 
     message = "Not found."
 
 
 class Conflict(AppError):
-    """What the client asked for cannot be done beside something else; it may work later."""
+    """The request conflicts with the current state or with another request; retrying may help."""
 
-    message = "Something else is being done at the moment. Send it again later."
+    message = "The request conflicts with another one in progress. Try again later."
 
 
 class TooManyRequests(AppError):
     """The client has to wait.
 
-    :param retry_after: for how many seconds.
+    :param retry_after: the number of seconds.
     """
 
     message = "Too many requests. Try again later."
     field = "email"
-    """Beside which field of a form it is said."""
+    """The form field that shows the message."""
 
     def __init__(self, retry_after: int = 1) -> None:
         super().__init__()
@@ -95,31 +95,31 @@ class TooManyRequests(AppError):
 
 
 class PreconditionFailed(AppError):
-    """What the client wants to change is not what it was when the client looked."""
+    """The object has changed since the client read it."""
 
-    message = "It was changed meanwhile. Look at it again before you change it."
+    message = "It has changed in the meantime. Reload it before you change it."
 
 
 class TooLarge(AppError):
-    """What the client sent is more than is taken."""
+    """The input exceeds a limit."""
 
     message = "The data is too large."
 
 
 class UnsupportedInput(AppError):
-    """What the client sent is in no form that can be read here."""
+    """The input has an unsupported media type or encoding."""
 
     message = "The body must be application/json."
 
 
 class Unprocessable(AppError):
-    """What the client sent is well-formed, but contradicts what it sent before."""
+    """The input is well-formed but contradicts an earlier request."""
 
-    message = "This contradicts an earlier request."
+    message = "The request contradicts an earlier one."
 
 
 class Unavailable(AppError):
-    """What the service needs is not there at the moment; the same request may work later."""
+    """The service is temporarily unavailable; the same request may succeed later."""
 
     message = "The service is not available at the moment. Please try again."
 
@@ -128,6 +128,6 @@ class OutcomeUnknown(Unavailable):
     """The connection to the database was lost while a change was being saved."""
 
     message = (
-        "The connection to the database was lost while the change was being saved."
-        " Whether it was saved is unknown; look before you send it again."
+        "The database connection was lost while the change was being saved."
+        " It may or may not have been saved; check before you send it again."
     )

@@ -1,10 +1,11 @@
-"""The body of a request: read whole or refused, and out of the way before the answer.
+"""The body of a request: read completely or refused, and consumed before the response.
 
-Servers meet a body that is cut off, or whose chunks are broken, each in its own way: gunicorn
-raises errors of its own, and takes what is shorter than its Content-Length for whole.
+Servers handle an incomplete body or an invalid chunked encoding differently. gunicorn raises its
+own errors, and accepts a body that is shorter than its Content-Length as complete.
 
-Of a body that nobody wants, what has arrived is thrown away, so that a small one leaves the
-connection as it is. Nobody waits for the rest: the answer ends the connection (lingering.py).
+The rest of an unwanted body is discarded as far as it has arrived, so a small one does not affect
+the connection. The server does not wait for more: the response then ends the connection
+(lingering.py).
 """
 
 import io
@@ -20,27 +21,27 @@ from werkzeug.wsgi import LimitedStream, get_content_length, get_input_stream
 
 from project.errors import Invalid
 
-SILENCE_SECONDS = 15  # for which a client may pause in the middle of a body
-UNREAD_BYTES = 65_536  # that are thrown away before the answer, when they have arrived
-UNREAD_SECONDS = 2  # for which the server of development, with a thread for each, reads on
+SILENCE_SECONDS = 15  # how long a client may pause within a body
+UNREAD_BYTES = 65_536  # how much of an unwanted body is discarded before the response
+UNREAD_SECONDS = 2  # how long the development server, with a thread per request, discards
 FORM_MAX_BYTES = 65_536
 FORM_TYPES = {"application/x-www-form-urlencoded", "multipart/form-data"}
 
 
 class BodyCutOff(Invalid):
-    """The client, or the connection, has ended in the middle of the body (400)."""
+    """The client or the connection ended before the body was complete (400)."""
 
-    message = "The body is cut off, or its chunks are broken."
+    message = "The body is incomplete, or its chunked encoding is invalid."
 
 
 class Request(flask.Request):
-    """A request whose body is read whole or refused."""
+    """A request whose body is read completely or refused."""
 
     @cached_property
     def stream(self) -> IO[bytes]:
-        """The body, up to ``max_content_length``; of a form never more than 64 KiB.
+        """The body, up to ``max_content_length``; a form is limited to 64 KiB.
 
-        Parsed, a form takes many times the memory that it came in.
+        A parsed form takes many times the memory of its body.
         """
         if self.mimetype in FORM_TYPES:
             self.max_content_length = min(self.max_content_length or 0, FORM_MAX_BYTES)
@@ -52,12 +53,12 @@ class Request(flask.Request):
 
 
 def current_request() -> Request:
-    """Return the request under way itself: the proxy asks anew for each of its attributes."""
+    """Return the current request object; the proxy looks it up again for each attribute."""
     return flask.request._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
 def init_app(app: Flask) -> None:
-    """Let the app read bodies so, and be done with each before its answer."""
+    """Make the app use this request class, and consume each body before the response."""
     app.request_class = Request
     app.after_request(_finish)
 
@@ -80,7 +81,7 @@ def _has_body(environ: dict[str, Any]) -> bool:
 
 def _finish(response: Response) -> Response:
     environ = current_request().environ
-    # Without the flag, a server does not say where the body ends: reading on could wait for ever.
+    # Without this flag the server does not mark the end of the body, and reading could block.
     if _has_body(environ) and environ.get("wsgi.input_terminated"):
         _open(environ)
         environ["wsgi.input"].finish()
@@ -88,12 +89,12 @@ def _finish(response: Response) -> Response:
 
 
 class _Chunks(LimitedStream):
-    """A body whose length is known when it ends."""
+    """A body whose length is unknown until it ends."""
 
     def readall(self) -> bytes:
-        """Read all of it.
+        """Read the whole body.
 
-        :raises RequestEntityTooLarge: there is more, where Werkzeug would stop (413).
+        :raises RequestEntityTooLarge: it exceeds the limit, where Werkzeug would truncate it (413).
         """
         data = super().readall()
         if self.is_exhausted and self._stream.read(1):
@@ -102,7 +103,7 @@ class _Chunks(LimitedStream):
 
 
 class _Body(io.RawIOBase):
-    """What a server gives as ``wsgi.input``."""
+    """Wraps the server's ``wsgi.input``."""
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self._stream = environ["wsgi.input"]
@@ -111,17 +112,17 @@ class _Body(io.RawIOBase):
         self._is_over = self._has_failed = self._is_unwanted = False
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
         """Read the next bytes.
 
-        :raises BodyCutOff: they do not come, or end too early (400).
+        :raises BodyCutOff: the body pauses too long or ends too early (400).
         """
         try:
             data = self._read(len(buffer))
-        except Exception as error:  # what a server raises here has no class of its own
+        except Exception as error:  # servers raise errors of no common class here
             self._has_failed = True
             raise BodyCutOff from error
         buffer[: len(data)] = data
@@ -145,16 +146,16 @@ class _Body(io.RawIOBase):
             self._socket.settimeout(None)
 
     def finish(self) -> None:
-        """Throw away what has arrived of the rest; if that is not all, end the connection."""
+        """Discard what has arrived of the rest; end the connection if more is to come."""
         self._is_unwanted = True
         if not self._is_over and not self._has_failed:
-            self._throw_away()
+            self._discard()
         if not self._is_over and self._socket is not None:
-            self._stream.failed = True  # for gunicorn: where a next request would begin is unknown
+            self._stream.failed = True  # tells gunicorn that the next request's start is unknown
             if request := getattr(self._stream, "request", None):  # from gunicorn.conf.py
                 request().force_close()
 
-    def _throw_away(self) -> None:
+    def _discard(self) -> None:
         if self._socket is not None and (self._left or 0) > UNREAD_BYTES:
             return
         left, end = UNREAD_BYTES, monotonic() + UNREAD_SECONDS

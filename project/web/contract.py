@@ -1,8 +1,8 @@
-"""What an endpoint takes and gives, said above it: ``@accepts``, ``@accepts_query``, ``@returns``.
+"""Decorators that declare an endpoint's input and output: ``@accepts``, ``@returns`` and others.
 
-The declaration does the work: it validates the input into the view's argument and serialises what
-the view returns, so that a view only calls its service. It also stays on the view, as its
-``contract``, from which ``project.web.openapi`` makes the API's description.
+They validate the input into the view's arguments and serialise what the view returns, so a view
+only calls its service. They also record both as the view's ``contract``, from which
+``project.web.openapi`` generates the API's description.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,24 +32,24 @@ WRONG_TYPE = FieldError("Content-Type", "Must be application/json.")
 
 @dataclass(frozen=True)
 class Contract:
-    """What is said above a view.
+    """What a view accepts and returns.
 
-    :param query: the parameters of the query string; None: they are not looked at.
+    :param query: the parameters of the query string; None: they are ignored.
     :param body: the JSON body; None: there is none.
-    :param body_types: the media types of a body that is a file; none: it is none.
-    :param answer_types: likewise, of the answer.
-    :param wrong_type: what a body of another content type raises.
-    :param status: of the answer, when all goes well.
-    :param message: a format string for the answer's ``message``; None: it has none.
-    :param data: what the answer's ``data`` is, or holds a list of; None: it has none.
-    :param list_name: under which name ``data`` holds a list; None: ``data`` is one object.
+    :param body_types: the media types of a body that is a file; empty: it is not a file.
+    :param answer_types: the media types of a response that is a file; empty: it is not a file.
+    :param wrong_type: the error for a body of another content type.
+    :param status: the status of a success.
+    :param message: a format string for the response's ``message``; None: it has none.
+    :param data: the schema of the response's ``data`` or of its items; None: it has none.
+    :param list_name: the name under which ``data`` has a list; None: ``data`` is one object.
     :param location: a format string for the ``Location`` header; None: it is not sent.
-    :param etag: whether the answer has an ``ETag``.
-    :param token: whether the answer has an ``auth_token``.
-    :param scope: what the caller must be allowed to do when access is protected; None: nothing.
-    :param sign_in: whether the caller must be known, however open access is.
-    :param transactional: whether what the view writes is one transaction.
-    :param idempotent: whether an ``Idempotency-Key`` is heeded.
+    :param etag: whether the response has an ``ETag``.
+    :param token: whether the response has an ``auth_token``.
+    :param scope: the scope that the caller needs when access is protected; None: none.
+    :param sign_in: whether the caller must be authenticated even when access is open.
+    :param transactional: whether the view runs in one transaction.
+    :param idempotent: whether the view supports ``Idempotency-Key``.
     """
 
     query: type[BaseModel] | None = None
@@ -71,17 +71,17 @@ class Contract:
 
     @property
     def is_restricted(self) -> bool:
-        """Whether not everybody may call the view."""
+        """Whether the view requires credentials when access is protected."""
         return self.scope is not None or self.sign_in
 
 
 def contract_of(view: View) -> Contract | None:
-    """Return what is said above a view; None: nothing is."""
+    """Return the contract of a view; None: it has none."""
     return getattr(view, "contract", None)
 
 
 def declare(view: View, **facts: Any) -> None:
-    """Add to a view's contract; ``wraps`` has brought along what the decorators below have said.
+    """Add to a view's contract; ``wraps`` has copied what the decorators below declared.
 
     :param facts: fields of ``Contract``.
     :raises TypeError: at import: the decorators of the view are in another order than ``ORDER``.
@@ -93,8 +93,8 @@ def declare(view: View, **facts: Any) -> None:
     view.contract = replace(below, **facts)  # type: ignore[attr-defined]
 
 
-def moves_files(**facts: Any) -> Callable[[View], View]:
-    """Say of a view that reads its body, or writes its answer, itself what these are.
+def transfers_files(**facts: Any) -> Callable[[View], View]:
+    """Declare the types of a body that the view reads itself, or of a response that it writes.
 
     :param facts: ``body_types``, ``answer_types`` and ``data`` of ``Contract``.
     """
@@ -109,10 +109,10 @@ def moves_files(**facts: Any) -> Callable[[View], View]:
 def accepts(
     schema: type[BaseModel], wrong_type: type[AppError] = UnsupportedInput
 ) -> Callable[[View], View]:
-    """Give the view the JSON body as ``body``.
+    """Pass the JSON body to the view as ``body``.
 
-    :param wrong_type: what to raise when the body is of another content type; 415 by default.
-    :raises Invalid: the body is not JSON, not an object, or breaks a rule of the schema (400).
+    :param wrong_type: the error for a body of another content type; 415 by default.
+    :raises Invalid: the body is not a JSON object, or violates the schema (400).
     """
 
     def decorate(view: View) -> View:
@@ -129,9 +129,9 @@ def accepts(
 
 
 def accepts_query(schema: type[BaseModel]) -> Callable[[View], View]:
-    """Give the view the query string's parameters as ``query``.
+    """Pass the query string's parameters to the view as ``query``.
 
-    :raises Invalid: a parameter is unknown, repeated or wrong (400).
+    :raises Invalid: a parameter is unknown, repeated or invalid (400).
     """
 
     def decorate(view: View) -> View:
@@ -154,14 +154,14 @@ def returns(
     etag: bool = True,
     prerendered: bool = False,
 ) -> Callable[[View], Callable[..., Response]]:
-    """Answer with the object that the view returns.
+    """Respond with the object that the view returns.
 
-    :param schema: its fields, read from the object's attributes, are the answer's ``data``.
+    :param schema: its fields, read from the object's attributes, are the response's ``data``.
     :param message: a format string, in which ``{0.email}`` is the returned object's email.
-    :param location: likewise, the path of the returned object for the ``Location`` header.
-    :param etag: whether the object's version becomes the answer's ``ETag``; a GET that names it in
-        ``If-None-Match`` is answered 304, without the object.
-    :param prerendered: whether the object holds its JSON as ``json``, rendered by the database.
+    :param location: a format string for the ``Location`` header: the object's path.
+    :param etag: whether the object's version becomes the response's ``ETag``. A GET that names it
+        in ``If-None-Match`` gets a 304 without the object.
+    :param prerendered: whether the object has its JSON as ``json``, rendered by the database.
     """
     serialise: Callable[[Any], Any] = _prerendered if prerendered else _serialiser(schema)
 
@@ -186,7 +186,7 @@ def returns(
 
 
 def returns_message(message: str) -> Callable[[View], Callable[..., Response]]:
-    """Answer with a message about the object that the view returns, and nothing of the object.
+    """Respond with a message about the object that the view returns, without the object.
 
     :param message: a format string, in which ``{0.email}`` is the returned object's email.
     """
@@ -203,7 +203,7 @@ def returns_message(message: str) -> Callable[[View], Callable[..., Response]]:
 
 
 def returns_token(message: str, status: int = 200) -> Callable[[View], Callable[..., Response]]:
-    """Answer with the access token that the view returns."""
+    """Respond with the access token that the view returns."""
 
     def decorate(view: View) -> Callable[..., Response]:
         @wraps(view)
@@ -219,13 +219,13 @@ def returns_token(message: str, status: int = 200) -> Callable[[View], Callable[
 def returns_page(
     schema: type[BaseModel], name: str, *, prerendered: bool = False
 ) -> Callable[[View], Callable[..., Response]]:
-    """Answer with the page of objects that the view returns.
+    """Respond with the page of objects that the view returns.
 
-    ``data`` holds them under ``name``, and ``next``: the cursor of the page that follows, or null;
-    and ``total``, where it was counted.
-    The ``Link`` header leads there as well (RFC 8288, relation ``next``).
+    ``data`` has the objects under ``name``, and ``next``: the cursor of the next page, or null. It
+    has ``total`` where that was counted. The ``Link`` header has the URL of the next page
+    (RFC 8288, relation ``next``).
 
-    :param prerendered: whether the rows hold their JSON as ``json``, rendered by the database.
+    :param prerendered: whether the rows have their JSON as ``json``, rendered by the database.
     """
     serialise_all = _prerendered_list if prerendered else _list_serialiser(schema)
 
@@ -250,7 +250,7 @@ def returns_page(
     return decorate
 
 
-_encode = lru_cache(maxsize=64)(urlencode)  # no more: it holds what people search for
+_encode = lru_cache(maxsize=64)(urlencode)  # limited, since it contains search terms
 
 
 def _next_query(parameters: dict[str, str], cursor: str) -> str:
@@ -262,7 +262,7 @@ def _next_query(parameters: dict[str, str], cursor: str) -> str:
 def validate(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
     """Return the values as an object of the schema.
 
-    :raises Invalid: a value breaks a rule; ``errors`` names each (400).
+    :raises Invalid: a value violates the schema; ``errors`` lists each (400).
     """
     try:
         return schema.model_validate(values)
@@ -274,7 +274,7 @@ def validate(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
 def validate_query(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
     """Return parameters of a query string as an object of the schema.
 
-    :raises Invalid: a parameter breaks a rule; the message and ``errors`` name each (400).
+    :raises Invalid: a parameter violates the schema; the message and ``errors`` name each (400).
     """
     try:
         return validate(schema, values)
@@ -283,7 +283,7 @@ def validate_query(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
 
 
 def _field(detail: ErrorDetails) -> str:
-    """Return the field that is to blame; a rule about several names one in its context."""
+    """Return the invalid field; a rule about several fields names one in its context."""
     return str(detail["loc"][0] if detail["loc"] else detail["ctx"]["field"])
 
 
@@ -291,7 +291,7 @@ def _read_json() -> dict[str, Any]:
     try:
         value = current_app.json.loads(request.get_data())
     except ValueError as error:
-        raise Invalid(errors=[FieldError("body", f"Is not JSON: {error}.")]) from error
+        raise Invalid(errors=[FieldError("body", f"Is not valid JSON: {error}.")]) from error
     if not isinstance(value, dict):
         raise Invalid(errors=[FieldError("body", "Must be a JSON object.")])
     return value
@@ -316,7 +316,7 @@ def _prerendered_list(rows: Sequence[Any]) -> Fragment:
 def _serialiser(schema: type[BaseModel]) -> Callable[[Any], Any]:
     """Return a function that makes a dict of the schema's fields from an object.
 
-    No validation: what comes from our own database was checked on its way in.
+    It does not validate: the data was validated before it was stored.
     """
     names = tuple(schema.model_fields)
     read = attrgetter(*names)

@@ -1,10 +1,10 @@
-"""The one shape of every JSON answer, built nowhere else.
+"""The envelope of every JSON response, built nowhere else.
 
-| status    | when                  | beside it                     |
-|-----------|-----------------------|-------------------------------|
-| `success` | 2xx                   | `message` and/or `data`       |
-| `fail`    | the client's mistake  | `message`, perhaps `errors`   |
-| `error`   | ours                  | `message`, `request_id`       |
+| status    | when          | other keys                    |
+|-----------|---------------|-------------------------------|
+| `success` | 2xx           | `message` and/or `data`       |
+| `fail`    | client error  | `message`, perhaps `errors`   |
+| `error`   | server error  | `message`, `request_id`       |
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ SCHEMAS: dict[str, Any] = {
     },
     "Fail": {
         "type": "object",
-        "description": "The client made a mistake, and nothing was changed.",
+        "description": "A client error. Nothing was changed.",
         "properties": {
             "status": {"const": "fail"},
             "message": _TEXT,
@@ -40,14 +40,14 @@ SCHEMAS: dict[str, Any] = {
             },
             "errors_omitted": {
                 "type": "integer",
-                "description": "How many more there are than `errors` names.",
+                "description": "How many further errors `errors` omits.",
             },
         },
         "required": ["status", "message"],
     },
     "Error": {
         "type": "object",
-        "description": "The service failed.",
+        "description": "A server error.",
         "properties": {"status": {"const": "error"}, "message": _TEXT, "request_id": _TEXT},
         "required": ["status", "message", "request_id"],
     },
@@ -58,7 +58,7 @@ SCHEMAS: dict[str, Any] = {
 def success_schema(
     data: dict[str, Any] | None, has_message: bool, has_token: bool = False
 ) -> dict[str, Any]:
-    """Return the JSON schema of an answer to a request that succeeded.
+    """Return the JSON schema of a successful response.
 
     :param data: the schema of its data; None: it has none.
     """
@@ -78,11 +78,11 @@ def success(
     status: int = 200,
     auth_token: str | None = None,
 ) -> Response:
-    """Answer a request that succeeded.
+    """Return the response to a request that succeeded.
 
-    :param data: left out when None.
-    :param message: left out when None.
-    :param auth_token: of somebody who has signed in; left out when None.
+    :param data: omitted when None.
+    :param message: omitted when None.
+    :param auth_token: the access token of a user who signed in; omitted when None.
     """
     body: dict[str, Any] = {"status": "success"}
     if message is not None:
@@ -95,11 +95,11 @@ def success(
 
 
 def fail(message: str, status: int, errors: Sequence[FieldError] = ()) -> Response:
-    """Answer a request in which the client made a mistake.
+    """Return the response to a request with a client error.
 
     :param status: 400 to 499.
-    :param errors: left out when there are none. An answer names the first 100, and says how many
-        there are beyond those: what a client sends must not come back to it many times over.
+    :param errors: omitted when empty. The response has the first 100 and the number of the others,
+        so a response cannot be many times larger than its request.
     """
     body: dict[str, Any] = {"status": "fail", "message": _shorten(message, MAX_MESSAGE_CHARACTERS)}
     if errors:
@@ -120,9 +120,9 @@ def _shorten(text: str, limit: int) -> str:
 
 
 def error(message: str, status: int, request_id: str) -> Response:
-    """Answer a request in which the service failed.
+    """Return the response to a request in which the service failed.
 
     :param status: 500 to 599.
-    :param request_id: under which the log tells what happened.
+    :param request_id: identifies the request in the log.
     """
     return json_response({"status": "error", "message": message, "request_id": request_id}, status)

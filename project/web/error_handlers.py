@@ -1,8 +1,8 @@
-"""Every error becomes an answer here: domain errors, the framework's own, and the unexpected.
+"""Turns every error into a response: domain errors, the framework's errors and unexpected ones.
 
-The path decides on the form of the answer. A feature registers the prefixes of its API, each with
-the renderer of its errors. Everywhere else a person's browser (``Accept: text/html``) gets a page,
-and other clients get JSON. A blueprint's own handlers do not see an unknown URL below its prefix.
+The path determines the form of the response. A feature registers the path prefixes of its API, each
+with a renderer for its errors. Elsewhere, a browser (``Accept: text/html``) gets a page and other
+clients get JSON. A blueprint's error handlers do not run for an unknown URL below its prefix.
 """
 
 import re
@@ -57,13 +57,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Failure:
-    """What a renderer makes the answer of.
+    """An error as a renderer gets it.
 
-    :param error: what was raised; its class may say more than the status.
+    :param error: what was raised; its class may be more specific than the status.
     :param status: 400 to 599.
     :param message: a full sentence for the client.
-    :param errors: what is wrong, field by field.
-    :param request_id: under which the log has the error; None below 500.
+    :param errors: the errors of single fields.
+    :param request_id: identifies the error in the log; None below 500.
     """
 
     error: Exception
@@ -93,7 +93,7 @@ def render_json(failure: Failure) -> Response:
 
 
 def render_page(failure: Failure) -> Response:
-    """Render an error as a page for a person."""
+    """Render an error as an HTML page."""
     reasons = [each.message for each in failure.errors[: envelope.MAX_ERRORS]]
     page = render_template(
         "error.html",
@@ -105,20 +105,19 @@ def render_page(failure: Failure) -> Response:
 
 
 def register_prefix(app: Flask, prefix: str, renderer: Renderer = render_json) -> None:
-    """Let one renderer answer all errors at and below a path, also where no view runs.
+    """Render all errors at and below a path with one renderer, even where no view runs.
 
-    The status, and headers such as ``Allow`` and ``Retry-After``, do not depend on the renderer. It
-    may answer with another status. nginx/flask.conf must know the prefix too, for nginx's own
-    errors.
+    Headers such as ``Allow`` and ``Retry-After`` are added to what the renderer returns; it may
+    choose another status. nginx/flask.conf must list the prefix too, for nginx's own errors.
 
     :param prefix: a slash and one path segment, such as ``/users``.
-    :raises ValueError: it is not, or it is registered already.
+    :raises ValueError: the prefix has another form or is already registered.
     """
     renderers = app.extensions[_RENDERERS]
     if not re.fullmatch("/[^/]+", prefix):
         raise ValueError(f"{prefix!r} must be a slash and one path segment.")
     if prefix in renderers:
-        raise ValueError(f"{prefix} is registered already.")
+        raise ValueError(f"{prefix} is already registered.")
     renderers[prefix] = renderer
 
 
@@ -128,7 +127,7 @@ def prefixes(app: Flask) -> tuple[str, ...]:
 
 
 def status_of(kind: type[AppError]) -> int:
-    """Return the status with which a kind of error is answered."""
+    """Return the HTTP status of a kind of error."""
     return next(_STATUS[each] for each in kind.__mro__ if each in _STATUS)
 
 
@@ -140,7 +139,7 @@ def handle_app_error(error: AppError) -> Response:
         return _server_error(error, error.message, status)
     response = _renderer()(Failure(error, status, error.message, error.errors))
     if isinstance(error, Unauthenticated | MissingCredentials):
-        # RFC 6750 section 3: what went wrong is said only to those who have sent a token.
+        # RFC 6750 section 3: the error code is only for clients that have sent a token.
         reason = ', error="invalid_token"' if status == 401 else ""
         response.headers["WWW-Authenticate"] = f'Bearer realm="users"{reason}'
     elif isinstance(error, TooManyRequests):
@@ -166,7 +165,7 @@ def _handle_http_error(error: HTTPException) -> Response:
         response = _renderer()(Failure(error, status, message))
     for name, value in error.get_headers():
         if name.lower() != "content-type":
-            response.headers[name] = value  # such as Allow, which 405 must have
+            response.headers[name] = value  # such as Allow, which a 405 must have
     return response
 
 
@@ -191,12 +190,12 @@ def _server_error(error: Exception, message: str, status: int, kind: str | None 
 
 
 def error_kind() -> str:
-    """Return what kind of error the request has ended in, once it is answered 500 or above."""
+    """Return the kind of error behind this request's response of 500 or above."""
     return request.environ.get(_KIND, "other")  # type: ignore[no-any-return]
 
 
 def wants_page() -> bool:
-    """Say whether a person's browser asks, for what is no path of an API."""
+    """Return whether a browser requests a path outside the APIs."""
     return _renderer() is render_page
 
 
@@ -205,6 +204,6 @@ def _renderer() -> Renderer:
     registered: Renderer | None = current_app.extensions[_RENDERERS].get(first_segment)
     if registered is not None:
         return registered
-    # The first of the two wins where both will do, as for curl's */*.
+    # The first of the two wins where both are acceptable, as for curl's */*.
     preferred = request.accept_mimetypes.best_match(["application/json", "text/html"])
     return render_page if preferred == "text/html" else render_json

@@ -1,4 +1,4 @@
-"""The types that the forms and schemas of several features share."""
+"""Types that the forms and schemas of several features share."""
 
 import re
 import unicodedata
@@ -11,25 +11,25 @@ from pydantic_core import PydanticCustomError
 from project.errors import Invalid
 
 TEXT_LENGTH = 128
-# What bytes that are not UTF-8 become in a form of parts, before anything here sees them.
+# Werkzeug replaces invalid UTF-8 in a multipart form with this.
 UNREADABLE = "\ufffd"
-# Embeddings, overrides and isolates (UAX #9): with one, a text reads as another, and so may what
-# stands behind it.
+# Embeddings, overrides and isolates (UAX #9): each can make a text, and what follows it, look like
+# another.
 DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class WrongId(Invalid):
-    """What stands in the path is no id."""
+    """The id in the path is invalid (400)."""
 
     message = "Param id error"
 
 
 def parse_id(text: str) -> int:
-    """Read an id from a path.
+    """Parse an id from a path.
 
-    A ``<int:>`` route would answer 404 where the first API answers 400.
+    A ``<int:>`` route would respond with 404 where the first API responds with 400.
 
-    :raises WrongId: the text is no ASCII decimal integer (400).
+    :raises WrongId: the text is not an ASCII decimal integer (400).
     """
     if not re.fullmatch(r"-?[0-9]+", text):
         raise WrongId
@@ -37,17 +37,17 @@ def parse_id(text: str) -> int:
 
 
 def read_id(digits: str) -> int:
-    """Read a decimal integer; one of more digits than any id has becomes 0, which is no row's."""
-    significant = digits.lstrip("-0")  # int() refuses more than 4,300 digits, zeros too
+    """Parse a decimal integer; one with more digits than any id becomes 0, which no row has."""
+    significant = digits.lstrip("-0")  # int() refuses more than 4,300 digits, zeros included
     number = int(significant or 0) if len(significant) <= 10 else 0
     return -number if digits.startswith("-") else number
 
 
-def is_plain_text(text: object) -> TypeGuard[str]:
-    """Say whether a text is certainly right.
+def is_simple_text(text: object) -> TypeGuard[str]:
+    """Return whether a text is valid at first sight; any other must be checked in detail.
 
-    What can be printed is no control character, no surrogate and changes no direction, and other
-    than U+0020 it is no space.
+    Printable characters include no control characters, surrogates or characters that change the
+    direction, and no space but U+0020.
     """
     return (
         isinstance(text, str)
@@ -59,11 +59,11 @@ def is_plain_text(text: object) -> TypeGuard[str]:
 
 
 def read_time(text: Any, *, message: str, first_year: int = 1) -> datetime:
-    """Read an ISO 8601 date or time as UTC, in whole seconds; one without a zone is UTC.
+    """Parse an ISO 8601 date or time as naive UTC in whole seconds; one without a zone is UTC.
 
-    :param message: what a client is answered that sends anything else.
-    :param first_year: an earlier time is refused too.
-    :raises PydanticCustomError: a validator of pydantic raises it.
+    :param message: the client's message for anything else.
+    :param first_year: the earliest year that is accepted.
+    :raises PydanticCustomError: the value is not such a time; for use in a pydantic validator.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -77,7 +77,7 @@ def read_time(text: Any, *, message: str, first_year: int = 1) -> datetime:
 
 
 def _check_text(text: str) -> str:
-    if is_plain_text(text):
+    if is_simple_text(text):
         return text
     if len(text) > TEXT_LENGTH:
         raise PydanticCustomError(
@@ -94,7 +94,7 @@ def _check_text(text: str) -> str:
         )
     if UNREADABLE in text:
         raise PydanticCustomError(
-            "unreadable", "Must not contain U+FFFD, which stands for what was not valid UTF-8."
+            "unreadable", "Must not contain U+FFFD, the replacement for invalid UTF-8."
         )
     if all(category[0] in "ZC" for category in categories):
         raise PydanticCustomError("blank", "Must not be blank.")
@@ -113,15 +113,15 @@ def _read_user(text: str) -> int:
     return int(text)
 
 
-# The rules of a text for the API's description, as far as JSON Schema can say them.
+# The rules for a text in the API's description, as far as JSON Schema can express them.
 _NOT_IN_TEXT = r"\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffd"
 _TEXT_SCHEMA = {
     "type": "string",
     "minLength": 1,
     "maxLength": TEXT_LENGTH,
     "pattern": rf"^[^{_NOT_IN_TEXT}]*[^\s{_NOT_IN_TEXT}][^{_NOT_IN_TEXT}]*$",
-    "description": "Any text that is not blank, without control characters, those that change the"
-    " direction of text (U+202A to U+202E, U+2066 to U+2069) and U+FFFD.",
+    "description": "Any text that is not blank and has no control characters, no characters that"
+    " change the direction of text (U+202A to U+202E, U+2066 to U+2069) and no U+FFFD.",
     "examples": ["Ada Lovelace"],
 }
 
@@ -134,4 +134,4 @@ AnyUserId = Annotated[
     BeforeValidator(_read_user),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 9_999_999_999}),
 ]
-"""A user's id in a query string, whether or not there is such a user."""
+"""A user's id in a query string; the user need not exist."""

@@ -1,4 +1,4 @@
-"""What the forms of all pages have in common."""
+"""The base of all pages' forms."""
 
 from typing import Any
 
@@ -10,37 +10,37 @@ from project.errors import AppError, FieldError, Invalid, TooManyRequests
 
 
 def strip(text: str | None) -> str:
-    """Drop space around what is typed."""
+    """Strip surrounding white space."""
     return (text or "").strip()
 
 
 def or_empty(text: str | None) -> str:
-    """Make nothing of what was not sent."""
+    """Return the text; empty if it was not sent."""
     return text or ""
 
 
 class PageForm(FlaskForm):  # type: ignore[misc]
-    """A form that is filled in by what a browser's form sends: text, and no files or JSON."""
+    """A form that takes its values from a browser's form: text only, no files and no JSON."""
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
-        """Where a form's values come from."""
+        """The source of a form's values."""
 
         def wrap_formdata(self, form: FlaskForm, formdata: Any) -> Any:
-            """Return the request's fields; None: there are none, or none are to be looked at."""
+            """Return the request's fields; None: there are none, or the form was not submitted."""
             if formdata is not _Auto:
                 return formdata
             return request.form or None if form.is_submitted() else None
 
 
 class ShowsErrors:
-    """A form that says what is wrong beside the field that it is about."""
+    """A form that shows errors beside their fields."""
 
     def show(self, error: AppError) -> None:
-        """Put the error's messages beside the fields that they are about."""
+        """Show the error's messages beside their fields."""
         for problem in error.errors:
             field = self[problem.field]  # type: ignore[index]
             field.errors = (*field.errors, problem.message)
 
     def show_refusal(self, error: TooManyRequests) -> None:
-        """Put beside its field that the person has to wait."""
+        """Show beside the error's field that the person has to wait."""
         self.show(Invalid(errors=[FieldError(error.field, error.message)]))

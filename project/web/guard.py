@@ -1,9 +1,9 @@
-"""Who calls, and what they may do.
+"""Authorization: who the caller is, and what they may do.
 
-``@require`` stands above a view, before anything else happens. Who a request's credentials belong
-to is found out when somebody asks: without a need, no question reaches the database. How it is
-found out is registered by ``project.api.auth``; nothing here knows tokens. Features register their
-scopes when they are imported; an unknown one is refused wherever it is named.
+``@require`` is a view's first decorator. The caller is identified on first use, so a request that
+does not need it costs no query. ``project.api.auth`` registers how callers are identified; this
+module does not know tokens. Features register their scopes on import; an unregistered scope is an
+error wherever it is used.
 """
 
 import re
@@ -18,7 +18,7 @@ from project.errors import AppError, Forbidden
 from project.web.contract import declare
 
 ADMIN = "admin"
-"""The administrators' role, which has every scope, and a scope that no other role has."""
+"""The administrators' role, which has every scope; also a scope that no other role has."""
 SCOPES_OF_ROLE: dict[str | None, frozenset[str]] = {
     None: frozenset(),
     "viewer": frozenset(),
@@ -30,22 +30,22 @@ BEARER = "bearer"
 SESSION = "session"
 _PRINCIPAL = "users.principal"
 _EMAIL_CHANGE = "email change"
-_read_only = {ADMIN: False}  # of each scope
+_read_only = {ADMIN: False}  # by scope
 
 
 class MissingCredentials(Forbidden):
-    """The request says nothing of who sends it (403, as the tutorial's API answers)."""
+    """The request has no credentials (403, as in the tutorial's API)."""
 
     message = "Provide a valid auth token."
 
 
 class Principal(NamedTuple):
-    """Who calls: a user who has signed in, or one of their API keys.
+    """The caller: a user who has signed in, or one of their API keys.
 
-    :param role: the user's: ``viewer``, ``editor``, ``admin``; None: an ordinary user.
+    :param role: the user's role: ``viewer``, ``editor``, ``admin``; None: an ordinary user.
     :param scopes: what the caller may do beyond the user's own record.
     :param session: the id of the sign-in; None for an API key.
-    :param key_id: the API key's; None for a user who has signed in.
+    :param key_id: the API key's id; None for a user who has signed in.
     """
 
     user_id: int
@@ -57,11 +57,11 @@ class Principal(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Who it is, for logs and records: ``user:7`` or ``key:3``."""
+        """The caller's name in logs and audit events: ``user:7`` or ``key:3``."""
         return f"user:{self.user_id}" if self.key_id is None else f"key:{self.key_id}"
 
     def is_user(self, user_id: str) -> bool:
-        """Say whether this is the user with this id, signed in."""
+        """Return whether the caller is the user with this id, signed in."""
         return self.key_id is None and user_id == str(self.user_id)
 
 
@@ -70,16 +70,17 @@ ChangeEmail = Callable[[Principal, str, str], AbstractContextManager[None]]
 
 
 def register_scope(scope: str, roles: Collection[str | None], *, read_only: bool = False) -> None:
-    """Add something that callers may be allowed to do.
+    """Register a scope.
 
     :param scope: lower-case letters and colons, such as ``users:read``.
-    :param roles: whose users have it; administrators have it anyway.
-    :param read_only: whether it allows no change. When access is open, nobody asks then who calls.
-    :raises ValueError: the scope has another form or is registered already, or there is no such
-        role.
+    :param roles: the roles that have it; administrators always do.
+    :param read_only: whether it allows no change. Callers are then not identified when access is
+        open.
+    :raises ValueError: the scope has another form or is already registered, or a role does not
+        exist.
     """
     if scope in _read_only or not re.fullmatch("[a-z]+(:[a-z]+)*", scope):
-        raise ValueError(f"{scope!r} is registered already, or is no name of a scope.")
+        raise ValueError(f"{scope!r} is already registered or is not a valid scope.")
     if unknown := set(roles) - SCOPES_OF_ROLE.keys():
         raise ValueError(f"There is no role {unknown.pop()!r}.")
     _read_only[scope] = read_only
@@ -88,7 +89,7 @@ def register_scope(scope: str, roles: Collection[str | None], *, read_only: bool
 
 
 def scopes() -> tuple[str, ...]:
-    """Return all scopes in the order of their registration, ``admin`` as the last."""
+    """Return all scopes in the order of their registration, ``admin`` last."""
     return (*(scope for scope in _read_only if scope != ADMIN), ADMIN)
 
 
@@ -97,49 +98,49 @@ def _unknown(scope: str) -> LookupError:
 
 
 def is_open() -> bool:
-    """Say whether everybody may do everything, without signing in."""
+    """Return whether everybody may do everything without signing in."""
     return bool(current_app.config["ACCESS"] == "open")
 
 
 def register(credentials: str, identify: Identify) -> None:
-    """Say how a caller is found out.
+    """Register how callers with one kind of credentials are identified.
 
-    :param credentials: ``BEARER``, as clients send them, or ``SESSION``, as browsers do.
+    :param credentials: ``BEARER`` for API clients, or ``SESSION`` for browsers.
     :param identify: returns the caller; None when the request has no such credentials.
     """
     current_app.extensions.setdefault("guard", {})[credentials] = identify
 
 
 def register_email_change(change: ChangeEmail) -> None:
-    """Say what those must do who change their own email.
+    """Register the check for users who change their own email.
 
-    :param change: takes the caller, their current password and the client's address; the email is
-        changed within.
+    :param change: returns a context manager for the caller, their current password and the client's
+        address; the email is changed within it.
     """
     current_app.extensions["guard"][_EMAIL_CHANGE] = change
 
 
 def own_email_change(who: Principal, current_password: str) -> AbstractContextManager[None]:
-    """Return in what the caller may change their own email.
+    """Return the context manager within which the caller may change their own email.
 
-    :raises Invalid: the password is not theirs (400).
-    :raises TooManyRequests: they have guessed too often (429).
+    :raises Invalid: the password is wrong (400).
+    :raises TooManyRequests: there were too many wrong passwords before (429).
     """
     change: ChangeEmail = current_app.extensions["guard"][_EMAIL_CHANGE]
     return change(who, current_password, request.remote_addr or "")
 
 
 def known_principal() -> Principal | None:
-    """Return who calls, as far as anybody has asked; for logs and records."""
+    """Return the caller if they have been identified; for logs and audit events."""
     return request.environ.get(_PRINCIPAL) if has_request_context() else None
 
 
 def principal(credentials: str = BEARER, *, anew: bool = False) -> Principal:
-    """Return who calls.
+    """Identify the caller.
 
-    :param anew: find it out also when it is known.
+    :param anew: identify them again even if they are known.
     :raises MissingCredentials: the request has no credentials (403).
-    :raises Unauthenticated: its credentials are worth nothing (401).
+    :raises Unauthenticated: its credentials are invalid (401).
     """
     who = None if anew else known_principal()
     if who is None:
@@ -151,13 +152,14 @@ def principal(credentials: str = BEARER, *, anew: bool = False) -> Principal:
 
 
 def require_still(scope: str) -> None:
-    """Let a request that takes long go on only while its caller may do this.
+    """Check the caller of a long request again.
 
-    Who calls is found out anew: they may have been deactivated or removed, have another role, have
-    signed out, or have lost their key. When access is open, only administrators are asked.
+    The caller is identified anew: they may have been deactivated or removed, have another role,
+    have signed out, or have lost their key. When access is open, only the scope
+    ``admin`` is checked.
 
-    :raises Unauthenticated: the caller's credentials are worth nothing any more (401).
-    :raises Forbidden: the caller may not do this any more (403).
+    :raises Unauthenticated: the caller's credentials are no longer valid (401).
+    :raises Forbidden: the caller no longer has the scope (403).
     """
     if scope not in _read_only:
         raise _unknown(scope)
@@ -166,19 +168,25 @@ def require_still(scope: str) -> None:
 
 
 def require(
-    scope: str, *, own: bool = False, always: bool = False, credentials: str = BEARER
+    scope: str,
+    *,
+    allow_self: bool = False,
+    even_when_open: bool = False,
+    credentials: str = BEARER,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let only those call the view who may do this; when access is open, anybody.
+    """Allow only callers with the scope to call the view; when access is open, anybody.
 
-    Who writes is found out then too, for records, as far as their credentials are worth something.
+    When access is open, the callers of writes are still identified for audit events, if their
+    credentials are valid.
 
-    :param scope: one that is registered.
-    :param own: users may call it about themselves without the scope, by ``user_id`` in the path.
-    :param always: also when access is open.
+    :param scope: a registered scope.
+    :param allow_self: whether users may call the view about themselves without the scope, by
+        ``user_id`` in the path.
+    :param even_when_open: whether to check the scope even when access is open.
     :raises MissingCredentials: the request has no credentials (403).
-    :raises Unauthenticated: its credentials are worth nothing (401).
-    :raises Forbidden: the caller may not do this (403).
-    :raises LookupError: no feature has registered the scope; raised at once, not by the view.
+    :raises Unauthenticated: its credentials are invalid (401).
+    :raises Forbidden: the caller does not have the scope (403).
+    :raises LookupError: the scope is not registered; raised by the decorator, not by the view.
     """
     if scope not in _read_only:
         raise _unknown(scope)
@@ -187,41 +195,41 @@ def require(
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
-            if is_open() and not always:
+            if is_open() and not even_when_open:
                 if not read_only:
                     find_principal(credentials)
                 return view(**kwargs)
             who = principal(credentials)
-            if scope not in who.scopes and not (own and who.is_user(kwargs["user_id"])):
+            if scope not in who.scopes and not (allow_self and who.is_user(kwargs["user_id"])):
                 raise Forbidden
             return view(**kwargs)
 
         if credentials == BEARER:
-            declare(wrapper, scope=scope, sign_in=always)
+            declare(wrapper, scope=scope, sign_in=even_when_open)
         return wrapper
 
     return decorate
 
 
 def find_principal(credentials: str) -> Principal | None:
-    """Return who calls, where nobody has to say it; None: nobody whose credentials are good."""
+    """Return the caller, where authentication is optional; None: no valid credentials."""
     try:
         return principal(credentials)
     except AppError:
         return None
 
 
-def who_sees_the_page() -> Principal | None:
-    """Return who has signed in with this browser; None: nobody."""
+def current_browser_user() -> Principal | None:
+    """Return the user who has signed in with this browser; None: nobody."""
     return find_principal(SESSION)
 
 
 def require_admin(credentials: str = BEARER) -> Principal:
-    """Return the administrator who calls, also when access is open.
+    """Return the caller, who must be an administrator even when access is open.
 
     :raises MissingCredentials: the request has no credentials (403).
-    :raises Unauthenticated: its credentials are worth nothing (401).
-    :raises Forbidden: the caller is no administrator (403).
+    :raises Unauthenticated: its credentials are invalid (401).
+    :raises Forbidden: the caller is not an administrator (403).
     """
     who = principal(credentials)
     if ADMIN not in who.scopes:
@@ -230,15 +238,15 @@ def require_admin(credentials: str = BEARER) -> Principal:
 
 
 def is_admin() -> bool:
-    """Say whether an administrator calls, as far as anybody has asked who does."""
+    """Return whether the caller has been identified as an administrator."""
     who = known_principal()
     return who is not None and ADMIN in who.scopes
 
 
 def may(scope: str) -> bool:
-    """Say whether the caller, who is known by now, may do this.
+    """Return whether the caller, identified before, has the scope.
 
-    :raises LookupError: no feature has registered the scope.
+    :raises LookupError: the scope is not registered.
     """
     if scope not in _read_only:
         raise _unknown(scope)

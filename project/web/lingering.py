@@ -1,9 +1,9 @@
-"""Connections that the server has done with, and whose clients may still send.
+"""Lingering close: closes connections whose clients may still be sending.
 
-A server that closes a connection with bytes unread resets it, and the answer may be lost with it
-(RFC 9112 section 9.6). So only the sending half is closed at first, and what still comes is thrown
-away. gunicorn does this too, for 2 s, but in the thread that accepts its connections: forty clients
-that keep their end open would hold up all others for seconds.
+A server that closes a connection with unread bytes resets it, and the client may lose the response
+(RFC 9112 section 9.6). So only the sending half is closed at first, and what still arrives is
+discarded. gunicorn does this too, for 2 s, but in the thread that accepts connections: forty
+clients that keep their end open would block all others for seconds.
 """
 
 import selectors
@@ -13,15 +13,15 @@ from contextlib import suppress
 from threading import Lock, Thread
 from time import monotonic
 
-SECONDS = 2  # for which a client may go on sending
-MAX_BYTES = 64 * 1024 * 1024  # that are thrown away for one client
-MAX_CONNECTIONS = 100  # at once, in a process
-ROUND_SECONDS = 0.05  # after which a connection that is new here is noticed
+SECONDS = 2  # how long a client may continue to send
+MAX_BYTES = 64 * 1024 * 1024  # how much is discarded per client
+MAX_CONNECTIONS = 100  # at the same time, per process
+ROUND_SECONDS = 0.05  # the longest time until a new connection is noticed
 CHUNK_BYTES = 65_536
 
 
 class _Leaving:
-    """A connection that is read until its end."""
+    """A connection that is read until the client closes it."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -30,7 +30,7 @@ class _Leaving:
         self._left = MAX_BYTES
 
     def has_ended(self) -> bool:
-        """Throw away what has arrived; say whether nothing more is to be expected."""
+        """Discard what has arrived; return whether to close the connection now."""
         try:
             data = self.connection.recv(CHUNK_BYTES)
         except BlockingIOError:
@@ -42,9 +42,9 @@ class _Leaving:
 
 
 class Lingering:
-    """Closes connections, in a thread that is there while there are any.
+    """Closes connections in a thread that runs while there are any.
 
-    The thread is no daemon: a process that ends waits for it, 2 s at most.
+    It is not a daemon thread: a process that ends waits for it, at most 2 s.
     """
 
     def __init__(self) -> None:
@@ -53,10 +53,10 @@ class Lingering:
         self._count = 0
 
     def close(self, connection: socket.socket) -> None:
-        """Close a connection without waiting: at once where there are too many already."""
+        """Close a connection without blocking; immediately if there are already too many."""
         try:
             connection.shutdown(socket.SHUT_WR)
-            # Whoever still holds the old object finds it closed.
+            # Other holders of the old object find it closed.
             leaving = _Leaving(socket.socket(fileno=connection.detach()))
         except OSError:  # the client is gone
             connection.close()
@@ -71,7 +71,7 @@ class Lingering:
             if self._count == 0:
                 try:
                     Thread(target=self._run, name="lingering").start()
-                except RuntimeError:  # no thread is to be had
+                except RuntimeError:  # no thread can be started
                     return False
             self._count += 1
             self._new.append(leaving)

@@ -1,7 +1,7 @@
-"""Pages by keyset: a page starts after the last row of the one before, never at an offset.
+"""Keyset pagination: a page starts after the last row of the previous one, never at an offset.
 
-The cursor that a client hands back holds that row's sort key, signed: it cannot be made up, nor
-used for a list of another kind.
+The cursor that a client sends back contains that row's sort key, signed. So it cannot be forged or
+used for another list.
 """
 
 import re
@@ -24,25 +24,25 @@ NAMED_PARAMETERS = 10
 
 
 def _read_limit(text: str | int) -> int:
-    if isinstance(text, int):  # the page's own
+    if isinstance(text, int):  # set by the HTML page
         return text
     if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     raise PydanticCustomError(
-        "limit", "Must be a whole number from 1 to {maximum}.", {"maximum": MAX_LIMIT}
+        "limit", "Must be an integer from 1 to {maximum}.", {"maximum": MAX_LIMIT}
     )
 
 
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_read_limit)]
-"""How many rows a page has at most, 1 to 1000."""
+"""The maximum number of rows in a page, 1 to 1000."""
 
 
 class Page(NamedTuple):
-    """Some rows of a list.
+    """A page of a list.
 
-    :param next: the cursor of the page after them; None: these are the last.
-    :param previous: the cursor of the page before them, where it is known; None: it is not.
-    :param total: how many rows all pages have; None: not counted.
+    :param next: the cursor of the next page; None: this is the last.
+    :param previous: the cursor of the previous page; None: unknown.
+    :param total: the number of rows in all pages; None: not counted.
     """
 
     rows: Sequence[Row[Any]]
@@ -86,28 +86,28 @@ def find_page(
 def make_cursor(kind: str, key: Sequence[Any]) -> str:
     """Return the cursor of the page that starts after a row.
 
-    :param kind: which list this is, in what order and by what filters.
-    :param key: the sort key of the row, as JSON can hold it.
+    :param kind: identifies the list, its order and its filters.
+    :param key: the row's sort key, of values that JSON can represent.
     """
     return _signer(kind).sign(base64_encode(orjson.dumps(key))).decode()
 
 
 def read_cursor(kind: str, cursor: str) -> list[Any]:
-    """Return the sort key that a cursor holds.
+    """Return the sort key in a cursor.
 
     :raises Invalid: it is not a cursor of this kind of list (400).
     """
     try:
         key: list[Any] = orjson.loads(base64_decode(_signer(kind).unsign(cursor)))
-    except (BadData, ValueError) as error:  # earlier versions signed compressed keys, too
+    except (BadData, ValueError) as error:  # ValueError: earlier versions signed compressed keys
         raise invalid_parameters(
-            [FieldError("cursor", "Is not a cursor that this list gave out.")]
+            [FieldError("cursor", "Is not a valid cursor for this list.")]
         ) from error
     return key
 
 
 def invalid_parameters(errors: Sequence[FieldError]) -> Invalid:
-    """Return the error for parameters of the query string that are wrong."""
+    """Return the error for invalid parameters of the query string."""
     names = ", ".join(error.field for error in errors[:NAMED_PARAMETERS])
     names += "…" if len(errors) > NAMED_PARAMETERS else ""
     return Invalid(f"Invalid parameter: {names}.", errors)
@@ -119,6 +119,6 @@ def _signer(kind: str) -> Signer:
     return _new_signer(kind, *(config["SECRET_KEY_FALLBACKS"] or ()), config["SECRET_KEY"])
 
 
-@lru_cache(maxsize=64)  # no more: what people search for is part of the kind
+@lru_cache(maxsize=64)  # limited, since search terms are part of the kind
 def _new_signer(kind: str, *keys: str) -> Signer:
     return Signer(keys, salt=f"cursor:{kind}")

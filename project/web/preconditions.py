@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110 section 13), by the version that each object carries."""
+"""Conditional requests (RFC 9110 section 13), based on the version of each object."""
 
 import re
 
@@ -8,22 +8,22 @@ from werkzeug.datastructures import ETags
 from project.errors import FieldError, Invalid
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-# Elements may be empty (RFC 9110 section 5.6.1.2). No text can be read in two ways, so none takes
-# long to refuse.
+# Elements may be empty (RFC 9110 section 5.6.1.2). The pattern is unambiguous, so no text causes
+# long backtracking.
 TAGS = re.compile(rf"(?:\*|[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*)")
 
 
 def etag(version: int) -> str:
-    """Return the opaque tag of an object in this version; strong (RFC 9110 section 8.8.3)."""
+    """Return the opaque tag of a strong entity tag for this version (RFC 9110 section 8.8.3)."""
     return str(version)
 
 
 def is_known(version: int) -> bool:
-    """Say whether the client of a GET or HEAD has this version already.
+    """Return whether the client of a GET or HEAD already has this version.
 
     ``If-None-Match`` compares weakly (RFC 9110 section 13.1.2).
 
-    :raises Invalid: the header is no list of entity tags (400).
+    :raises Invalid: the header is not a list of entity tags (400).
     """
     if request.method not in {"GET", "HEAD"} or "If-None-Match" not in request.headers:
         return False
@@ -31,11 +31,11 @@ def is_known(version: int) -> bool:
 
 
 def meets_if_match(version: int) -> bool:
-    """Say whether the object may be changed: no ``If-Match``, or one that names this version.
+    """Return whether the object may be changed: no ``If-Match``, or one that names this version.
 
     It compares strongly: a weak tag never matches (RFC 9110 section 13.1.1).
 
-    :raises Invalid: the header is no list of entity tags (400).
+    :raises Invalid: the header is not a list of entity tags (400).
     """
     if "If-Match" not in request.headers:
         return True
@@ -43,8 +43,8 @@ def meets_if_match(version: int) -> bool:
 
 
 def invalid_header(name: str) -> Invalid:
-    """Return the error for a header that is no list of entity tags."""
-    problem = FieldError(name, 'Must be * or entity tags such as "3", with commas between.')
+    """Return the error for a header that is not a list of entity tags."""
+    problem = FieldError(name, 'Must be * or comma-separated entity tags such as "3".')
     return Invalid(f"Invalid header: {name}.", [problem])
 
 

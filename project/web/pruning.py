@@ -1,8 +1,8 @@
-"""Removes what is past its time: by a thread of each process that serves, or all of it by command.
+"""Removes expired rows: a thread in each serving process removes some, a command removes all.
 
-Each feature says by ``@prunes`` how some of its rows are removed; nothing here knows a table. So
-nobody has to run anything for what is kept for a time to be gone after it, and no request does more
-than its own work. See docs/decisions/pruning.md.
+Each feature registers with ``@prunes`` a function that removes its expired rows; this module knows
+no table. So no external scheduler is needed, and no request does cleanup work.
+See docs/decisions/pruning.md.
 """
 
 import random
@@ -30,10 +30,10 @@ _removals: dict[str, Callable[[int], int]] = {}
 
 
 def prunes(what: str) -> Callable[[Remove], Remove]:
-    """Let a function remove what of its table is past its time.
+    """Register a function that removes expired rows.
 
-    It is called in a transaction with how many rows to remove at most, and returns how many it has
-    removed; it passes over rows that somebody else has locked.
+    It is called in a transaction with the maximum number of rows to remove, and returns the number
+    of rows removed. It skips rows that another transaction has locked.
 
     :param what: the name of the rows, such as ``stored answers``.
     """
@@ -46,22 +46,22 @@ def prunes(what: str) -> Callable[[Remove], Remove]:
 
 
 def prunable() -> list[str]:
-    """Return the names of what can be removed."""
+    """Return the names of the registered rows."""
     return [*_removals]
 
 
 def remove_all(what: str) -> Iterator[int]:
-    """Remove all of this that is past its time, in short transactions; give each one's rows."""
+    """Remove all expired rows in short transactions; yield the number of rows of each."""
     remove = in_transaction(_removals[what])
     while removed := remove(ROWS_PER_BATCH):
         yield removed
 
 
 def start(app: Flask) -> Thread:
-    """Let a thread remove a little about once a minute, for as long as the process serves.
+    """Start a thread that removes some expired rows about once a minute.
 
-    It is a daemon: the end of the process waits for nothing, and the database undoes what was not
-    committed.
+    It is a daemon thread: the process ends without waiting for it, and the database rolls back what
+    was not committed.
     """
     thread = Thread(target=_run, args=(app,), name="pruning", daemon=True)
     thread.start()
@@ -71,15 +71,15 @@ def start(app: Flask) -> Thread:
 def _run(app: Flask) -> None:
     failing: set[str] = set()
     while True:
-        # Those that were started together do not go on together.
+        # Processes that started together must not run in step.
         time.sleep(random.uniform(0.5, 1.5) * SECONDS_BETWEEN_ROUNDS)
         prune_some(app, failing)
 
 
 def prune_some(app: Flask, failing: set[str]) -> None:
-    """Remove a little of all that is past its time, and let go of the database.
+    """Remove some expired rows of each kind, then close the thread's connections.
 
-    :param failing: what could not be removed the last time, which is not logged again; changed.
+    :param failing: the names whose last removal failed, which is not logged again; updated.
     """
     with app.app_context():
         try:
@@ -87,7 +87,7 @@ def prune_some(app: Flask, failing: set[str]) -> None:
                 try:
                     _remove_some(what)
                     failing.discard(what)
-                except Exception as error:  # whatever it is, the next round may do better
+                except Exception as error:  # of any kind: the next round may succeed
                     if what not in failing:
                         reason = str(getattr(error, "orig", error))
                         log.warning("pruning failed", what=what, reason=reason)

@@ -1,4 +1,4 @@
-"""The id under which a request is found in the logs."""
+"""The id that identifies a request in the logs."""
 
 import random
 import re
@@ -10,10 +10,10 @@ _FORM = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def request_id() -> str:
-    """Return the id of the request under way.
+    """Return the id of the current request.
 
-    It is the one that nginx gave in ``X-Request-ID``; where there is none, or none that is fit for
-    a log, it is made here.
+    It is nginx's ``X-Request-ID``. Without that header, or if its value is unsuitable for a log, it
+    is generated here.
     """
     environ = request.environ
     known: str | None = environ.get(_KEY)

@@ -1,6 +1,6 @@
-"""Headers of every answer: what a browser may do with it, and whether it may be kept.
+"""Headers of every response: browser security policy and caching.
 
-They are added below Flask, where it costs least. nginx has the same on its own answers.
+They are added at the WSGI level, which costs least. nginx adds the same to its own responses.
 """
 
 from collections.abc import Callable, Iterable
@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask
 
-# Bootstrap's style sheet has its icons as data.
+# Bootstrap's style sheet embeds its icons as data URLs.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
@@ -19,16 +19,16 @@ ALWAYS = [
     ("Referrer-Policy", "same-origin"),
 ]
 OVER_TLS = ("Strict-Transport-Security", "max-age=31536000")
-# Answers hold personal data: nobody keeps them. One with an ETag is kept by its client alone, who
-# asks each time whether it still holds (RFC 9111 section 5.2.2).
-NOT_KEPT = ("Cache-Control", "no-store")
-ASKED_AGAIN = ("Cache-Control", "private, no-cache")
+# Responses contain personal data and must not be stored. One with an ETag may be stored by its
+# client alone, which must revalidate it before each use (RFC 9111 section 5.2.2).
+NO_STORE = ("Cache-Control", "no-store")
+REVALIDATE = ("Cache-Control", "private, no-cache")
 StartResponse = Callable[..., Any]
 
 
 def init_app(app: Flask) -> None:
-    """Let all answers of the app have these headers."""
-    answer = app.wsgi_app
+    """Add these headers to all responses of the app."""
+    wsgi_app = app.wsgi_app
 
     def with_headers(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
@@ -37,9 +37,9 @@ def init_app(app: Flask) -> None:
                 headers.append(OVER_TLS)
             names = {name for name, _value in headers}
             if "Cache-Control" not in names:
-                headers.append(ASKED_AGAIN if "ETag" in names else NOT_KEPT)
+                headers.append(REVALIDATE if "ETag" in names else NO_STORE)
             return start_response(status, headers, *exc_info)
 
-        return answer(environ, start)
+        return wsgi_app(environ, start)
 
     app.wsgi_app = with_headers  # type: ignore[method-assign]

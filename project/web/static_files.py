@@ -1,4 +1,4 @@
-"""Static files: their addresses change with their content, so browsers may keep them for ever."""
+"""Static files: their URLs change with their content, so browsers may cache them indefinitely."""
 
 from functools import cache
 from hashlib import sha256
@@ -10,7 +10,7 @@ from flask_bootstrap import Bootstrap5
 
 
 def init_app(app: Flask) -> None:
-    """Serve Bootstrap, and add ``v``, made of the content, to every address of a static file."""
+    """Serve Bootstrap, and add ``v``, a hash of the content, to the URL of every static file."""
     Bootstrap5(app)
     app.url_defaults(_add_version)
 

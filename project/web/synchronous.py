@@ -1,8 +1,7 @@
 """Views, hooks and error handlers are synchronous; an app with an async one does not start.
 
-Flask runs an async view on another thread. A connection to the database, and so a transaction,
-belongs to the thread of the request. Since no function is async, Flask need not look at each of
-them before each call.
+Flask runs an async view on another thread, but a database connection, and so a transaction, belongs
+to the request's thread. Since no function is async, Flask need not check each before each call.
 """
 
 from collections.abc import Callable, Iterator

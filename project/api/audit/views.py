@@ -8,7 +8,7 @@ from project.web.pagination import Page
 
 
 @bp.get("/audit")
-@require("admin", always=True)
+@require("admin", even_when_open=True)
 @accepts_query(EventListQuery)
 @returns_page(EventRead, "events")
 def list_events(query: EventListQuery) -> Page:

@@ -65,7 +65,7 @@ def init_app(app: Flask) -> None:
         app.register_error_handler(error, pages.lead_to_sign_in)
     app.context_processor(
         lambda: {
-            "who": guard.who_sees_the_page,
+            "who": guard.current_browser_user,
             "may": guard.may,
             "csrf_token": generate_csrf if app.config.get("WTF_CSRF_ENABLED", True) else str,
         }

@@ -9,7 +9,7 @@ from project.api.users.folding import is_plain_email
 from project.api.users.schemas import UserImport
 from project.errors import FieldError, Invalid
 from project.web.contract import validate
-from project.web.fields import is_plain_text, read_id
+from project.web.fields import is_simple_text, read_id
 
 REQUIRED = tuple(name for name, field in UserImport.model_fields.items() if field.is_required())
 OPTIONAL = tuple(name for name in UserImport.model_fields if name not in REQUIRED)
@@ -39,7 +39,7 @@ def read_row(values: dict[str, Any]) -> dict[str, Any]:
     :raises Invalid: a value breaks a rule; ``errors`` names each (400).
     """
     username, email = values.get("username"), values.get("email")
-    if is_plain_text(username) and is_plain_email(email):
+    if is_simple_text(username) and is_plain_email(email):
         row: dict[str, Any] = {"username": username, "email": email}
         try:
             return row | {

@@ -19,7 +19,7 @@ from project.api.transfer.row_rules import REQUIRED, optional_columns
 from project.errors import AppError, FieldError, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
-from project.web.contract import accepts_query, moves_files
+from project.web.contract import accepts_query, transfers_files
 from project.web.fields import Flag
 from project.web.guard import ADMIN, is_admin, require, require_still
 from project.web.request_id import request_id
@@ -93,7 +93,7 @@ class ExportQuery(BaseModel):
 @bp.post("/users/import", provide_automatic_options=False)
 @require("users:write")
 @accepts_query(ImportQuery)
-@moves_files(body_types=("text/csv", "application/x-ndjson"), data=ImportReport)
+@transfers_files(body_types=("text/csv", "application/x-ndjson"), data=ImportReport)
 def import_users(query: ImportQuery) -> Response:
     """Add and change users by the rows of a CSV or NDJSON body; say what became of them.
 
@@ -121,7 +121,7 @@ def import_users(query: ImportQuery) -> Response:
 @bp.get("/users/export", provide_automatic_options=False)
 @require("users:read")
 @accepts_query(ExportQuery)
-@moves_files(answer_types=("text/csv", "application/x-ndjson"))
+@transfers_files(answer_types=("text/csv", "application/x-ndjson"))
 def export_users(query: ExportQuery) -> Response:
     """Send all users as a CSV or NDJSON file, in the order of their ids.
 

@@ -63,7 +63,7 @@ def create_user(body: UserCreate) -> Row:
 
 
 @bp.get("/users/<user_id>")
-@require("users:read", own=True)
+@require("users:read", allow_self=True)
 @returns(UserRead, prerendered=True)
 def get_user(user_id: UserId) -> Any:
     """Return one user.
@@ -75,7 +75,7 @@ def get_user(user_id: UserId) -> Any:
 
 
 @bp.patch("/users/<user_id>")
-@require("users:write", own=True)
+@require("users:write", allow_self=True)
 @accepts(UserUpdate)
 @returns(UserRead)
 def update_user(user_id: UserId, body: UserUpdate) -> Row:
@@ -99,7 +99,7 @@ def update_user(user_id: UserId, body: UserUpdate) -> Row:
 
 
 @bp.put("/users/<user_id>")
-@require("users:write", own=True)
+@require("users:write", allow_self=True)
 @accepts(UserReplace)
 @returns(UserRead)
 def replace_user(user_id: UserId, body: UserReplace) -> Row:

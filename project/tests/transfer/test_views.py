@@ -178,8 +178,13 @@ class ImportTests(BaseTestCase):
         cases: list[tuple[str | bytes, dict[str, str], dict[str, Any], str]] = [
             ("a,b", {}, {}, "The header is wrong. No row was taken."),
             (gzip.compress(b"x" * 99)[:-9], {"Content-Encoding": "gzip"}, {}, "The gzip data is"),
-            (CSV, {}, short, "The body is cut off, or its chunks are broken. No row was taken."),
-            (CSV, {}, {**short, "wsgi.input_terminated": True}, "The body is cut off, or its"),
+            (
+                CSV,
+                {},
+                short,
+                "The body is incomplete, or its chunked encoding is invalid. No row was taken.",
+            ),
+            (CSV, {}, {**short, "wsgi.input_terminated": True}, "The body is incomplete"),
         ]
         for body, headers, environ, message in cases:
             with self.subTest(message):

@@ -25,7 +25,7 @@ class UserCreateTests(unittest.TestCase):
             ("", "Must not be blank."),
             (
                 "a\ufffd@example.com",
-                "Must not contain U+FFFD, which stands for what was not valid UTF-8.",
+                "Must not contain U+FFFD, the replacement for invalid UTF-8.",
             ),
             ("example.com", "An email address must have an @-sign."),
             ("a" * 120 + "@example.com", "Must have at most 128 characters; this has 132."),

@@ -39,7 +39,7 @@ class BodyTests(BaseTestCase):
             response = self.send(CSV, length=1000)
 
         self.assertEqual(response.status_code, 400)
-        self.assertIn("The body is cut off", response.json["message"])
+        self.assertIn("The body is incomplete", response.json["message"])
         self.assertTrue(self.stream.failed)
         self.assertIsNone(self.server_end.gettimeout())
 

@@ -179,7 +179,7 @@ class RegistryTests(TestCase):
         self.assertEqual((response.status_code, response.json["status"]), (404, "fail"))
 
     def test_prefix_has_one_renderer(self):
-        with self.assertRaisesRegex(ValueError, "^/users is registered already"):
+        with self.assertRaisesRegex(ValueError, "^/users is already registered"):
             register_prefix(self.app, "/users", render)
 
     def test_prefix_is_one_segment(self):

@@ -15,11 +15,11 @@ from project.web.contract import (
     accepts,
     accepts_query,
     contract_of,
-    moves_files,
     returns,
     returns_message,
     returns_page,
     returns_token,
+    transfers_files,
 )
 from project.web.guard import require
 from project.web.transactions import transactional
@@ -39,7 +39,7 @@ class OrderTests(BaseTestCase):
             returns_message(""),
             returns_page(UserRead, "users"),
             returns_token(""),
-            moves_files(body_types=("text/csv",)),
+            transfers_files(body_types=("text/csv",)),
             transactional(),
         ]:
             for idempotent in [False, True]:

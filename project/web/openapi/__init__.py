@@ -1,7 +1,7 @@
-"""The API's description (OpenAPI 3.1), made of what validates, serialises and raises.
+"""The API's description (OpenAPI 3.1), generated from the code that validates and serialises.
 
-A view's ``contract`` says what it takes and gives. The first line of its docstring is the summary,
-and its ``:raises`` lines name what can go wrong. A view without a contract is not described.
+A view's ``contract`` has its input and output. The first line of its docstring is the summary, and
+its ``:raises`` lines are the errors. A view without a contract is not described.
 See docs/decisions/openapi.md for the reasons.
 """
 
@@ -18,23 +18,23 @@ INFO = {
     "title": "users-service",
     "version": VERSION,
     "summary": "A directory of users.",
-    "description": "Every answer is JSON in one envelope, whose `status` is `success`, `fail` (the"
-    " client's mistake, which `message` and `errors` name) or `error` (ours; by its `request_id` we"
-    " find it in our logs). Times are UTC.",
+    "description": "Every JSON response is in one envelope. Its `status` is `success`, `fail` (a"
+    " client error, described by `message` and `errors`) or `error` (a server error, identified in"
+    " the logs by `request_id`). Times are UTC.",
     "license": {"name": "MIT", "identifier": "MIT"},
 }
 
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
-    "description": "An access token, as `/auth/login` gives one, or an API key.",
+    "description": "An access token from `/auth/login`, or an API key.",
 }
 
 
 def describe(app: Flask) -> dict[str, Any]:
-    """Return the description of every view that has a contract; needs the app's context.
+    """Return the description of every view that has a contract; needs an application context.
 
-    :raises KeyError: a docstring names an error that there is not.
+    :raises KeyError: a docstring names an error that does not exist.
     """
     operations = list(find_operations(app))
     models = schemas.describe_models(operations)
@@ -67,10 +67,10 @@ def describe(app: Flask) -> dict[str, Any]:
 
 
 def _security(operation: Operation) -> dict[str, Any]:
-    """Return whether an operation needs credentials, as its ``security``, or nothing."""
+    """Return the operation's ``security``; nothing if it needs no credentials."""
     if operation.contract.sign_in:
         return {"security": [{"bearer": []}]}
     if operation.contract.scope is None:
         return {}
-    # Open access needs none, but takes them: an administrator may do a little more.
+    # Open access accepts credentials without requiring them: an administrator may do more.
     return {"security": [{"bearer": []}, *([{}] if guard.is_open() else [])]}

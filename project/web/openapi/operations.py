@@ -1,4 +1,4 @@
-"""What there is to describe: the views that have a contract, with their routes and docstrings."""
+"""The operations to describe: views that have a contract, with their routes and docstrings."""
 
 import re
 import sys
@@ -16,11 +16,11 @@ from project.web.contract import Contract, View, contract_of
 
 @dataclass(frozen=True)
 class Operation:
-    """A view that has a contract, on the route to it.
+    """A view that has a contract, with its route.
 
     :param path: with ``{name}`` for each argument.
     :param method: in lower case.
-    :param raises: what the docstring says can go wrong, each with the reason.
+    :param raises: the errors in the docstring, each with its reason.
     """
 
     path: str
@@ -33,17 +33,17 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """Its name among all operations."""
+        """The operation's unique name."""
         return self.view.__name__
 
     @property
     def arguments(self) -> list[str]:
-        """What stands in the path."""
+        """The names of the path's parameters."""
         return re.findall("{(.+?)}", self.path)
 
     @property
     def condition(self) -> str | None:
-        """The header that says which version of the object the client means."""
+        """The header of a conditional request that the operation supports; None: there is none."""
         if self.contract.etag and self.method == "get":
             return "If-None-Match"
         guarded = any(isinstance(error, PreconditionFailed) for error, _ in self.raises)
@@ -51,22 +51,22 @@ class Operation:
 
     @property
     def headers(self) -> list[str]:
-        """The headers that it reads."""
+        """The request headers that the operation reads."""
         key = idempotency.HEADER if self.contract.idempotent else None
         return [name for name in (self.condition, key) if name]
 
     @property
     def tag(self) -> dict[str, Any]:
-        """What it belongs to: the folder of its feature, described by the module of the views."""
+        """The tag: the name of the feature's folder, described by its module of views."""
         module = sys.modules[self.view.__module__]
         about = (getdoc(module) or "").partition("\n")[0]
         return {"name": module.__name__.split(".")[-2], "description": about}
 
 
 def find_operations(app: Flask) -> Iterator[Operation]:
-    """Give the operations of an app.
+    """Yield the operations of an app.
 
-    :raises KeyError: a docstring names an error that there is not.
+    :raises KeyError: a docstring names an error that does not exist.
     """
     errors = {kind.__name__: kind for kind in _below(AppError)}
     for rule in app.url_map.iter_rules():
@@ -98,6 +98,6 @@ def _below(kind: type[AppError]) -> Iterator[type[AppError]]:
 
 
 def _sentence(reason: str) -> str:
-    """Make a sentence of what a ``:raises`` line says; the status in it stands elsewhere."""
+    """Return the reason in a ``:raises`` line as a sentence, without the status."""
     words = re.sub(r" \(\d{3}\)", "", " ".join(reason.split()))
     return words[0].upper() + words[1:]

@@ -1,4 +1,4 @@
-"""What is answered: when all goes well, when the client errs, and when something is down."""
+"""Describes the responses: of success, of client errors and of server errors."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,33 +19,33 @@ from project.web.pagination import invalid_parameters
 
 Json = dict[str, Any]
 
-# Answers that no view knows of: they come from the application around it, or from nginx.
+# Responses that come from no view, but from the application around it or from nginx.
 _TO_ANY = {
-    414: "The address is longer than 8,000 bytes.",
+    414: "The URL is longer than 8,000 bytes.",
     431: "The headers are too large.",
     500: "Something went wrong on our side.",
-    502: "The service is not there. Try again in a few seconds.",
-    503: "The service is busy, or its database is away. Try again in a few seconds; where a change"
-    " may have been saved all the same, the message says so.",
+    502: "The service cannot be reached. Try again in a few seconds.",
+    503: "The service is busy or its database is unavailable. Try again in a few seconds. If a"
+    " change may have been saved, the message says so.",
     504: "The service did not answer in time.",
 }
 _TO_WRITES = {429: "Too many writes from one address. Try again in a second."}
 _TO_BODIES = {
     408: "The request took too long to arrive.",
-    413: "The body is larger than the service takes.",
+    413: "The body is larger than the service accepts.",
 }
 
 _HEADERS = {
     "ETag": "The version of the object, for `If-Match` and `If-None-Match`.",
-    "Link": 'Leads to the next page (`rel="next"`); the last page has none.',
+    "Link": 'The URL of the next page (`rel="next"`); absent on the last page.',
     "Location": "The path of the new object.",
-    "Retry-After": "After how many seconds to try again.",
-    "X-Request-ID": "By which the request is found in our logs.",
+    "Retry-After": "The number of seconds to wait before trying again.",
+    "X-Request-ID": "The id that identifies the request in the service's logs.",
 }
 
 
 def describe_headers() -> Json:
-    """Return the headers of answers, by name."""
+    """Return the response headers, by name."""
     return {
         name: {"description": text, "required": name != "Link", "schema": {"type": "string"}}
         for name, text in _HEADERS.items()
@@ -53,7 +53,7 @@ def describe_headers() -> Json:
 
 
 def describe_common() -> Json:
-    """Return the answers that need no view, by status."""
+    """Return the responses that come from no view, by status."""
     described = {}
     for status, text in (_TO_ANY | _TO_WRITES | _TO_BODIES).items():
         name = "Error" if status >= 500 else "Fail"
@@ -70,9 +70,9 @@ def describe_common() -> Json:
 
 
 def describe_responses(operation: Operation, models: Json, operations: Sequence[Operation]) -> Json:
-    """Return all that an operation can answer, by status.
+    """Return all responses of an operation, by status.
 
-    :param operations: what links may lead to.
+    :param operations: the operations that links may refer to.
     """
     responses = {
         **_successes(operation, models, operations),
@@ -116,12 +116,12 @@ def _successes(operation: Operation, models: Json, operations: Sequence[Operatio
         response["links"] = dict(_links(contract.location, operations))
     responses = {str(contract.status): response}
     if operation.condition == "If-None-Match":
-        responses["304"] = _response("The client has this version already.", ["ETag"])
+        responses["304"] = _response("The client already has this version.", ["ETag"])
     return responses
 
 
 def _data(operation: Operation, models: Json) -> tuple[Json | None, Json | None]:
-    """Return the schema and an example of an answer's ``data``."""
+    """Return the schema and an example of a response's ``data``."""
     contract = operation.contract
     if contract.data is None:
         return None, None
@@ -139,7 +139,7 @@ def _data(operation: Operation, models: Json) -> tuple[Json | None, Json | None]
 
 
 def _links(location: str, operations: Sequence[Operation]) -> Iterator[tuple[str, Json]]:
-    """Give what can be done with a new object: the operations on the path where it is."""
+    """Yield links to the operations on a new object's path."""
     for operation in operations:
         if re.sub("{.+?}", "{}", operation.path) == re.sub("{.+?}", "{}", location):
             parameters = dict.fromkeys(operation.arguments, "$response.body#/data/id")
@@ -164,31 +164,31 @@ def _failures(operation: Operation) -> Json:
 
 
 def _errors(operation: Operation) -> Iterator[tuple[AppError, str]]:
-    """Give each error that the client can bring about, with the reason."""
+    """Yield each client error, with its reason."""
     contract = operation.contract
     if contract.query:
         problems = _refusal(contract.query)
-        yield invalid_parameters(problems[:1]), "A parameter is unknown, repeated or wrong."
+        yield invalid_parameters(problems[:1]), "A parameter is unknown, repeated or invalid."
     if contract.body:
         problems = _refusal(contract.body)
-        yield Invalid(errors=problems), "The body is not JSON, not an object, or breaks a rule."
-        yield contract.wrong_type(errors=[WRONG_TYPE]), "The body is of another content type."
+        yield Invalid(errors=problems), "The body is not a JSON object, or a field is invalid."
+        yield contract.wrong_type(errors=[WRONG_TYPE]), "The body has another content type."
     if operation.condition:
         problem = preconditions.invalid_header(operation.condition)
-        yield problem, f"`{operation.condition}` is no list of entity tags."
+        yield problem, f"`{operation.condition}` is not a list of entity tags."
     if contract.idempotent:
-        yield idempotency.invalid_key(), f"`{idempotency.HEADER}` is no key."
+        yield idempotency.invalid_key(), f"`{idempotency.HEADER}` is not a valid key."
         yield idempotency.KeyInUse(), "A request with this key is still running after 5 s."
-        yield idempotency.KeyReused(), "The key was sent with another request before."
+        yield idempotency.KeyReused(), "The key was already used for another request."
     if contract.scope or contract.sign_in:
-        yield MissingCredentials(), "The request says nothing of who sends it."
-        yield Unauthenticated(), "The token or key is not good, or not any more."
-        yield Forbidden(), "The caller may not do this."
+        yield MissingCredentials(), "The request has no credentials."
+        yield Unauthenticated(), "The token or key is invalid, expired or revoked."
+        yield Forbidden(), "The caller does not have permission."
     yield from operation.raises
 
 
 def _refusal(schema: type[BaseModel]) -> Sequence[FieldError]:
-    """Return what is wrong with an object of empty texts."""
+    """Return the errors of an object whose fields are all empty texts."""
     try:
         validate(schema, dict.fromkeys(schema.model_fields, ""))
     except Invalid as error:

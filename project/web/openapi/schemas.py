@@ -1,4 +1,4 @@
-"""The JSON schemas of what is sent and answered, by the pydantic models."""
+"""The JSON schemas of requests and responses, generated from the pydantic models."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,29 +16,29 @@ from project.web.openapi.operations import Operation
 
 
 class Generator(GenerateJsonSchema):
-    """Says what a client may send.
+    """Generates the schema of what a client may send.
 
-    Defaults are told in descriptions only: Swagger UI would send them along. Where None is allowed,
-    the field may be left out; a client has no None to send.
+    Defaults appear in descriptions only, since Swagger UI would send them. A field that may be None
+    may be omitted; a client cannot send None.
     """
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Say nothing of the default."""
+        """Omit the default."""
         return self.generate_inner(schema["schema"])
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        """Say nothing of None, but of what is answered."""
+        """Omit null, except in responses."""
         if self.mode == "serialization":
             return super().nullable_schema(schema)
         return self.generate_inner(schema["schema"])
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Repeat no names."""
+        """Omit titles: they would repeat the names."""
         return False
 
 
 def describe_models(operations: Sequence[Operation]) -> dict[str, Any]:
-    """Return the schemas of all bodies and answers, by name."""
+    """Return the schemas of all request bodies and responses, by name."""
     models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
     for operation in operations:
         if operation.contract.body:
@@ -58,6 +58,6 @@ def reference(name: str) -> dict[str, str]:
 
 
 def example_of(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return an object made of the first example of each field that has one."""
+    """Return an object of the first example of each field that has one."""
     fields = schema["properties"].items()
     return {name: field["examples"][0] for name, field in fields if "examples" in field}
