@@ -218,7 +218,7 @@ class PageTests(BrowserTestCase):
         self.page.get_by_role("button", name="Save").click()
 
         alert = self.page.get_by_role("alert")
-        expect(alert).to_contain_text("changed by somebody else meanwhile")
+        expect(alert).to_contain_text("changed by somebody else in the meantime")
         expect(alert).to_contain_text("Ada Lovelace")
         expect(self.page.get_by_label("Username")).to_have_value("Ada Byron")
         self.picture(self.page, "lost-update")

@@ -158,7 +158,7 @@ class SignInTests(SignInTestCase):
                         response, text = browser.send("POST", path, **form, **token)
 
                         self.assertEqual(response.status, 400)
-                        self.assertIn("The form had expired.", text)
+                        self.assertIn("The form has expired.", text)
             self.assertIn("bea@example.com", browser.send("GET", "/")[1])
             form = {"version": "1", "csrf_token": browser.token("/remove/2")}
             self.assertEqual(browser.send("POST", "/remove/2", **form)[0].status, 303)

@@ -62,10 +62,10 @@ def init_app(app: Flask) -> None:
     app.session_interface = BrowserSessions()
     app.config["PERMANENT_SESSION_LIFETIME"] = app.config["TOKEN_HOURS"] * 3600
     for error in (guard.MissingCredentials, Unauthenticated):
-        app.register_error_handler(error, pages.lead_to_sign_in)
+        app.register_error_handler(error, pages.redirect_to_sign_in)
     app.context_processor(
         lambda: {
-            "who": guard.current_browser_user,
+            "current_user": guard.current_browser_user,
             "may": guard.may,
             "csrf_token": generate_csrf if app.config.get("WTF_CSRF_ENABLED", True) else str,
         }

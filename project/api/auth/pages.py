@@ -16,7 +16,7 @@ from project.api.auth.schemas import Login, PasswordChange
 from project.api.auth.throttle import TooManyAttempts
 from project.api.users import service as users
 from project.api.users.errors import UserChanged
-from project.api.users.forms import OwnForm
+from project.api.users.forms import ProfileForm
 from project.api.users.schemas import UserReplace
 from project.database import in_transaction
 from project.errors import AppError, FieldError, Invalid, TooManyRequests
@@ -35,7 +35,7 @@ def by_cookie() -> guard.Principal | None:
     return principals.by_session(session[SIGN_IN]) if SIGN_IN in session else None
 
 
-def lead_to_sign_in(error: AppError) -> Response | Redirect:
+def redirect_to_sign_in(error: AppError) -> Response | Redirect:
     """Send a person who must sign in first to where that is done; answer clients as always."""
     if not error_handlers.wants_page():
         return error_handlers.handle_app_error(error)
@@ -81,7 +81,7 @@ def sign_in() -> Answer:
 def sign_out() -> Redirect:
     """End the sign-in of this browser."""
     if not PageForm().validate_on_submit():
-        abort(400, "The form had expired. Please go back and send it again.")
+        abort(400, "The form has expired. Please go back and submit it again.")
     who = by_cookie()
     if who is not None and who.session:
         in_transaction(service.log_out)(who.session)
@@ -94,22 +94,25 @@ def sign_out() -> Redirect:
 def account_form() -> str:
     """Show what a person may change of themselves."""
     user = users.get_user(_who().user_id)
-    return _render_account(OwnForm(obj=user), PasswordForm(formdata=None))
+    return _render_account(ProfileForm(obj=user), PasswordForm(formdata=None))
 
 
 @bp.post("/account")
 def change_account() -> Answer:
     """Change one's own name and email."""
-    form, who = OwnForm(), _who()
+    form, who = ProfileForm(), _who()
     status, headers = 400, {}
     if form.validate_on_submit():
         try:
             body = validate(UserReplace, form.fields())
             users.commit_change(
-                who.user_id, body.changes(), form.is_of, current_password=body.current_password
+                who.user_id,
+                body.changes(),
+                form.has_version,
+                current_password=body.current_password,
             )
         except UserChanged as error:
-            form = OwnForm(formdata=None, obj=users.get_user(who.user_id))
+            form = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
             form.username.errors, status = (error.message,), 412
         except Invalid as error:
             form.show(error)
@@ -146,7 +149,7 @@ def change_own_password() -> Answer:
         else:
             flash("Your password was changed. You are signed out everywhere else.")
             return redirect(url_for("auth.account_form"), 303)
-    own = OwnForm(formdata=None, obj=users.get_user(who.user_id))
+    own = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
     return _render_account(own, form), status, headers
 
 
@@ -169,5 +172,5 @@ def _render_sign_in(form: SignInForm) -> str:
     return render_template("sign_in.html", form=form)
 
 
-def _render_account(form: OwnForm, password_form: PasswordForm) -> str:
+def _render_account(form: ProfileForm, password_form: PasswordForm) -> str:
     return render_template("account.html", form=form, password_form=password_form)

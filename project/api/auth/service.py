@@ -29,7 +29,7 @@ from project.api.users import service as users
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import check_email, fold_email
 from project.api.users.models import User
-from project.api.users.passwords import hash_password, needs_rehash, turn, verify_password
+from project.api.users.passwords import hash_password, hashing_slot, needs_rehash, verify_password
 from project.clock import utcnow
 from project.database import Row, db, in_transaction, read, write
 from project.errors import Unauthenticated
@@ -141,7 +141,7 @@ def _commit_attempt(account: str, kept: str | None, password: str, address: str)
     :raises TooManyPasswords: the service is busy with others (503).
     """
     throttle.check(account, address)
-    with turn():  # before it counts: who is not served has not tried
+    with hashing_slot():  # before it counts: who is not served has not tried
         throttle.commit_attempt(account, address)
         if not verify_password(kept, password) or kept is None:
             return None

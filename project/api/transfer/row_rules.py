@@ -5,7 +5,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from project.api.users.folding import is_plain_email
+from project.api.users.folding import is_simple_email
 from project.api.users.schemas import UserImport
 from project.errors import FieldError, Invalid
 from project.web.contract import validate
@@ -39,7 +39,7 @@ def read_row(values: dict[str, Any]) -> dict[str, Any]:
     :raises Invalid: a value breaks a rule; ``errors`` names each (400).
     """
     username, email = values.get("username"), values.get("email")
-    if is_simple_text(username) and is_plain_email(email):
+    if is_simple_text(username) and is_simple_email(email):
         row: dict[str, Any] = {"username": username, "email": email}
         try:
             return row | {

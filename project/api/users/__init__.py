@@ -13,6 +13,6 @@ from project.api.users import pages, views  # noqa: E402, F401  (they add their 
 
 
 def init_app(app: Flask) -> None:
-    """Answer about users."""
+    """Register the feature."""
     error_handlers.register_prefix(app, "/users")
     app.register_blueprint(bp)

@@ -1,16 +1,16 @@
-"""What can go wrong with a user."""
+"""The errors of the users feature."""
 
 from project.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
 
 
 class UserNotFound(NotFound):
-    """No user has this id."""
+    """No user has this id (404)."""
 
     message = "User does not exist"
 
 
 class EmailTaken(Invalid):
-    """Another user has this mailbox. Answered 400, as the first API did, not 409."""
+    """Another user has this mailbox (400 as in the first API, not 409)."""
 
     message = "Sorry. That email already exists."
 
@@ -19,18 +19,18 @@ class EmailTaken(Invalid):
 
 
 class LastAdministrator(Conflict):
-    """Without the user nobody could give rights to anybody (409)."""
+    """The change would leave no active administrator (409)."""
 
     message = "The last administrator cannot be removed, demoted or deactivated."
 
 
 class OnlyByAdministrators(Forbidden):
-    """The user is an administrator, and who wants to change them is none (403)."""
+    """The user is an administrator, but the caller is not (403)."""
 
     message = "Only administrators may change or remove an administrator."
 
 
 class UserChanged(PreconditionFailed):
-    """The user is not in the state any more that the client wants to change (412)."""
+    """The user has changed since the client read it (412)."""
 
-    message = "The user was changed meanwhile. Get it again before you change it."
+    message = "The user has changed in the meantime. Reload it before you change it."

@@ -1,7 +1,8 @@
-"""What a user is: each list follows from the model's columns and the schemas' fields.
+"""The lists of a user's fields, all derived from the model's columns and the schemas' fields.
 
-Whoever adds a field adds a column to ``User``, and the field to the schemas that take or show it;
-JSON, CSV, exports, imports, the trail and the rows that writes ask for follow from here.
+To add a field, add a column to ``User`` and the field to the schemas that accept or return it.
+JSON, CSV, exports, imports, the audit trail and the rows that writes return follow from these
+lists.
 """
 
 from collections import namedtuple
@@ -14,20 +15,20 @@ from project.database.rendering import csv_line, json_object
 COLUMNS = User.__table__.c
 
 SHOWN = tuple(UserRead.model_fields)
-"""What clients see, in this order."""
+"""The fields that clients see, in this order."""
 
 RECORDED = tuple(name for name in UserUpdate.model_fields if name in COLUMNS)
-"""What may be changed, and what the trail therefore records."""
+"""The fields that can be changed and are therefore recorded in the audit trail."""
 
 IMPORTED = tuple(name for name in UserImport.model_fields if name in RECORDED)
-"""What a row of an import may change."""
+"""The fields that an import may change."""
 
 STORED = tuple(dict.fromkeys([*SHOWN, *RECORDED, "version", "password_version"]))
-"""What a write asks of a user's row."""
+"""The columns that a write reads from a user's row."""
 
 _stored = namedtuple("_stored", STORED)  # type: ignore[misc]
 StoredUser: Any = _stored
-"""A user as a write has left the row."""
+"""A user's row after a write."""
 
 JSON = json_object([COLUMNS[name] for name in SHOWN]).label("json")
 CSV = csv_line([COLUMNS[name] for name in SHOWN]).label("csv")
@@ -37,11 +38,11 @@ DEFAULTS: dict[str, Any] = {
     for name in STORED
     if name not in {"id", "version", "created_at", "updated_at"}
 }
-"""What a new user has where nobody says otherwise."""
+"""The values of a new user's fields, unless given."""
 
 
 def with_folded(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values, with the folded forms that follow from them."""
+    """Return the values together with their folded forms."""
     folded = dict(values)
     for name, (column, fold) in FOLDED.items():
         if name in values:

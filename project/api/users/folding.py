@@ -1,4 +1,4 @@
-"""The form of an email address, and the forms in which names and addresses are compared."""
+"""Checks email addresses, and folds names and addresses for comparison."""
 
 import re
 import sys
@@ -7,43 +7,43 @@ from typing import TypeGuard
 
 import email_validator
 
-# Directories are also run on internal names such as `.local` and `.test`.
+# Some directories use internal domains such as `.local` and `.test`.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
-_PLAIN_EMAIL = re.compile(
+_SIMPLE_EMAIL = re.compile(
     r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*"
     r"@(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+[A-Za-z]{2,}"
 )
 
 
 def check_email(email: str) -> None:
-    """Check the form of an address, without asking the network (RFC 5321, RFC 6531).
+    """Check the syntax of an address, without DNS (RFC 5321, RFC 6531).
 
-    Most addresses are plain, and known at a glance to be right.
+    Most addresses are simple and pass a fast check.
 
-    :raises ValueError: it is no address; the text is a sentence that says why.
+    :raises ValueError: it is not an address; the message is a sentence that says why.
     """
-    if not is_plain_email(email):
+    if not is_simple_email(email):
         email_validator.validate_email(email, check_deliverability=False)
 
 
-def is_plain_email(text: object) -> TypeGuard[str]:
-    """Say whether an address is certainly right.
+def is_simple_email(text: object) -> TypeGuard[str]:
+    """Return whether an address is valid at first sight; any other must be checked in detail.
 
-    It is ASCII, too short for one of its labels to be too long, and has no two hyphens in a row,
-    which are for A-labels.
+    It is ASCII, too short for a label to be too long, and has no two consecutive hyphens in the
+    domain, which are reserved for A-labels.
     """
-    return isinstance(text, str) and len(text) <= 64 and bool(_PLAIN_EMAIL.fullmatch(text))
+    return isinstance(text, str) and len(text) <= 64 and bool(_SIMPLE_EMAIL.fullmatch(text))
 
 
 def fold_email(email: str) -> str:
-    """Return the form in which two spellings of one mailbox are equal, at most 512 characters.
+    """Return the form in which all spellings of a mailbox are equal, at most 512 characters.
 
-    The local part is normalised (NFC), case-folded and normalised again, for folding can undo the
-    normal form; the domain becomes its lower-case A-label (RFC 5890 section 2.3.2.1). The result
-    has the same bytes on every database, whatever the database's own idea of letter case.
+    The local part is normalised (NFC), case-folded and normalised again, since folding can undo the
+    normalisation. The domain becomes its lower-case A-label (RFC 5890 section 2.3.2.1). The result
+    does not depend on the database's own rules of letter case.
 
-    :raises ValueError: an address with characters beyond ASCII is no address.
+    :raises ValueError: the address contains non-ASCII characters and is invalid.
     """
     if email.isascii():
         return email.lower()
@@ -52,19 +52,19 @@ def fold_email(email: str) -> str:
 
 
 def fold_username(username: str) -> str:
-    """Return the form by which usernames are sorted and searched, in any letter case.
+    """Return the form by which usernames are sorted and searched, regardless of letter case.
 
-    Space at the end is dropped: MySQL's utf8mb4_bin does not compare it, SQLite would.
+    Trailing spaces are removed: MySQL's utf8mb4_bin ignores them in comparisons, SQLite does not.
     """
     folded = username.lower() if username.isascii() else _fold(username)
     return folded.rstrip(" ")
 
 
 def fold_email_prefix(prefix: str) -> str:
-    """Return the form in which the start of an address is searched, in any letter case.
+    """Return the form in which the start of an address is searched, regardless of letter case.
 
-    Of a domain beyond ASCII there is no start, for its A-label is made of the whole: it is found by
-    a whole address only. Space at the end is dropped.
+    A non-ASCII domain has no searchable start, since its A-label depends on the whole domain: only
+    the whole address finds it. Trailing spaces are removed.
     """
     try:
         return fold_email(prefix.rstrip(" "))
@@ -73,14 +73,14 @@ def fold_email_prefix(prefix: str) -> str:
 
 
 def prefix_range(prefix: str) -> tuple[str, str]:
-    """Return the first text that starts with a prefix, and the first after all that do.
+    """Return the first text that starts with a prefix, and the first text after all of those.
 
-    By code point, as utf8mb4_bin and SQLite sort.
+    In code-point order, as utf8mb4_bin and SQLite sort.
 
     :param prefix: not empty.
     """
     head, last = prefix[:-1], ord(prefix[-1]) + 1
-    if 0xD800 <= last <= 0xDFFF:  # surrogates are no characters
+    if 0xD800 <= last <= 0xDFFF:  # surrogates are not characters
         last = 0xE000
     if last <= sys.maxunicode:
         return prefix, head + chr(last)

@@ -1,4 +1,4 @@
-"""The pages' forms. The rules for users are those of ``UserCreate``; here are only the fields."""
+"""The pages' forms. They only define fields; the schemas validate their values."""
 
 from typing import Any
 from uuid import uuid4
@@ -14,10 +14,10 @@ def _or_new_key(key: str | None) -> str:
 
 
 class UserForm(ShowsErrors, PageForm):
-    """What a person may say of a user. Space around what is typed is dropped.
+    """A user's name and email. Surrounding white space is stripped.
 
-    The email is a plain text field: a browser's own email field refuses addresses beyond ASCII and
-    rewrites their domains.
+    The email is a text field: a browser's email field refuses non-ASCII addresses and rewrites
+    their domains.
     """
 
     username = StringField("Username", filters=[strip])
@@ -25,40 +25,40 @@ class UserForm(ShowsErrors, PageForm):
 
 
 class UserAddForm(UserForm):
-    """Adds a user. Each form has a key of its own: one that is sent twice adds one user."""
+    """Adds a user. Each form has its own key: submitted twice, it adds one user."""
 
     idempotency_key = HiddenField(filters=[_or_new_key])
 
 
-class OfVersionForm(PageForm):
-    """A form about a user as it was when the form was shown."""
+class VersionedForm(PageForm):
+    """A form about a user in the version that the form showed."""
 
     version = HiddenField()
 
-    def is_of(self, version: int) -> bool:
-        """Say whether the user is still in the state that the form has shown."""
+    def has_version(self, version: int) -> bool:
+        """Return whether the form showed this version."""
         return str(self.version.data) == str(version)
 
 
-class OwnForm(UserForm, OfVersionForm):
-    """Changes what a user may change of themselves."""
+class ProfileForm(UserForm, VersionedForm):
+    """Changes what users may change of their own data."""
 
     current_password = PasswordField(
         "Current password, for a new email",
-        id="password_for_email",  # the page has another form with a current password
+        id="password_for_email",  # the page has another form with a current password field
         filters=[or_empty],
     )
 
     def fields(self) -> dict[str, Any]:
-        """Return the user's new state."""
+        """Return the user's new values."""
         return {name: self[name].data for name in UserReplace.model_fields if name in self}
 
 
-class UserEditForm(OwnForm):
+class UserEditForm(ProfileForm):
     """Changes a user."""
 
     active = BooleanField("Active")
 
 
-class UserRemoveForm(OfVersionForm):
+class UserRemoveForm(VersionedForm):
     """Removes a user."""

@@ -21,7 +21,7 @@ FOLDED: dict[str, tuple[str, Callable[[str], str]]] = {
     "username": ("username_folded", fold_username),
     "email": ("email_folded", fold_email),
 }
-"""The columns that have a folded form: where it is, and what makes it."""
+"""The columns that have a folded form: its column and its function."""
 
 
 def _created_at(context: DefaultExecutionContext) -> Any:
@@ -31,16 +31,16 @@ def _created_at(context: DefaultExecutionContext) -> Any:
 class User(db.Model):  # type: ignore[name-defined,misc]
     """A user of the directory.
 
-    ``User(username=..., email=...)`` alone is a complete row: the other columns fill themselves.
-    One mailbox is one user, by the unique constraint on ``email_folded``; usernames repeat freely.
-    Without a password nobody can sign in as the user; without a role it is an ordinary user.
-    ``password_version`` counts the passwords that the user has had: a sign-in with another one is
-    over. ``last_sign_in_at`` is up to a minute old, and no state of its own: the version stays.
-    ``deactivations`` counts how often the user was deactivated: a sign-in of before is over,
-    and so is an API key, until somebody resumes it. ``version`` counts the states of a user from 1;
-    the ETag is made of it.
-    Times are UTC, naive, in whole seconds. Text compares by code point in every database
-    (utf8mb4_bin). An id is never given twice, also not after its user was removed.
+    ``User(username=..., email=...)`` is a complete row: the other columns have defaults. The unique
+    constraint on ``email_folded`` allows one user per mailbox; usernames need not be unique.
+    Nobody can sign in as a user without a password; a user without a role is an ordinary user.
+    ``password_version`` counts the user's passwords; a sign-in with an earlier one has ended.
+    ``last_sign_in_at`` is exact to the minute; setting it does not change the version.
+    ``deactivations`` counts how often the user was deactivated; earlier sign-ins have ended, and
+    earlier API keys are suspended until they are resumed. ``version`` counts the user's versions
+    from 1 and is the ETag.
+    Times are naive UTC in whole seconds. Text is compared by code point in every database
+    (utf8mb4_bin). Ids are never reused, even after a user is removed.
     """
 
     __tablename__ = "users"
@@ -60,12 +60,12 @@ class User(db.Model):  # type: ignore[name-defined,misc]
     deactivations: Mapped[int] = mapped_column(Integer, server_default="0")
     last_sign_in_at: Mapped[datetime | None] = mapped_column(DateTime)
 
-    # Each UPDATE raises the version in the same statement.
+    # Each UPDATE increments the version in the same statement.
     __mapper_args__ = {"version_id_col": version}
 
     __table_args__ = (
-        # One for each order of the list: alone, among the active or not, and among those with a
-        # role. An order by id alone is the table's own, one by email the unique constraint's.
+        # One per order of the list: unfiltered, filtered by active, and filtered by role. The order
+        # by id is the primary key's, the unfiltered order by email the unique constraint's.
         Index(None, "created_at", "id"),
         Index(None, "username_folded", "id"),
         Index(None, "active", "id"),

@@ -1,4 +1,4 @@
-"""The page on which people see, find and add users, and those on which they edit and remove one."""
+"""The HTML pages: one to list, find and add users, and others to edit or remove a user."""
 
 from typing import Any
 
@@ -27,11 +27,11 @@ Answer = str | Redirect | tuple[str, int] | tuple[str, int, dict[str, str]]
 @bp.get("/")
 @require("users:read", credentials=SESSION)
 def index() -> str:
-    """Show the newest users, or those that ``q`` finds, and a form to add one.
+    """Show the newest users, or those that match ``q``, and a form to add one.
 
-    ``cursor`` leads to older users or further matches, ``before`` to newer users.
+    ``cursor`` selects older users or further matches, ``before`` newer users.
 
-    :raises Invalid: a parameter is not what this page gave out (400).
+    :raises Invalid: a parameter is invalid (400).
     """
     return _render_list(UserAddForm())
 
@@ -39,7 +39,7 @@ def index() -> str:
 @bp.post("/")
 @require("users:write", credentials=SESSION)
 def add_user() -> Answer:
-    """Add the form's user; the redirect keeps a reload of the page from adding it again."""
+    """Add the form's user; the redirect prevents a reload of the page from adding it again."""
     form = UserAddForm()
     if form.validate_on_submit():
         try:
@@ -56,9 +56,9 @@ def add_user() -> Answer:
 @bp.get("/edit/<user_id>")
 @require("users:write", credentials=SESSION)
 def edit_user_form(user_id: str) -> str:
-    """Show a form with what there is of a user.
+    """Show a form with a user's current values.
 
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
     """
     user = _get_changeable(user_id)
@@ -68,9 +68,9 @@ def edit_user_form(user_id: str) -> str:
 @bp.post("/edit/<user_id>")
 @require("users:write", credentials=SESSION)
 def edit_user(user_id: str) -> Answer:
-    """Change the user as the form says, unless somebody else has done so since it was shown.
+    """Change the user to the form's values, unless somebody else changed it since it was shown.
 
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
     """
     form = UserEditForm()
@@ -81,7 +81,7 @@ def edit_user(user_id: str) -> Answer:
             changed = service.commit_change(
                 parse_id(user_id),
                 body.changes(),
-                form.is_of,
+                form.has_version,
                 by_admin=may("admin"),
                 current_password=body.current_password,
             )
@@ -103,9 +103,9 @@ def edit_user(user_id: str) -> Answer:
 @bp.get("/remove/<user_id>")
 @require("users:write", credentials=SESSION)
 def remove_user_form(user_id: str) -> str:
-    """Ask whether to remove a user.
+    """Ask for confirmation to remove a user.
 
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
     """
     user = _get_changeable(user_id)
@@ -115,9 +115,9 @@ def remove_user_form(user_id: str) -> str:
 @bp.post("/remove/<user_id>")
 @require("users:write", credentials=SESSION)
 def remove_user(user_id: str) -> Answer:
-    """Remove the user, unless somebody has changed it since the question was asked.
+    """Remove the user, unless somebody changed it since it was shown.
 
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
     """
     form = UserRemoveForm()
@@ -125,7 +125,7 @@ def remove_user(user_id: str) -> Answer:
     if form.validate_on_submit():
         try:
             removed = in_transaction(service.delete_user)(
-                parse_id(user_id), form.is_of, by_admin=may("admin")
+                parse_id(user_id), form.has_version, by_admin=may("admin")
             )
         except UserChanged:
             status = 412
@@ -138,9 +138,9 @@ def remove_user(user_id: str) -> Answer:
 
 
 def _add_once(key: str | None, user: UserCreate) -> None:
-    """Add a user, or find that this form has added the same user before.
+    """Add a user, unless this form already added the same user.
 
-    What was typed is part of the key: a form that is sent with something else adds that too.
+    The values are part of the key: the form, submitted again with others, adds another user.
     """
 
     def add() -> Response:
@@ -169,7 +169,7 @@ def _render_list(form: UserForm) -> str:
 
 
 def _unchangeable(ids: list[int]) -> set[int]:
-    """Return the ids of those whom the caller may not change, though they may change others."""
+    """Return the ids of the users whom a caller with ``users:write`` may not change."""
     if not ids or may("admin") or not may("users:write"):
         return set()
     return service.administrators_among(ids)
@@ -178,7 +178,7 @@ def _unchangeable(ids: list[int]) -> set[int]:
 def _get_changeable(user_id: str) -> Row:
     """Return a user whom the caller may change.
 
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
     """
     user: Row = service.get_user(parse_id(user_id))
@@ -198,7 +198,7 @@ def _back_to_list() -> Redirect:
 
 
 def _list_parameters() -> dict[str, Any]:
-    """Return which part of the list the person sees, or came from."""
+    """Return the parameters of the part of the list that the person sees or came from."""
     found = {name: request.args[name] for name in LIST_PARAMETERS if name in request.args}
     if not (q := found.pop("q", "").strip()):
         return found

@@ -1,6 +1,6 @@
 """Pages of users, and the cursors that lead from one to the next.
 
-A cursor is good for one order and one set of filters: these are part of its signature.
+A cursor is valid for one order and one set of filters: these are part of its signature.
 """
 
 from project.api.users import queries, service
@@ -14,8 +14,8 @@ from project.web.pagination import Page, make_cursor, read_cursor
 def list_in_order(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     """Return a page of the list in the query's order.
 
-    :param columns: what the rows have, as for ``service.get_user``.
-    :raises Invalid: the cursor is not one of this order and these filters (400).
+    :param columns: the columns of the rows, as for ``service.get_user``.
+    :raises Invalid: the cursor is not valid for this order and these filters (400).
     """
     sort, limit, filters = query.sort, query.limit, _filters(query)
     kind = _kind(sort, filters)
@@ -30,12 +30,12 @@ def list_in_order(query: UserListQuery, columns: tuple[str, ...]) -> Page:
 
 
 def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -> Page:
-    """Return a page of the query's order, which leads to the page before it as well.
+    """Return a page in the query's order, with the cursor of the previous page.
 
     :param query: sorted from the newest user to the oldest.
-    :param before: the cursor of the page that ends before a user; None: what the query says.
+    :param before: the cursor of a page that ends before a user; None: use the query's cursor.
     :param columns: as for list_in_order.
-    :raises Invalid: a cursor is not one of this order (400).
+    :raises Invalid: a cursor is not valid for this order (400).
     """
     backwards = query.model_copy(update={"sort": query.sort.removeprefix("-"), "cursor": before})
     if before is not None:
@@ -43,7 +43,7 @@ def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -
         if page.next is not None:
             rows = page.rows[::-1]
             return Page(rows, _cursor(query, rows[-1]), previous=_cursor(backwards, rows[0]))
-        query = query.model_copy(update={"cursor": None})  # the first page, and a full one
+        query = query.model_copy(update={"cursor": None})  # show the first page, and a full one
     page = list_in_order(query, columns)
     if query.cursor is None or not page.rows:
         return page
@@ -51,10 +51,10 @@ def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -
 
 
 def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
-    """Return a page of the users that the query's ``q`` finds.
+    """Return a page of the users that match the query's ``q``.
 
     :param columns: as for list_in_order.
-    :raises Invalid: the cursor is not one of this search and these filters (400).
+    :raises Invalid: the cursor is not valid for this search and these filters (400).
     """
     filters = _filters(query)
     kind = _kind(f"q={fold_username(query.q or '')}", filters)
@@ -71,12 +71,12 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
 
 
 def count(query: UserListQuery) -> int:
-    """Return how many users all pages of the query have."""
+    """Return the number of users in all pages of the query."""
     return service.count_users(_filters(query), query.q)
 
 
 def _cursor(query: UserListQuery, row: Row) -> str:
-    """Return the cursor that goes on after a row in the query's order."""
+    """Return the cursor of the page after a row in the query's order."""
     return make_cursor(_kind(query.sort, _filters(query)), queries.key_of(query.sort, row))
 
 
@@ -87,6 +87,6 @@ def _filters(query: UserListQuery) -> Filters:
 
 def _kind(order: str, filters: Filters) -> str:
     active, email, role = filters
-    # Cursors that were given out before there were roles stay good.
+    # Cursors from before there were roles stay valid.
     with_role = "" if role is None else f" role={role}"
     return f"users {order} Filters(active={active!r}, email_folded={email!r}){with_role}"

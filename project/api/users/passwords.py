@@ -1,6 +1,6 @@
-"""Passwords: what one must be, and how it is kept.
+"""Passwords: their rules and their hashes.
 
-A hash takes memory and a CPU, so a process computes one at a time: ``turn``.
+Hashing takes memory and a CPU, so each process computes one hash at a time: ``hashing_slot``.
 """
 
 import threading
@@ -19,50 +19,49 @@ from flask import current_app
 from project.errors import FieldError, Invalid, Unavailable
 
 MAX_CHARACTERS = 256
-# What zxcvbn calls somewhat guessable and below: up to 10^8 guesses.
+# zxcvbn's "somewhat guessable" and below: up to 10^8 guesses.
 COMMON_SCORES = {0, 1, 2}
-LOOKED_AT_CHARACTERS = 40
-LOOKED_AT_SUBSTITUTES = 7
-FEWEST_LOOKED_AT = 16
+CHECKED_CHARACTERS = 40
+CHECKED_SUBSTITUTES = 7
+MIN_CHECKED_CHARACTERS = 16
 BCRYPT_BYTES = 72
-# Shorter ones are in many words.
+# Shorter names occur in many words.
 SHORTEST_NAME = 4
 SERVICE_NAME = "users-service"
 PHRASES = Path(__file__).with_name("common_phrases.txt")
-# 1 and ! are one key.
+# 1 and ! are on one key.
 _UNSHIFTED = str.maketrans("!@#$%^&*()", "1234567890")
-# Of a worker's four threads, one is always left to those who bring no password.
+# One of a worker's four threads always remains for requests without a password.
 WAITING = 2
 WAIT_SECONDS = 5
 
 
 class TooManyPasswords(Unavailable):
-    """More passwords are to be hashed than this process can (503)."""
+    """Too many requests wait for a password hash in this process (503)."""
 
     message = "Too many passwords are being checked at the moment. Please try again."
 
 
-class _Thread(threading.local):
-    """Whether it is this thread's turn."""
+class _SlotState(threading.local):
+    """Whether this thread holds the slot."""
 
-    has_turn = False
+    has_slot = False
 
 
-_thread = _Thread()
+_state = _SlotState()
 _places = threading.BoundedSemaphore(1 + WAITING)
 _hashing = threading.Lock()
 
 
 @contextmanager
-def turn() -> Iterator[None]:
-    """Be the one thread of the process that may hash; wait for that a few seconds.
+def hashing_slot() -> Iterator[None]:
+    """Hold the process's one slot for hashing; wait for it up to 5 s. It is reentrant.
 
-    Nobody may wait with a transaction under way: its locks would be held meanwhile. A thread whose
-    turn it is has it within too.
+    Never wait within a transaction: its locks would be held meanwhile.
 
-    :raises TooManyPasswords: enough others wait already, or it takes too long (503).
+    :raises TooManyPasswords: too many others are waiting, or the wait is too long (503).
     """
-    if _thread.has_turn:
+    if _state.has_slot:
         yield
         return
     if not _places.acquire(blocking=False):
@@ -70,25 +69,25 @@ def turn() -> Iterator[None]:
     try:
         if not _hashing.acquire(timeout=WAIT_SECONDS):
             raise TooManyPasswords
-        _thread.has_turn = True
+        _state.has_slot = True
         try:
             yield
         finally:
-            _thread.has_turn = False
+            _state.has_slot = False
             _hashing.release()
     finally:
         _places.release()
 
 
 def check_password(password: str, *personal: str) -> None:
-    """Refuse a password that somebody would guess (NIST SP 800-63B-4 section 3.1.1.2).
+    """Refuse a password that is easy to guess (NIST SP 800-63B-4 section 3.1.1.2).
 
-    Any characters will do, in any mixture.
+    There are no rules about which characters it must contain.
 
-    :param personal: the username and the email; a password must not contain them.
-    :raises Invalid: it is too short, too long, common or made of personal data (400).
+    :param personal: the username and the email; the password must not contain them.
+    :raises Invalid: it is too short, too long, common or contains personal data (400).
     """
-    if len(password) > MAX_CHARACTERS:  # normalising a long one would take seconds
+    if len(password) > MAX_CHARACTERS:  # normalising a very long one would take seconds
         raise _refusal(f"Must have at most {MAX_CHARACTERS} characters; this has {len(password)}.")
     text = _normal(password)
     folded = text.casefold()
@@ -102,42 +101,42 @@ def check_password(password: str, *personal: str) -> None:
     elif _letters(SERVICE_NAME) in _letters(text):
         problem = "Must not contain the name of this service."
     elif reason := _why_common(text, names) or _why_known(text, minimum):
-        problem = f"Is too easily guessed. {reason}"
+        problem = f"Is too easy to guess. {reason}"
     else:
         return
     raise _refusal(problem)
 
 
 def hash_password(password: str) -> str:
-    """Return what is kept of a password: argon2id in its own format, with a salt of its own.
+    """Return the hash of a password: argon2id in its standard format, with a random salt.
 
-    :raises TooManyPasswords: it is not this thread's turn soon enough (503).
+    :raises TooManyPasswords: the wait for the hashing slot is too long (503).
     """
-    with turn():
+    with hashing_slot():
         return _hasher().hash(_normal(password))
 
 
-def verify_password(kept: str | None, password: str) -> bool:
-    """Say whether a password is the one of which this hash was kept.
+def verify_password(stored: str | None, password: str) -> bool:
+    """Return whether a password matches a stored hash.
 
-    :param kept: an argon2 hash, or a bcrypt hash from elsewhere (``$2b$``); None: there is none.
-        A wrong password takes as long then as with a hash of our own.
-    :raises TooManyPasswords: it is not this thread's turn soon enough (503).
+    :param stored: an argon2 hash, or a bcrypt hash from another system (``$2b$``); None: there is
+        none, and the check takes as long as with an argon2 hash.
+    :raises TooManyPasswords: the wait for the hashing slot is too long (503).
     """
     text = _normal(password)
-    with turn():
+    with hashing_slot():
         try:
-            if kept is not None and kept.startswith("$2b$"):
-                # bcrypt has always looked at 72 bytes only; who made the hash need not have known.
-                return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], kept.encode())
-            return _hasher().verify(kept or _hash_of_nobody(), text) and kept is not None
+            if stored is not None and stored.startswith("$2b$"):
+                # bcrypt uses the first 72 bytes; older versions truncated longer ones silently.
+                return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], stored.encode())
+            return _hasher().verify(stored or _dummy_hash(), text) and stored is not None
         except (VerificationError, ValueError):
             return False
 
 
-def needs_rehash(kept: str) -> bool:
-    """Say whether a hash was made in another way than hashes are made now."""
-    return kept.startswith("$2b$") or _hasher().check_needs_rehash(kept)
+def needs_rehash(stored: str) -> bool:
+    """Return whether a hash has another algorithm or other parameters than new hashes."""
+    return stored.startswith("$2b$") or _hasher().check_needs_rehash(stored)
 
 
 def _normal(text: str) -> str:
@@ -154,12 +153,12 @@ def _make_hasher(passes: int, memory: int) -> PasswordHasher:
     return PasswordHasher(passes, memory, parallelism=1, type=Type.ID)
 
 
-def _hash_of_nobody() -> str:
-    return _make_hash_of_nobody(_hasher())
+def _dummy_hash() -> str:
+    return _make_dummy_hash(_hasher())
 
 
 @cache
-def _make_hash_of_nobody(hasher: PasswordHasher) -> str:
+def _make_dummy_hash(hasher: PasswordHasher) -> str:
     return hasher.hash("")
 
 
@@ -168,36 +167,35 @@ def _refusal(problem: str) -> Invalid:
 
 
 def _why_common(text: str, names: list[str]) -> str | None:
-    """Return why a password is easily guessed; None: it is not."""
-    from zxcvbn import zxcvbn  # its word lists take 50 ms to load, and most processes never ask
+    """Return why a password is easy to guess; None: it is not."""
+    from zxcvbn import zxcvbn  # its word lists take 50 ms to load, and few processes need them
 
-    found = zxcvbn(_part_to_look_at(text), names)
+    found = zxcvbn(_part_to_check(text), names)
     if found["score"] not in COMMON_SCORES:
         return None
     feedback = found["feedback"]
     return str(feedback["warning"] or (feedback["suggestions"] or ["Add uncommon words."])[0])
 
 
-def _part_to_look_at(text: str) -> str:
-    """Return so much of a password's start that zxcvbn takes less than 0.1 s.
+def _part_to_check(text: str) -> str:
+    """Return as much of a password's start as zxcvbn can check in less than 0.1 s.
 
-    Its time grows with the square of the length, times the number of ways to read the symbols that
-    may stand for letters: ``1`` is i or l, ``7`` is l or t, and so on, up to hundreds of ways. So
-    of a text with many different ones less is looked at. What is no common password with its start
-    alone is none as a whole.
+    Its time grows with the square of the length, times the number of ways to read symbols as
+    letters (``1`` as i or l, ``7`` as l or t): up to hundreds. So less is checked of a text with
+    many different symbols. If the start is not common, the whole password is not either.
     """
     from zxcvbn.matching import L33T_TABLE
 
-    part = text[:LOOKED_AT_CHARACTERS]
+    part = text[:CHECKED_CHARACTERS]
     substitutes = {symbol for symbols in L33T_TABLE.values() for symbol in symbols} & set(part)
-    return part if len(substitutes) <= LOOKED_AT_SUBSTITUTES else part[:FEWEST_LOOKED_AT]
+    return part if len(substitutes) <= CHECKED_SUBSTITUTES else part[:MIN_CHECKED_CHARACTERS]
 
 
 def _why_known(text: str, minimum: int) -> str | None:
-    """Return why a password is well known, though zxcvbn finds it hard to guess; None: it is not.
+    """Return why a password is well known, although zxcvbn rates it as strong; None: it is not.
 
-    It tries words one by one, and knows neither what people say by heart nor longer walks over the
-    keyboard. Spaces, punctuation and letter case make no difference, and digits hardly any.
+    zxcvbn tries single words; it knows neither common phrases nor long keyboard patterns. Here
+    spaces, punctuation and letter case do not matter, and digits hardly do.
     """
     letters = _letters(text)
     period = next(n for n in range(1, len(letters) + 2) if letters.startswith(letters[n:]))
@@ -205,12 +203,12 @@ def _why_known(text: str, minimum: int) -> str | None:
         return "It repeats a short text."
     without_digits = "".join(filter(str.isalpha, letters))
     if any(_is_phrase(each, len(text)) for each in (letters, without_digits)):
-        return "It is a well-known phrase, or a walk over the keyboard."
+        return "It is a well-known phrase or a keyboard pattern."
     return None
 
 
 def _is_phrase(letters: str, length: int) -> bool:
-    """Say whether this, of a password so long, is made of phrases or is most of a phrase."""
+    """Return whether the letters of a password of this length are phrases or most of a phrase."""
     rest = letters
     for phrase in _phrases():
         rest = rest.replace(phrase, "")
@@ -221,7 +219,7 @@ def _is_phrase(letters: str, length: int) -> bool:
 
 
 def _letters(text: str) -> str:
-    """Return the letters and digits of a text, as they are compared."""
+    """Return the letters and digits of a text, folded for comparison."""
     folded = unicodedata.normalize("NFKC", text.translate(_UNSHIFTED)).casefold()
     return "".join(filter(str.isalnum, folded))
 

@@ -1,6 +1,6 @@
 """The SELECTs of users: each reads a range of an index, in the order of that index.
 
-They are built once for each combination of columns, order and filters, and filled in by parameters.
+Each combination of columns, order and filters is built once; parameters fill it in.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ _SORTED_BY: dict[str, Column[Any]] = {
     "email": _users.email_folded,
 }
 SORTS = tuple(_SORTED_BY)
-# A time as text is half of the work, and is what a cursor and the page need.
+# Reading a time as text costs half, and the cursor and the page need text.
 _RENDERED: dict[str, ColumnElement[Any]] = {
     "json": fields.JSON,
     "created_at_text": cast(_users.created_at, String(19)).label("created_at_text"),
@@ -61,11 +61,11 @@ NO_ROLE = "none"
 
 
 class Filters(NamedTuple):
-    """Which users are wanted; None: all.
+    """The filters of a list; None: do not filter.
 
-    :param active: those that are active, or that are not.
-    :param email_folded: the one with this mailbox.
-    :param role: those with this role; ``none``: without one.
+    :param active: active or inactive users.
+    :param email_folded: the user with this mailbox.
+    :param role: users with this role; ``none``: without a role.
     """
 
     active: bool | None = None
@@ -73,7 +73,7 @@ class Filters(NamedTuple):
     role: str | None = None
 
     def used(self) -> tuple[str, ...]:
-        """Return the names of those that filter, ``no role`` among them."""
+        """Return the names of the filters that are set; ``none`` gives ``no role``."""
         return tuple(
             [
                 "no role" if value == NO_ROLE else name
@@ -83,7 +83,7 @@ class Filters(NamedTuple):
         )
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters that fill the filters in."""
+        """Return the parameters of the filters that are set."""
         return {
             name: None if value == NO_ROLE else value
             for name, value in zip(self._fields, self, strict=True)
@@ -91,7 +91,7 @@ class Filters(NamedTuple):
         }
 
 
-# Unlike IS NULL, SQLite takes it for as good a reason to use the index as =.
+# SQLite rates this as high as = when it chooses an index, unlike IS NULL.
 _HAS_ROLE = _users.role.is_not_distinct_from(bindparam("role", type_=_users.role.type))
 _FILTERS: dict[str, ColumnElement[bool]] = {
     "active": _users.active == bindparam("active"),
@@ -105,15 +105,15 @@ _FILTERS: dict[str, ColumnElement[bool]] = {
 def by_id(columns: tuple[str, ...] = COMPLETE) -> Select[Any]:
     """Return the SELECT of the user with the parameter ``user_id``.
 
-    :param columns: names of columns; ``json``: the object that clients see, as the database
-        renders it.
+    :param columns: the names of columns; ``json``: the JSON object that clients see, rendered by
+        the database.
     """
     return select(*_select(columns)).where(HAS_ID)
 
 
 @cache
 def by_ids(columns: tuple[str, ...] = COMPLETE) -> Select[Any]:
-    """Return the SELECT of the users with one of the parameters ``ids``, in their order."""
+    """Return the SELECT of the users whose id is in the parameter ``ids``, in order of id."""
     return select(*_select(columns)).where(_HAS_IDS).order_by(_users.id)
 
 
@@ -125,13 +125,13 @@ def page(
     after: bool,
     part: str | None = None,
 ) -> Select[Any]:
-    """Return the SELECT of a page; its rows have the key that they are sorted by as well.
+    """Return the SELECT of a page; its rows include the sort key.
 
     :param columns: as for by_id.
     :param sort: one of ``SORTS``; with ``-``, descending.
-    :param filters: as ``Filters.used`` names them.
-    :param after: whether it starts after a row with the parameters ``key`` and ``key_id``.
-    :param part: of a search: those with a ``username`` that matches, or by ``email`` alone.
+    :param filters: as returned by ``Filters.used``.
+    :param after: whether the page starts after the row of the parameters ``key`` and ``key_id``.
+    :param part: the part of a search: ``username`` matches, or only ``email``; None: no search.
     """
     column, descending = sort_column(sort), sort.startswith("-")
     conditions = _conditions(filters, part)
@@ -149,7 +149,7 @@ def page(
 
 @cache
 def total(filters: tuple[str, ...], search: bool) -> Select[Any]:
-    """Return the SELECT that counts; it alone may read many rows."""
+    """Return the SELECT that counts users; only this one may read many rows."""
     conditions = _conditions(filters, None)
     if search:
         conditions.append(or_(_HAS_PREFIX["username"], _HAS_PREFIX["email"]))
@@ -157,17 +157,17 @@ def total(filters: tuple[str, ...], search: bool) -> Select[Any]:
 
 
 def sort_column(sort: str) -> Column[Any]:
-    """Return the column that an order is by."""
+    """Return the column of an order."""
     return _SORTED_BY[sort.removeprefix("-")]
 
 
 def key_of(sort: str, row: Row) -> tuple[Any, int]:
-    """Return the key that a row of an order is sorted by, a time as text, and the id."""
+    """Return the sort key of a row, with a time as text, and the id."""
     return getattr(row, _key_name(sort_column(sort))), row.id
 
 
 def read_key(sort: str, content: Sequence[Any]) -> tuple[Any, int]:
-    """Return the key and the id that a cursor of an order holds."""
+    """Return the sort key and the id in a cursor's content."""
     key, user_id = keyset.from_cursor([sort_column(sort), _users.id], content)
     return key, user_id
 
@@ -185,16 +185,16 @@ def _conditions(filters: tuple[str, ...], part: str | None) -> list[ColumnElemen
 
 
 def _is_unique(column: ColumnElement[Any]) -> bool:
-    """Say whether a column has no ties; its index then ends with it."""
+    """Return whether a column is unique; its index then ends with it."""
     return column is _users.id or column is _users.email_folded
 
 
 def _index(column: Column[Any], filters: tuple[str, ...]) -> str | None:
-    """Return the index that a page must be read from; None: the database finds it.
+    """Return the index that a page must use; None: the database chooses the right one.
 
-    A database would rather walk an index without the filter's column and leave rows out on the way:
-    cheap when half of the users pass, a scan when hardly any does. Of two filters, the rarer one
-    leads: few have a role, and most are active.
+    Databases tend to scan an index without the filter's column and skip rows. That is cheap if half
+    of the users match, but a full scan if hardly any do. With two filters, the more selective one
+    comes first: few users have a role, and most are active.
     """
     if "email_folded" in filters or not filters:
         return None

@@ -1,4 +1,4 @@
-"""The JSON form of a user, and the rules of each field."""
+"""The JSON schemas of users, with the rules of each field."""
 
 import re
 from datetime import datetime
@@ -23,7 +23,7 @@ from project.web.pagination import MAX_LIMIT, Limit
 
 ROLE_FILTERS = (*ROLES, "none")
 _FLAGS = {"true": True, "false": False}
-# Before the year 1000, MySQL's DATETIME promises nothing.
+# MySQL's DATETIME supports no years before 1000.
 _read_imported_time = partial(
     read_time,
     message="Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000.",
@@ -47,7 +47,7 @@ def _check_role(value: Any) -> Any:
     return value
 
 
-# The rules above for the API's description, as far as JSON Schema can say them.
+# The rules in the API's description, as far as JSON Schema can express them.
 _EMAIL_SCHEMA = {
     "type": "string",
     "minLength": 1,
@@ -64,7 +64,7 @@ Password = Annotated[
     Field(
         strict=True,
         max_length=256,
-        description="At least 15 characters of any kind, and not easily guessed.",
+        description="At least 15 characters of any kind; it must not be easy to guess.",
     ),
 ]
 CurrentPassword = Annotated[
@@ -72,7 +72,7 @@ CurrentPassword = Annotated[
     Field(
         strict=True,
         max_length=256,
-        description="The caller's own. Needed by whoever changes their own email.",
+        description="The caller's current password. Required to change one's own email.",
         examples=["grey otters paddle home at dusk"],
     ),
 ]
@@ -82,7 +82,7 @@ Role = Annotated[
     WithJsonSchema(
         {
             "enum": [*ROLES, None],
-            "description": "What the user may do to others; null: nothing.",
+            "description": "What the user may do with other users; null: nothing.",
         }
     ),
 ]
@@ -105,12 +105,12 @@ def _read_role_filter(text: str) -> str:
 
 def _read_ids(text: Any) -> list[int]:
     if not re.fullmatch(r"-?[0-9]+(,-?[0-9]+)*", text):
-        raise PydanticCustomError("ids", "Must be whole numbers with commas between.")
+        raise PydanticCustomError("ids", "Must be comma-separated integers.")
     ids = text.split(",")
     if len(ids) > MAX_IDS:
         raise PydanticCustomError(
             "too_many",
-            "Must be at most {limit}; these are {count}.",
+            "Must be at most {limit} ids; got {count}.",
             {"limit": MAX_IDS, "count": len(ids)},
         )
     return [read_id(each) for each in ids]
@@ -119,7 +119,9 @@ def _read_ids(text: Any) -> list[int]:
 def _check_sort(text: str) -> str:
     if text.removeprefix("-") not in SORTS:
         raise PydanticCustomError(
-            "sort", "Must be one of {sorts}, with - for descending.", {"sorts": ", ".join(SORTS)}
+            "sort",
+            "Must be one of {sorts}; prefix it with - for descending order.",
+            {"sorts": ", ".join(SORTS)},
         )
     return text
 
@@ -141,11 +143,11 @@ RoleFilter = Annotated[
 UserId = Annotated[
     str, WithJsonSchema({"type": "integer", "description": "The user's id.", "examples": [7]})
 ]
-"""A user's id as it stands in a path."""
+"""A user's id in a path."""
 
 
 class UserCreate(BaseModel):
-    """What makes a user. Other keys are ignored; the text is kept as sent."""
+    """A new user. Other keys are ignored; texts are stored as sent."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -157,8 +159,8 @@ class UserCreate(BaseModel):
         Any,
         WithJsonSchema(
             {
-                "description": "Whether the user may sign in: `true` or `false`. Heeded if an"
-                " administrator says it, and ignored otherwise.",
+                "description": "Whether the user may sign in: `true` or `false`. Ignored unless the"
+                " caller is an administrator.",
                 "examples": [False],
             }
         ),
@@ -166,9 +168,9 @@ class UserCreate(BaseModel):
 
 
 class UserUpdate(BaseModel):
-    """What to change of a user, as a JSON merge patch (RFC 7396).
+    """Changes to a user, as a JSON merge patch (RFC 7396).
 
-    What is not sent keeps its value. Null removes what a user need not have, such as a role.
+    Fields that are not sent keep their value. Null removes an optional one, such as the role.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -186,7 +188,7 @@ class UserUpdate(BaseModel):
 
 
 class UserReplace(BaseModel):
-    """A user's new state. ``active`` keeps its value when it is not sent."""
+    """A user's new values. ``active`` keeps its value if it is not sent."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -201,7 +203,7 @@ class UserReplace(BaseModel):
 
 
 class UserImport(BaseModel):
-    """A row of an import. Other keys are ignored, a password among them."""
+    """A row of an import. Other keys are ignored, including a password."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -214,38 +216,42 @@ class UserImport(BaseModel):
 
 
 class UserListQuery(BaseModel):
-    """Which users to show, in which order."""
+    """The parameters of the list of users."""
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Limit = Field(MAX_LIMIT, description="Users a page; 1000 by default.")
+    limit: Limit = Field(MAX_LIMIT, description="The number of users per page; 1000 by default.")
     cursor: str | None = Field(
-        None, description="`data.next` of the page before, which had the same `sort` and filters."
+        None, description="`data.next` of the previous page, with the same `sort` and filters."
     )
     sort: Sort = Field(
         "id",
-        description="By id by default; with `-`, descending; ties by id. Goes not with `q`.",
+        description="The order: `id` by default; with `-`, descending; ties by id. Cannot be"
+        " combined with `q`.",
     )
     q: Text | None = Field(
         None,
-        description="Those whose username starts with this, then those whose email alone does, in"
-        " any letter case. An email's domain beyond ASCII is found by a whole address only. Space"
-        " at the end does not count.",
+        description="Users whose username starts with this, followed by users of whom only the"
+        " email does, in any letter case. A non-ASCII email domain is found by the whole address"
+        " only. Trailing spaces are ignored.",
     )
-    email: Email | None = Field(None, description="The one with this mailbox.")
-    active: Flag | None = Field(None, description="Those that are active, or that are not.")
+    email: Email | None = Field(None, description="The user with this mailbox.")
+    active: Flag | None = Field(None, description="Only active, or only inactive users.")
     role: RoleFilter | None = Field(
-        None, description="Those with this role; `none`: those without one."
+        None, description="Users with this role; `none`: users without a role."
     )
-    ids: Ids | None = Field(None, description="Those with these ids. Goes with no other parameter.")
-    total: Flag = Field(False, description="Whether to count all that match into `data.total`.")
+    ids: Ids | None = Field(
+        None, description="The users with these ids. Cannot be combined with other parameters."
+    )
+    total: Flag = Field(False, description="Whether `data.total` has the number of all matches.")
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.ids is not None and self.model_fields_set != {"ids"}:
-            raise PydanticCustomError("alone", "Goes with no other parameter.", {"field": "ids"})
+            message = "Cannot be combined with other parameters."
+            raise PydanticCustomError("alone", message, {"field": "ids"})
         if self.q is not None and "sort" in self.model_fields_set:
-            raise PydanticCustomError("order", "Goes not with q.", {"field": "sort"})
+            raise PydanticCustomError("order", "Cannot be combined with q.", {"field": "sort"})
         return self
 
 
@@ -261,9 +267,9 @@ class UserRead(BaseModel):
     role: str | None = Field(
         examples=["viewer"],
         json_schema_extra={"enum": [*ROLES, None]},
-        description="What the user may do to others; null: nothing.",
+        description="What the user may do with other users; null: nothing.",
     )
     last_sign_in_at: Moment | None = Field(
         examples=["2026-11-24T08:30:00Z"],
-        description="When the user has last signed in, to the minute; null: never.",
+        description="The time of the user's last sign-in, to the minute; null: never.",
     )

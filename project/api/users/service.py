@@ -1,8 +1,8 @@
-"""What can be done with users: all SQL on their table. Knows no HTTP.
+"""The operations on users, and all SQL on their table. Knows no HTTP.
 
-Reads are SELECTs of just the columns that are shown, built once, on the ``read`` engine: one round
-trip each, no ORM objects. Writes go through ``db.session`` and are flushed and recorded here; the
-caller commits, except where a function's name says ``commit``.
+Reads are SELECTs of only the needed columns, built once, on the ``read`` engine: one round trip
+each, no ORM objects. Writes go through ``db.session``; they are flushed and recorded here. The
+caller commits, unless the function's name starts with ``commit``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ from project.database import Row, db, in_transaction, read, write
 from project.web.guard import known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1
-EVERYBODY = Filters()
+NO_FILTERS = Filters()
 SEARCH_PARTS = ("username", "email")
 _USER_CREATED = audit.register("user.created")
 _USER_UPDATED = audit.register("user.updated")
@@ -53,13 +53,13 @@ def _any_version(_version: int) -> bool:
 
 
 def after_deactivation(work: Callable[[Sequence[int]], None]) -> Callable[[Sequence[int]], None]:
-    """Let this be done in each transaction that deactivates users, with their ids; a decorator."""
+    """Register work for each transaction that deactivates users, with their ids; a decorator."""
     _after_deactivation.append(work)
     return work
 
 
 def run_after_deactivation(user_ids: Sequence[int]) -> None:
-    """Do what is to be done with users who have just been deactivated."""
+    """Do the registered work for users who have just been deactivated."""
     for work in _after_deactivation:
         work(user_ids)
 
@@ -67,9 +67,9 @@ def run_after_deactivation(user_ids: Sequence[int]) -> None:
 def get_user(user_id: int, columns: tuple[str, ...] = queries.COMPLETE) -> Row:
     """Return one user.
 
-    :param user_id: any integer; outside 1 to 2,147,483,647 there is no user, nor a question asked.
-    :param columns: what the row has; by default what clients see, and the ``version``. ``json`` is
-        the object that clients see, as the database renders it.
+    :param user_id: any integer; outside 1 to 2,147,483,647 there is no user and no query.
+    :param columns: the columns of the row; by default those that clients see, and ``version``.
+        ``json`` is the JSON object that clients see, rendered by the database.
     :raises UserNotFound: no user has this id (404).
     """
     in_range = 0 < user_id <= LARGEST_ID
@@ -83,14 +83,14 @@ def list_users(
     limit: int,
     sort: str = "id",
     after: tuple[Any, int] | None = None,
-    filters: Filters = EVERYBODY,
+    filters: Filters = NO_FILTERS,
     columns: tuple[str, ...] = queries.COMPLETE,
 ) -> Sequence[Row]:
-    """Return users in an order, ties by id; each row has the sort key as well.
+    """Return users in an order, ties by id; each row includes the sort key.
 
-    :param limit: how many at most.
+    :param limit: the maximum number of users.
     :param sort: one of ``queries.SORTS``; with ``-``, descending.
-    :param after: start after the user with this sort key and id; None: with the first.
+    :param after: start after the user with this sort key and id; None: from the first.
     :param columns: as for get_user.
     """
     statement = queries.page(columns, sort, filters.used(), after is not None)
@@ -101,18 +101,18 @@ def search_users(
     prefix: str,
     limit: int,
     after: tuple[str, str, int] | None = None,
-    filters: Filters = EVERYBODY,
+    filters: Filters = NO_FILTERS,
     columns: tuple[str, ...] = queries.COMPLETE,
 ) -> Sequence[tuple[str, Row]]:
     """Return users whose name or email starts with a prefix, in any letter case.
 
-    First come those whose name does, in the order of the names, then those whose email alone does,
-    in the order of the emails. Each row is as those of list_users.
+    Users whose name matches come first, in order of name, then users of whom only the email
+    matches, in order of email. The rows are as for list_users.
 
-    :param limit: how many at most.
-    :param after: start after the user with this part, sort key and id; None: with the first.
+    :param limit: the maximum number of users.
+    :param after: start after the user with this part, sort key and id; None: from the first.
     :param columns: as for get_user.
-    :return: each user's part, ``username`` or ``email``, and row.
+    :return: each user's part (``username`` or ``email``) and row.
     """
     found: list[tuple[str, Row]] = []
     values = {**_prefix(prefix), **filters.parameters()}
@@ -131,7 +131,7 @@ def search_users(
 def list_users_by_id(
     ids: Sequence[int], columns: tuple[str, ...] = queries.COMPLETE
 ) -> Sequence[Row]:
-    """Return the users with these ids, those that there are, in their order.
+    """Return the existing users with these ids, in order of id.
 
     :param columns: as for get_user.
     """
@@ -140,12 +140,12 @@ def list_users_by_id(
 
 
 def administrators_among(ids: Sequence[int]) -> set[int]:
-    """Return which of these ids are administrators'."""
+    """Return those of the ids that are administrators'."""
     return {row.id for row in read(queries.ADMINISTRATORS, {"ids": list(ids)})}
 
 
-def count_users(filters: Filters = EVERYBODY, prefix: str | None = None) -> int:
-    """Return how many users there are; of a million, this takes a while."""
+def count_users(filters: Filters = NO_FILTERS, prefix: str | None = None) -> int:
+    """Return the number of users; this is slow with a million users."""
     values = {**filters.parameters(), **(_prefix(prefix) if prefix else {})}
     total: int = read(queries.total(filters.used(), bool(prefix)), values)[0][0]
     return total
@@ -175,8 +175,8 @@ def create_user(
     """Add a user.
 
     :param password: None: nobody can sign in as this user.
-    :param others: values of further fields of ``fields.RECORDED``; else they have their defaults.
-    :raises Invalid: the password is easily guessed (400).
+    :param others: values of further fields of ``fields.RECORDED``; the rest have their defaults.
+    :raises Invalid: the password is easy to guess (400).
     :raises EmailTaken: another user has this mailbox (400).
     """
     password_hash = None
@@ -186,7 +186,7 @@ def create_user(
     now = utcnow()
     values = fields.DEFAULTS | {"username": username, "email": email, **others}
     values |= {"created_at": now, "updated_at": now, "password_version": int(password is not None)}
-    with _email_taken():
+    with _refuse_taken_email():
         user_id = write(
             _INSERT, fields.with_folded({**values, "password_hash": password_hash})
         ).inserted_id
@@ -202,17 +202,17 @@ def update_user(
     *,
     by_admin: bool = True,
 ) -> Row:
-    """Change fields of a user; one that gets the value it has is not changed.
+    """Change fields of a user; a field that already has the value does not count as changed.
 
-    The row is locked from when it is read: of two who want to change the same state, one does.
+    The row is locked before it is read: of two concurrent changes to one version, one succeeds.
 
-    :param changes: new values by field; none: the user stays as it is, ``updated_at`` too.
-    :param is_expected: says of the version that is found whether the caller wants to change it.
-    :param by_admin: whether an administrator asks for it: nobody else changes an administrator.
-    :raises Invalid: a new password is easily guessed (400).
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :param changes: new values by field; without a change, ``updated_at`` stays as it is.
+    :param is_expected: returns whether the caller wants to change the version found.
+    :param by_admin: whether the caller is an administrator: only they change administrators.
+    :raises Invalid: a new password is easy to guess (400).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
-    :raises LastAdministrator: nobody would be an active administrator then (409).
+    :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the version is not the expected one (412).
     :raises EmailTaken: another user has this mailbox (400).
     """
@@ -236,7 +236,7 @@ def update_user(
     if new_password:
         values["password_hash"] = password_hash
     deactivated = changed.get("active") is False
-    with _email_taken():
+    with _refuse_taken_email():
         write(_DEACTIVATE if deactivated else _UPDATE, {"user_id": user_id, **values})
     if deactivated:
         run_after_deactivation([user_id])
@@ -255,13 +255,13 @@ def commit_change(
     by_admin: bool = True,
     current_password: str = "",
 ) -> Row:
-    """Change fields of a user as the caller asks, as update_user does; commits.
+    """Change fields of a user for the caller, as update_user does, and commit.
 
-    By itself, because the proof that own emails need, and its attempts, are committed before.
+    It commits itself, since attempts to prove the current password are committed before.
 
-    :param current_password: the caller's, who needs it to change their own email.
-    :raises Invalid: also: the current password is not theirs (400).
-    :raises TooManyRequests: they have guessed too often (429).
+    :param current_password: the caller's, required to change their own email.
+    :raises Invalid: also if the current password is wrong (400).
+    :raises TooManyRequests: there were too many wrong passwords before (429).
     """
     who = known_principal()
     change = partial(_commit_update, user_id, is_expected=is_expected, by_admin=by_admin)
@@ -270,20 +270,21 @@ def commit_change(
     if changes["email"] != get_user(user_id).email:
         with own_email_change(who, current_password):
             return change(changes)
-    # It stays what it is, also when somebody else changes it this very moment.
+    # The email stays unchanged, even if somebody else changes it concurrently.
     return change({name: value for name, value in changes.items() if name != "email"})
 
 
 def delete_user(
     user_id: int, is_expected: Callable[[int], bool] = _any_version, *, by_admin: bool = True
 ) -> Row:
-    """Remove a user; the email is free again, the id is not.
+    """Remove a user; the email can be used again, the id cannot.
 
-    :param is_expected: as for update_user, as ``by_admin``.
+    :param is_expected: as for update_user.
+    :param by_admin: as for update_user.
     :return: the user as it was.
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
-    :raises LastAdministrator: nobody would be an active administrator then (409).
+    :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the version is not the expected one (412).
     """
     user = _lock_user(user_id, is_expected, by_admin)
@@ -294,7 +295,7 @@ def delete_user(
 
 
 def _state(user: Row, new_password: bool = False) -> dict[str, Any]:
-    """Return what is recorded of a user; of a new password, only that there is one."""
+    """Return what is recorded of a user; of a new password, only that it was changed."""
     state = dict(zip(fields.RECORDED, _recorded(user), strict=True))
     return {**state, "password": "changed"} if new_password else state
 
@@ -313,10 +314,11 @@ def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool)
 
 
 def _check_not_last_administrator(user: Row) -> None:
-    """Refuse to lose an administrator when there is no other who can do as much.
+    """Refuse to lose an administrator if no other can replace them.
 
-    Whoever has a password can sign in, and only another who can takes their place. All are locked:
-    of two who want to remove one another, one waits and then finds no other.
+    Only an administrator with a password can sign in, and only another one of those can replace
+    them. All rows are locked: if two administrators remove each other, one waits and is then the
+    last.
     """
     if user.role != "admin" or not user.active:
         return
@@ -329,15 +331,15 @@ def _check_not_last_administrator(user: Row) -> None:
 
 
 def _hash_new_password(user_id: int, changes: dict[str, Any]) -> str:
-    """Check and hash a new password, which takes a while, before the user's row is locked."""
+    """Check and hash a new password, which is slow, before the user's row is locked."""
     names = {**get_user(user_id)._asdict(), **changes}
     check_password(changes["password"], names["username"], names["email"])
     return hash_password(changes["password"])
 
 
 @contextmanager
-def _email_taken() -> Iterator[None]:
-    """Raise EmailTaken where the database refuses a second user with one mailbox."""
+def _refuse_taken_email() -> Iterator[None]:
+    """Raise EmailTaken if the database refuses a second user with the same mailbox."""
     try:
         yield
     except IntegrityError as error:
@@ -347,10 +349,10 @@ def _email_taken() -> Iterator[None]:
 
 
 def create_users(users: Iterable[tuple[str, str]]) -> None:
-    """Add many users by one bulk INSERT.
+    """Add many users with one bulk INSERT.
 
-    :param users: username and email of each; the caller sees to their form.
-    :raises IntegrityError: a mailbox is taken or comes twice; none of the users is added then.
+    :param users: the username and email of each, validated by the caller.
+    :raises IntegrityError: a mailbox is taken or occurs twice; no user is added.
     """
     rows = [fields.with_folded({"username": username, "email": email}) for username, email in users]
     db.session.execute(insert(User), rows)
@@ -358,5 +360,5 @@ def create_users(users: Iterable[tuple[str, str]]) -> None:
 
 
 def has_users() -> bool:
-    """Say whether there is any user."""
+    """Return whether there are any users."""
     return bool(list_users(limit=1))

@@ -33,7 +33,7 @@ from project.web.transactions import transactional
 @accepts_query(UserListQuery)
 @returns_page(UserRead, "users", prerendered=True)
 def list_users(query: UserListQuery) -> Page:
-    """List users, page by page: in an order, by filters, or those that a search finds."""
+    """List users page by page, with an order and filters, or search them."""
     if query.ids is not None:
         return Page(service.list_users_by_id(query.ids, ("json",)))
     list_page = paging.list_in_order if query.q is None else paging.search
@@ -47,10 +47,10 @@ def list_users(query: UserListQuery) -> Page:
 @accepts(UserCreate, wrong_type=Invalid)
 @returns(UserRead, status=201, message="{0.email} was added!", location="/users/{0.id}")
 def create_user(body: UserCreate) -> Row:
-    """Add a user; only administrators may give a password or a role.
+    """Add a user; only administrators may set a password or a role.
 
-    Whether the user is ``active`` is theirs to say too. The first API knew no such key, so from
-    anybody else it is ignored as any unknown key is.
+    Only administrators may set ``active``, too. From other callers it is ignored like any unknown
+    key, since the first API did not have it.
 
     :raises EmailTaken: another user has this mailbox (400).
     """
@@ -68,7 +68,7 @@ def create_user(body: UserCreate) -> Row:
 def get_user(user_id: UserId) -> Any:
     """Return one user.
 
-    :raises WrongId: the id is no decimal integer (400).
+    :raises WrongId: the id is not a decimal integer (400).
     :raises UserNotFound: no user has this id (404).
     """
     return service.get_user(parse_id(user_id), ("json", "version"))
@@ -81,17 +81,17 @@ def get_user(user_id: UserId) -> Any:
 def update_user(user_id: UserId, body: UserUpdate) -> Row:
     """Change the sent fields of one user; the others keep their value.
 
-    Only administrators may give a password or a role.
+    Only administrators may set a password or a role.
 
-    :raises WrongId: the id is no decimal integer (400).
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises WrongId: the id is not a decimal integer (400).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
-    :raises LastAdministrator: nobody would be an active administrator then (409).
-    :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
+    :raises LastAdministrator: there would be no active administrator left (409).
+    :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
     :raises EmailTaken: another user has this mailbox (400).
-    :raises WrongPassword: callers who change their own email have not sent their own (400).
-    :raises TooManyAttempts: too many passwords were wrong before (429).
-    :raises TooManyTakenEmails: too many emails belonged to others before (429).
+    :raises WrongPassword: the current password, required to change one's own email, is wrong (400).
+    :raises TooManyAttempts: there were too many wrong passwords before (429).
+    :raises TooManyTakenEmails: there were too many taken emails before (429).
     """
     if {"password", "role"} & body.model_fields_set:
         require_admin()
@@ -103,17 +103,17 @@ def update_user(user_id: UserId, body: UserUpdate) -> Row:
 @accepts(UserReplace)
 @returns(UserRead)
 def replace_user(user_id: UserId, body: UserReplace) -> Row:
-    """Give one user a new name and email; ``active`` is kept when it is not sent.
+    """Set one user's name and email; ``active`` keeps its value if it is not sent.
 
-    :raises WrongId: the id is no decimal integer (400).
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises WrongId: the id is not a decimal integer (400).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
-    :raises LastAdministrator: nobody would be an active administrator then (409).
-    :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
+    :raises LastAdministrator: there would be no active administrator left (409).
+    :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
     :raises EmailTaken: another user has this mailbox (400).
-    :raises WrongPassword: callers who change their own email have not sent their own (400).
-    :raises TooManyAttempts: too many passwords were wrong before (429).
-    :raises TooManyTakenEmails: too many emails belonged to others before (429).
+    :raises WrongPassword: the current password, required to change one's own email, is wrong (400).
+    :raises TooManyAttempts: there were too many wrong passwords before (429).
+    :raises TooManyTakenEmails: there were too many taken emails before (429).
     """
     return _update(user_id, body)
 
@@ -123,19 +123,19 @@ def replace_user(user_id: UserId, body: UserReplace) -> Row:
 @transactional()
 @returns_message("{0.email} was removed!")
 def delete_user(user_id: UserId) -> Row:
-    """Remove one user; the email is free again.
+    """Remove one user; the email can be used again.
 
-    :raises WrongId: the id is no decimal integer (400).
-    :raises OnlyByAdministrators: the user is an administrator, the caller is none (403).
+    :raises WrongId: the id is not a decimal integer (400).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
-    :raises LastAdministrator: nobody would be an active administrator then (409).
-    :raises UserChanged: the user is not in the state that ``If-Match`` names (412).
+    :raises LastAdministrator: there would be no active administrator left (409).
+    :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
     """
     return service.delete_user(parse_id(user_id), meets_if_match, by_admin=may("admin"))
 
 
 def _update(user_id: str, body: UserUpdate | UserReplace) -> Row:
-    """Change a user as far as the caller may: ordinary users, their own name and email."""
+    """Change a user as far as the caller may; ordinary users, only their own name and email."""
     changes = body.changes()
     if "active" in changes and not may("users:write"):
         raise Forbidden(errors=[FieldError("active", "You may not change this.")])

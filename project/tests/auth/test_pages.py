@@ -394,7 +394,7 @@ class AccountTests(PageTestCase):
 
         response = self.client.post("/account", data={**form, "username": "x", "version": "7"})
         self.assertEqual(response.status_code, 412)
-        self.assertIn("changed meanwhile", response.text)
+        self.assertIn("changed in the meantime", response.text)
         self.assertEqual(service.get_user(1).username, "Ada")
 
     def test_own_password_can_be_changed(self):
@@ -461,7 +461,7 @@ class CSRFTests(PageTestCase):
                     response = self.client.post(path, data={**form, "csrf_token": token})
 
                     self.assertEqual(response.status_code, 400)
-                    self.assertIn("The form had expired.", response.text)
+                    self.assertIn("The form has expired.", response.text)
         self.assertEqual(service.get_user(other).email, "other@example.com")
         for path, version in [(f"/edit/{other}", "1"), (f"/remove/{other}", "2")]:
             data = {**form, "version": version, "csrf_token": self.token_of(path)}

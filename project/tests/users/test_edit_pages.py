@@ -77,7 +77,7 @@ class EditUserTests(BaseTestCase):
 
         self.assertEqual(response.status_code, 412)
         page = response.text
-        self.assertIn("changed by somebody else meanwhile", page)
+        self.assertIn("changed by somebody else in the meantime", page)
         self.assertIn('value="Ada Byron"', find('<input[^>]*name="username"[^>]*>', page))
         self.assertIn("checked", find('<input[^>]*name="active"[^>]*>', page))
         self.assertIn('value="2"', find('<input[^>]*name="version"[^>]*>', page))
@@ -133,7 +133,7 @@ class RemoveUserTests(BaseTestCase):
         response = self.client.post(self.path, data={"version": "1"})
 
         self.assertEqual(response.status_code, 412)
-        self.assertIn("changed by somebody else meanwhile", response.text)
+        self.assertIn("changed by somebody else in the meantime", response.text)
         self.assertIn("Ada Byron", response.text)
         self.assertIn('value="2"', find('<input[^>]*name="version"[^>]*>', response.text))
         self.assertEqual(len(service.list_users(9)), 1)

@@ -327,7 +327,7 @@ class CSRFTests(BaseTestCase):
                 response = self.client.post("/", data={**data, **token})
 
                 self.assertEqual(response.status_code, 400)
-                self.assertIn("The form had expired. Please send it again.", response.text)
+                self.assertIn("The form has expired. Please submit it again.", response.text)
                 self.assertIn('value="ada@example.com"', response.text)
         self.assertEqual(service.list_users(9), [])
 
@@ -339,7 +339,7 @@ class CSRFTests(BaseTestCase):
                 response = self.client.post(path, data=data)
 
                 self.assertEqual(response.status_code, 400)
-                self.assertIn("The form had expired. Please send it again.", response.text)
+                self.assertIn("The form has expired. Please submit it again.", response.text)
         self.assertEqual(service.get_user(user.id).username, "Ada")
 
     def test_form_with_its_token_adds_the_user(self):

@@ -17,8 +17,8 @@ from project.api.users.passwords import (
     TooManyPasswords,
     check_password,
     hash_password,
+    hashing_slot,
     needs_rehash,
-    turn,
     verify_password,
 )
 from project.errors import Invalid
@@ -54,9 +54,9 @@ class CheckPasswordTests(BaseTestCase):
             ("", "Must have at least 15 characters; this has 0."),
             ("x7#mQ9!vB2$kL5", "Must have at least 15 characters; this has 14."),
             ("x" * 257, "Must have at most 256 characters; this has 257."),
-            ("passwordpassword", "Is too easily guessed. "),
-            ("123456789012345", "Is too easily guessed. This is similar to a commonly used"),
-            ("a" * 256, "Is too easily guessed. Repeats"),
+            ("passwordpassword", "Is too easy to guess. "),
+            ("123456789012345", "Is too easy to guess. This is similar to a commonly used"),
+            ("a" * 256, "Is too easy to guess. Repeats"),
             ("my name is AdaLovelace!", "Must not contain the username or the email address."),
             ("ada.l@example.com ok?", "Must not contain the username or the email address."),
             ("that is ADA.L for you", "Must not contain the username or the email address."),
@@ -85,7 +85,7 @@ class CheckPasswordTests(BaseTestCase):
             "ｃｏｒｒｅｃｔ horse battery staple",
         ]:
             with self.subTest(password):
-                self.assertIn("Is too easily guessed.", self.reason(password))
+                self.assertIn("Is too easy to guess.", self.reason(password))
 
     def test_walk_over_the_keyboard_is_refused(self):
         for password in [
@@ -98,7 +98,7 @@ class CheckPasswordTests(BaseTestCase):
             "azertyuiopqsdfgh",
         ]:
             with self.subTest(password):
-                self.assertIn("Is too easily guessed.", self.reason(password))
+                self.assertIn("Is too easy to guess.", self.reason(password))
 
     def test_repeat_is_as_good_as_what_it_repeats(self):
         for password in [
@@ -107,7 +107,7 @@ class CheckPasswordTests(BaseTestCase):
             "grey otter grey otter",
         ]:
             with self.subTest(password):
-                self.assertIn("Is too easily guessed.", self.reason(password))
+                self.assertIn("Is too easy to guess.", self.reason(password))
 
         self.assertEqual(self.reason(f"{GOOD}. {GOOD}."), "")
 
@@ -166,7 +166,7 @@ class CheckPasswordTests(BaseTestCase):
     def test_common_password_is_found_among_symbols(self):
         for password in ["p@$$w0rdp@$$w0rd", "12345678901234567890123", "!@#$%^&*()_+!@#$%^"]:
             with self.subTest(password):
-                self.assertIn("Is too easily guessed.", self.reason(password))
+                self.assertIn("Is too easy to guess.", self.reason(password))
 
     def test_password_of_many_symbols_is_taken(self):
         for password in [
@@ -272,7 +272,7 @@ class TurnTests(BaseTestCase):
         barrier = Barrier(2)
 
         def hold() -> None:
-            with turn():
+            with hashing_slot():
                 barrier.wait()
                 barrier.wait()
 
@@ -293,14 +293,14 @@ class TurnTests(BaseTestCase):
         self.assertTrue(verify_password(hash_password(GOOD), GOOD))
 
     def test_turn_within_a_turn_is_the_same(self):
-        with mock.patch.object(passwords, "WAIT_SECONDS", 0), turn():
+        with mock.patch.object(passwords, "WAIT_SECONDS", 0), hashing_slot():
             self.assertTrue(verify_password(hash_password(GOOD), GOOD))
-        with turn():
+        with hashing_slot():
             pass
 
     def test_place_is_free_again_after_a_failure(self):
         for _ in range(2 + WAITING):
-            with self.assertRaises(KeyError), turn():
+            with self.assertRaises(KeyError), hashing_slot():
                 raise KeyError
 
         self.assertTrue(hash_password(GOOD))
