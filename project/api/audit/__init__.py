@@ -1,4 +1,4 @@
-"""Who did what to whom, and when: written with each change. May import web and what lies below."""
+"""The audit trail: who did what to whom, and when. May import web and what lies below."""
 
 from flask import Blueprint, Flask
 
@@ -10,6 +10,6 @@ from project.api.audit import views  # noqa: E402, F401  (they add their routes 
 
 
 def init_app(app: Flask) -> None:
-    """Answer about what was done."""
+    """Register the feature."""
     error_handlers.register_prefix(app, "/audit")
     app.register_blueprint(bp)

@@ -1,4 +1,4 @@
-"""The trail of what was done."""
+"""The table of audit events."""
 
 from datetime import datetime
 
@@ -13,12 +13,13 @@ ADDRESS_LENGTH = 45
 
 
 class AuditEvent(db.Model):  # type: ignore[name-defined,misc]
-    """Something that was done. Never changed, but for the counts of an import under way.
+    """An action that was done. It never changes, except for the counts of a running import.
 
-    ``actor`` is ``user:7``, ``key:3``, ``command:seed_db`` or ``anonymous``. ``user_id`` is whom it
-    was done to: no foreign key, since a user's events stay when the user goes; NULL when there is
-    not just one. ``before`` and ``after`` are JSON objects of the fields that changed; of many
-    users at once, of counts. ``request_id`` and ``address`` are NULL in commands.
+    ``actor`` is ``user:7``, ``key:3``, ``command:seed_db`` or ``anonymous``. ``user_id`` is the
+    affected user: not a foreign key, since a user's events remain after the user is removed; NULL
+    if not exactly one user was affected. ``before`` and ``after`` are JSON objects with the fields
+    that changed, or with counts for several users. ``request_id`` and ``address`` are NULL for
+    commands.
     """
 
     __tablename__ = "audit_events"
@@ -34,7 +35,7 @@ class AuditEvent(db.Model):  # type: ignore[name-defined,misc]
     address: Mapped[str | None] = mapped_column(String(ADDRESS_LENGTH))
 
     __table_args__ = (
-        # One for each combination of filters, in the order of the list.
+        # One per combination of filters, in the order of the list.
         Index(None, "created_at", "id"),
         Index(None, "user_id", "created_at", "id"),
         Index(None, "actor", "created_at", "id"),

@@ -1,4 +1,4 @@
-"""Pages of the trail, and the cursors that lead from one to the next."""
+"""Pages of the audit trail, and the cursors that lead from one to the next."""
 
 from functools import partial
 
@@ -9,9 +9,9 @@ from project.web.pagination import Page, find_page
 
 
 def list_events(query: EventListQuery) -> Page:
-    """Return a page of the events that the query is about.
+    """Return a page of the query's events.
 
-    :raises Invalid: the cursor is not one of these filters (400).
+    :raises Invalid: the cursor is not valid for these filters (400).
     """
     kind = f"audit {query.user} {query.actor} {query.since}"
     find = partial(service.list_events, user_id=query.user, actor=query.actor, since=query.since)

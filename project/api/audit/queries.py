@@ -1,4 +1,4 @@
-"""The SELECTs of the trail: each reads a range of an index, in the order of that index."""
+"""The SELECTs of audit events: each reads a range of an index, in the order of that index."""
 
 from functools import cache
 from typing import Any
@@ -36,15 +36,15 @@ OLDER = (
 
 @cache
 def page(user: bool, actor: bool, since: bool, after: bool) -> Select[Any]:
-    """Return the SELECT of a page, the newest event first.
+    """Return the SELECT of a page, newest event first.
 
-    Not by id alone: ``since`` would then have to pass over all that is older. Of events of the same
-    second, the one with the higher id counts as newer.
+    The order is not by id alone: ``since`` would then have to skip all older events. Within a
+    second, the event with the higher id is newer.
 
-    :param user: whether it filters by ``user_id``.
-    :param actor: whether it filters by ``actor``.
-    :param since: whether it ends with the events of that time.
-    :param after: whether it starts after an event with the parameters ``key`` and ``key_id``.
+    :param user: whether to filter by ``user_id``.
+    :param actor: whether to filter by ``actor``.
+    :param since: whether to exclude events before the parameter ``since``.
+    :param after: whether to start after the event of the parameters ``key`` and ``key_id``.
     """
     equal = [name for name, used in (("user_id", user), ("actor", actor)) if used]
     conditions: list[ColumnElement[bool]] = [_events[name] == bindparam(name) for name in equal]
@@ -54,7 +54,7 @@ def page(user: bool, actor: bool, since: bool, after: bool) -> Select[Any]:
         key, key_id = bindparam("key", type_=DateTime), bindparam("key_id", type_=Integer)
         conditions += keyset.after(ORDER, [key, key_id], descending=True)
     statement = select(*_shown).where(*conditions).order_by(*(column.desc() for column in ORDER))
-    # The index of just these filters is the best one, whatever the statistics make of rare values.
+    # The index for exactly these filters is best, whatever the statistics say about rare values.
     index = "_".join(["ix_audit_events", *equal, "created_at", "id"])
     for dialect in ("mysql", "mariadb"):
         statement = statement.with_hint(AuditEvent.__table__, f"FORCE INDEX ({index})", dialect)

@@ -1,4 +1,4 @@
-"""The JSON form of an event, and which events one may ask for."""
+"""The JSON schemas of audit events and of the list's parameters."""
 
 import re
 from datetime import datetime
@@ -18,7 +18,7 @@ ACTOR = r"anonymous|(user|key):[0-9]{1,10}|command:[a-z_]+"
 def _check_actor(text: str) -> str:
     if not re.fullmatch(ACTOR, text):
         raise PydanticCustomError(
-            "actor", "Must be anonymous, or such as user:7, key:3 or command:seed_db."
+            "actor", "Must be anonymous, or of a form such as user:7, key:3 or command:seed_db."
         )
     return text
 
@@ -27,43 +27,43 @@ _read_since = partial(read_time, message="Must be a date, or a time such as 2026
 
 
 class EventListQuery(BaseModel):
-    """Which events to show, the newest first."""
+    """The parameters of the list of events."""
 
     model_config = ConfigDict(extra="forbid")
 
-    user: AnyUserId | None = Field(None, description="What was done to the user with this id.")
+    user: AnyUserId | None = Field(None, description="Events that affected the user with this id.")
     actor: Annotated[
         str | None,
         BeforeValidator(_check_actor),
         WithJsonSchema({"type": "string", "pattern": f"^({ACTOR})$"}),
-    ] = Field(
-        None, description="What was done by `user:7`, `key:3`, `command:seed_db` or `anonymous`."
-    )
+    ] = Field(None, description="Events by `user:7`, `key:3`, `command:seed_db` or `anonymous`.")
     since: Annotated[
         datetime | None,
         BeforeValidator(_read_since),
         WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
-    ] = Field(None, description="What was done since a time, or a date; UTC when it names no zone.")
-    limit: Limit = Field(EVENTS_PER_PAGE, description="Events a page; 100 by default.")
+    ] = Field(None, description="Events since a time or a date; UTC if it has no zone.")
+    limit: Limit = Field(
+        EVENTS_PER_PAGE, description="The number of events per page; 100 by default."
+    )
     cursor: str | None = Field(
-        None, description="`data.next` of the page before, which had the same filters."
+        None, description="`data.next` of the previous page, with the same filters."
     )
 
 
 class EventRead(BaseModel):
-    """Something that was done. Times are UTC."""
+    """An audit event. Times are UTC."""
 
     id: int = Field(examples=[12])
     created_at: Moment
     actor: str = Field(examples=["user:1"], description="Who did it.")
     action: str = Field(examples=["user.updated"])
-    user_id: int | None = Field(examples=[7], description="The user to whom it was done.")
+    user_id: int | None = Field(examples=[7], description="The affected user.")
     before: dict[str, Any] | None = Field(
-        examples=[{"active": False}], description="The fields that changed, as they were."
+        examples=[{"active": False}], description="The changed fields, with their old values."
     )
     after: dict[str, Any] | None = Field(
         examples=[{"active": True}],
-        description="The same as they became; of many users at once, counts.",
+        description="The changed fields, with their new values; for several users, counts.",
     )
     request_id: str | None = Field(examples=["8f3c1e7a90b24d5c8e6f1a2b3c4d5e6f"])
-    address: str | None = Field(examples=["203.0.113.7"], description="The client's.")
+    address: str | None = Field(examples=["203.0.113.7"], description="The client's IP address.")

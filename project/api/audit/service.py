@@ -1,4 +1,4 @@
-"""What is recorded, and who is said to have done it. All SQL on the trail. Knows no HTTP."""
+"""Records and lists audit events: all SQL on their table."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -30,14 +30,14 @@ _command: ContextVar[str | None] = ContextVar("command", default=None)
 
 
 def register(name: str) -> Action:
-    """Add an action that can be recorded; docs/decisions/audit.md says when it is.
+    """Register an action that can be recorded; docs/decisions/audit.md lists all of them.
 
-    :param name: what it is done to, and what is done, such as ``user.created``.
-    :raises ValueError: the name has another form, is too long, or is registered already.
+    :param name: the object and the action, such as ``user.created``.
+    :raises ValueError: the name has another form, is too long, or is already registered.
     """
     action = Action(name)
     if not re.fullmatch(r"[a-z]+\.[a-z]+", name) or len(name) > NAME_LENGTH or action in _actions:
-        raise ValueError(f"{name!r} is registered already, or is no name of an action.")
+        raise ValueError(f"{name!r} is already registered or is not a valid action.")
     _actions.add(action)
     return action
 
@@ -47,7 +47,7 @@ PRUNED = register("audit.pruned")
 
 @contextmanager
 def by_command(name: str) -> Iterator[None]:
-    """Let what is recorded within be done by the command of this name; a decorator too."""
+    """Record this command as the actor of all events within; also a decorator."""
     token = _command.set(name)
     try:
         yield
@@ -63,16 +63,16 @@ def record(
     after: dict[str, Any] | None = None,
     actor: str | None = None,
 ) -> int | None:
-    """Add an event to the transaction under way: it is kept if what was done is kept.
+    """Add an event to the current transaction: it is committed with the change.
 
-    :param action: what was done, as ``register`` has returned it.
-    :param user_id: to whom it was done; None: to nobody, or to several.
-    :param before: the fields as they were. With ``after`` given too, only those that differ are
-        kept; when none does, there is no event. No secrets, in either.
-    :param after: the fields as they are, or the counts of something done to several users.
-    :param actor: who did it; None: the command that runs, else the caller as far as known.
-    :return: the event's id; None: there is none.
-    :raises LookupError: no feature has registered the action.
+    :param action: as returned by ``register``.
+    :param user_id: the affected user; None: none or several.
+    :param before: the old values of the fields, without secrets. If ``after`` is given too, only
+        fields that differ are recorded; if none differs, there is no event.
+    :param after: the new values of the fields, without secrets, or counts for several users.
+    :param actor: who did it; None: the running command, otherwise the caller if identified.
+    :return: the event's id; None: there is no event.
+    :raises LookupError: the action is not registered.
     """
     if action not in _actions:
         raise LookupError(f"No feature has registered the action {action!r}.")
@@ -94,17 +94,14 @@ def record(
         "before": _to_json(before),
         "after": _to_json(after),
         "request_id": request_id() if in_request else None,
-        # What a proxy passes on may be anything.
+        # A proxy may pass on any text.
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
     return write(_INSERT, values).inserted_id
 
 
 def update_counts(event_id: int, counts: dict[str, int]) -> None:
-    """Let the event of what is still being done tell how far it has come.
-
-    In the transaction under way, as ``record`` does.
-    """
+    """Update the counts of an action that is still running, in the current transaction."""
     table = AuditEvent.__table__
     statement = update(table).where(table.c.id == event_id)
     db.session.connection().execute(statement, {"after": _to_json(counts)})
@@ -118,12 +115,13 @@ def list_events(
     actor: str | None = None,
     since: datetime | None = None,
 ) -> Sequence[Row]:
-    """Return events, the newest first.
+    """Return events, newest first.
 
-    :param limit: how many at most.
-    :param after: start after the event with this time and id; None: with the newest.
-    :param user_id: only those that were done to this user, as ``actor`` by whom.
-    :param since: only those of this time or later; UTC, naive.
+    :param limit: the maximum number of events.
+    :param user_id: only events that affected this user; None: all.
+    :param actor: only events by this actor; None: all.
+    :param since: only events at this time or later, naive UTC; None: all.
+    :param after: start after the event with this time and id; None: from the newest.
     """
     filters = {"user_id": user_id, "actor": actor, "since": since}
     used = {name: value for name, value in filters.items() if value is not None}
@@ -136,13 +134,13 @@ def list_events(
 def remove_expired(limit: int, before: datetime | None = None) -> int:
     """Remove the oldest events that are older than ``AUDIT_DAYS``, and record that.
 
-    It is recorded once for each ``before``: with the first events that go, so that a gap has its
-    reason, also after a crash.
+    It is recorded once for each ``before``, together with the first removal, so that even after a
+    crash the gap is explained.
 
-    :param limit: how many at most.
-    :param before: the time before which they were recorded; None: the one of the last midnight
-        (UTC), so that the service itself, which prunes all day, records it once a day.
-    :return: how many there were.
+    :param limit: the maximum number of events.
+    :param before: remove events before this time, naive UTC; None: ``AUDIT_DAYS`` before the last
+        midnight, so that the service, which prunes all day, records it once a day.
+    :return: the number of events removed.
     """
     if before is None:
         midnight = utcnow().replace(hour=0, minute=0, second=0)
@@ -155,10 +153,11 @@ def remove_expired(limit: int, before: datetime | None = None) -> int:
 
 
 def remove_older(before: datetime, limit: int) -> int:
-    """Remove the oldest events of before a time.
+    """Remove the oldest events before a time.
 
-    :param limit: how many at most.
-    :return: how many there were.
+    :param before: naive UTC.
+    :param limit: the maximum number of events.
+    :return: the number of events removed.
     """
     ids = db.session.scalars(queries.OLDER, {"before": before, "limit": limit}).all()
     if ids:

@@ -1,4 +1,4 @@
-"""Who did what to whom, for administrators."""
+"""The audit trail, for administrators."""
 
 from project.api.audit import bp, paging
 from project.api.audit.schemas import EventListQuery, EventRead
@@ -12,5 +12,5 @@ from project.web.pagination import Page
 @accepts_query(EventListQuery)
 @returns_page(EventRead, "events")
 def list_events(query: EventListQuery) -> Page:
-    """List what was done, the newest first: to a user, by somebody, since a time."""
+    """List audit events, newest first, by affected user, actor and time."""
     return paging.list_events(query)

@@ -94,7 +94,7 @@ class AuditTests(AuditCommandTestCase):
     def test_wrong_option_is_named(self):
         for arguments, reason in [
             (("x", None, None, 1), "--user: Must be a user's id."),
-            ((None, "Ada", None, 1), "--actor: Must be anonymous, or such as user:7"),
+            ((None, "Ada", None, 1), "--actor: Must be anonymous, or of a form such as user:7"),
             ((None, None, "now", 1), "--since: Must be a date, or a time such as"),
         ]:
             with self.subTest(arguments), self.assertRaisesRegex(SystemExit, reason):
