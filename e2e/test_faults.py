@@ -287,8 +287,8 @@ class DatabaseFaultTests(FaultTestCase):
         self.assertEqual(cut_off.status, 503)
         self.assertEqual(
             cut_off.json["message"],
-            "The database is not available. The rows up to line 5,001 were taken. Send all of it"
-            " again: what is there already is passed over.",
+            "The database is unavailable. The rows up to line 5,001 were imported. Send the"
+            " whole file again: what is already there is skipped.",
         )
         self.assertEqual(again.json["data"]["created"], 7_000)
         self.assertEqual(again.json["data"]["skipped"], 5_000)

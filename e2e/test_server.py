@@ -189,7 +189,7 @@ class AnyServerTests(ServerTestBase):
 
                 head, _, text = answer.partition(b"\r\n\r\n")
                 self.assertIn(b" 400 ", head.splitlines()[0])
-                self.assertIn("up to line 5,001 were taken", json.loads(text)["message"])
+                self.assertIn("up to line 5,001 were imported", json.loads(text)["message"])
 
     def test_body_that_is_cut_off_or_in_broken_chunks_is_refused(self):
         for path, content_type, body in [
@@ -384,7 +384,7 @@ class LostRightTests(ServerTestCase):
 
         self.assertEqual(status, 401)
         self.assertRegex(
-            answer["message"], r"The rows up to line 5,001 were taken\. So far: created 5,000, "
+            answer["message"], r"The rows up to line 5,001 were imported\. So far: created 5,000, "
         )
         self.assertEqual(self.count(), 5000)
         _status, trail = self.request("GET", "/audit?limit=9", **self.admin)

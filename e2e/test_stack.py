@@ -68,7 +68,7 @@ OTHER_TAG = {"If_Match": '"another"'}
 TAKEN = {"message": "Sorry. That email already exists."}
 GONE = {"message": "User does not exist"}
 WRONG_ID = {"message": "Param id error"}
-CHANGED = {"message": "The user has changed in the meantime. Fetch it again before you change it."}
+CHANGED = {"message": "The user has changed in the meantime. Reload it before you change it."}
 ROWS = "username,email\nCy,cy@example.com\nBo B.,bo@example.com\nnobody,nowhere\n"
 HEADER = "id,username,email,active,created_at,updated_at,role,last_sign_in_at"
 
@@ -847,7 +847,7 @@ class NginxTests(ProductionTestCase):
 
         answer = self.stack.request("POST", "/users/import", body, **CSV)
 
-        self.assert_fail(answer, 400, "The header is wrong. No row was taken.")
+        self.assert_fail(answer, 400, "The header is invalid. No row was imported.")
 
     def test_dry_run_has_room_on_a_disk(self):
         words = ["exec", "-T", "users-service", "python", "-c"]

@@ -1,4 +1,4 @@
-"""Import and export of users, from and to files. May import users and what lies below."""
+"""Import and export of users as files. May import users and what lies below."""
 
 from flask import Blueprint, Flask
 
@@ -8,5 +8,5 @@ from project.api.transfer import views  # noqa: E402, F401  (they add their rout
 
 
 def init_app(app: Flask) -> None:
-    """Answer about imports and exports."""
+    """Register the feature."""
     app.register_blueprint(bp)

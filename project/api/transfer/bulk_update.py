@@ -1,6 +1,6 @@
-"""One UPDATE that brings many users into states of their own.
+"""One UPDATE that sets different values for many users.
 
-The states are one parameter, so the statement is the same for any number of them.
+The values are one JSON parameter, so the statement is the same for any number of users.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ COUNTS = ("id", "version", "changes", "deactivations")
 
 
 def run(states: Sequence[dict[str, Any]], now: datetime) -> int:
-    """Update users, in the transaction under way.
+    """Update users in the current transaction.
 
-    :param states: of each user the ``id``, the ``version`` that is changed, the number of
-        ``changes`` and ``deactivations``, and all columns that are set, the same in each.
-    :return: how many users were found in that version.
+    :param states: for each user the ``id``, the current ``version``, the number of ``changes`` and
+        ``deactivations``, and the new value of each column; the same columns for all users.
+    :return: the number of users that had the given version.
     """
     dialect = db.engine.dialect
     names = tuple(name for name in states[0] if name not in COUNTS)
@@ -34,7 +34,7 @@ def run(states: Sequence[dict[str, Any]], now: datetime) -> int:
     ]
     rows = []
     for state in states:
-        # What is not there becomes NULL.
+        # A missing key becomes NULL.
         row = {name: value for name, value in state.items() if value is not None}
         for name, convert in processors:
             if name in row:
@@ -61,7 +61,7 @@ def _statement(names: tuple[str, ...], sqlite: bool) -> TextClause:
             [f"{name} INT PATH '$.{name}'" for name in COUNTS]
             + [f"{name} {_type(fields.COLUMNS[name])} PATH '$.{name}'" for name in names]
         )
-        # STRAIGHT_JOIN: from the states to the users, so that no other row is read or locked.
+        # STRAIGHT_JOIN goes from the states to the users, so no other row is read or locked.
         sql = f"""
             UPDATE JSON_TABLE(:states, '$[*]' COLUMNS ({columns})) AS state
                 STRAIGHT_JOIN users ON users.id = state.id AND users.version = state.version

@@ -1,4 +1,4 @@
-"""Export: all users in the order of their ids, as lines that the database builds. Knows no HTTP."""
+"""Export: all users in order of id, as lines that the database renders. Knows no HTTP."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -16,8 +16,8 @@ _id = fields.COLUMNS.id
 class Chunk(NamedTuple):
     """A part of an export.
 
-    :param rows: how many users it has.
-    :param data: their lines in UTF-8; the first part of a CSV begins with the header.
+    :param rows: the number of users.
+    :param data: their lines in UTF-8; the first chunk of a CSV starts with the header.
     """
 
     rows: int
@@ -25,13 +25,13 @@ class Chunk(NamedTuple):
 
 
 def export_users(form: str, before_chunk: Callable[[], None] = lambda: None) -> Iterator[Chunk]:
-    """Give all users, chunk by chunk, in constant memory.
+    """Yield all users chunk by chunk, in constant memory.
 
-    Each chunk is a SELECT of its own, so users who come or change meanwhile may be there or not;
-    nobody who is there all the time is missing or comes twice.
+    Each chunk is a separate SELECT, so concurrent changes may or may not be included; a user who
+    exists throughout is included exactly once.
 
     :param form: ``csv`` (RFC 4180, all text quoted) or ``ndjson``.
-    :param before_chunk: called before each chunk but the first; it raises when it may not be read.
+    :param before_chunk: called before each chunk but the first; may raise to stop the export.
     """
     statement, last_id, text = _select(form), 0, ""
     if form == "csv":

@@ -1,7 +1,7 @@
-"""Import: users are added, and changed where their mailbox or id is known, batch by batch.
+"""Import: adds users, or changes those with a known mailbox or id, batch by batch.
 
-Each batch is a transaction of its own: one SELECT, one bulk INSERT, one bulk UPDATE. What is there
-already is passed over, so an import that was interrupted is run again from the start. See
+Each batch is a transaction: one SELECT, one bulk INSERT, one bulk UPDATE. Rows without a change are
+skipped, so an interrupted import can be repeated from the start. See
 docs/decisions/import-export.md. Knows no HTTP.
 """
 
@@ -38,7 +38,7 @@ _UNKNOWN_ID = "id: No user has this id."
 RESULTS = ("created", "updated", "skipped", "failed")
 
 STATE = (*fields.IMPORTED, *(column for column, _fold in FOLDED.values()))
-"""What an import writes of a user."""
+"""The columns of a user that an import writes."""
 
 _NEW: dict[str, Any] = {name: fields.DEFAULTS.get(name) for name in STATE}
 
@@ -46,9 +46,9 @@ _KNOWN = select(*(fields.COLUMNS[name] for name in ("id", "version", *STATE)))
 BY_MAILBOXES = _KNOWN.where(fields.COLUMNS.email_folded.in_(bindparam("mailboxes", expanding=True)))
 BY_IDS = _KNOWN.where(fields.COLUMNS.id.in_(bindparam("ids", expanding=True)))
 
-# Users whose mailbox changes leave the old one first, so that another may take it in the same
-# batch, in whatever order the rows of the table are written. No mailbox is without an @.
-_LEAVE = (
+# Users whose mailbox changes get a placeholder first, so that another user can take the mailbox in
+# the same batch, in any order of writes. The placeholder has no @, so it is not a mailbox.
+_FREE_MAILBOXES = (
     update(User.__table__)
     .where(User.id.in_(bindparam("ids", expanding=True)))
     .values(email_folded=literal("left by ") + cast(User.id, String(11)))
@@ -57,9 +57,9 @@ _LEAVE = (
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a row that was not plainly created.
+    """The result of a row that did not create a user.
 
-    :param line: where the row begins, from 1.
+    :param line: the number of the row's first line, from 1.
     :param result: ``updated``, ``skipped`` or ``failed``.
     :param reason: a sentence.
     """
@@ -71,27 +71,28 @@ class Outcome:
 
 @dataclass
 class Batch:
-    """What became of the rows of a batch.
+    """The results of a batch's rows.
 
-    :param outcomes: of all but those that were created, in their order.
+    :param created: the number of rows that created a user.
+    :param outcomes: of all other rows, in order.
     """
 
     created: int
     outcomes: list[Outcome]
 
     def counts(self) -> dict[str, int]:
-        """Return how many rows had each result."""
+        """Return the number of rows with each result."""
         counts = Counter(outcome.result for outcome in self.outcomes)
         return {"created": self.created, **{name: counts[name] for name in RESULTS[1:]}}
 
 
 @dataclass
 class Report:
-    """What became of all rows.
+    """The results of all rows.
 
-    :param ignored: the columns that were not used.
-    :param rows: the first 10,000 that were not plainly created.
-    :param rows_omitted: how many there are beyond those.
+    :param ignored: the names of unused columns.
+    :param rows: the first 10,000 rows that did not create a user.
+    :param rows_omitted: the number of further such rows.
     """
 
     created: int = 0
@@ -103,7 +104,7 @@ class Report:
     rows_omitted: int = 0
 
     def add(self, batch: Batch) -> None:
-        """Count a batch."""
+        """Add the results of a batch."""
         self.created += batch.created
         for outcome in batch.outcomes:
             setattr(self, outcome.result, getattr(self, outcome.result) + 1)
@@ -112,35 +113,35 @@ class Report:
         self.rows_omitted += len(batch.outcomes[room:])
 
     def counts(self) -> dict[str, int]:
-        """Return how many rows had each result."""
+        """Return the number of rows with each result."""
         return {name: getattr(self, name) for name in RESULTS}
 
 
-class _Checked(NamedTuple):
-    """A row whose form is right.
+class _ValidRow(NamedTuple):
+    """A row whose values are valid.
 
-    :param says: what it says, by field, and the folded forms that follow.
+    :param values: by field, with their folded forms.
     """
 
     line: int
     user_id: int | None
-    says: dict[str, Any]
+    values: dict[str, Any]
 
     @property
     def email_folded(self) -> str:
-        """The mailbox that it is about."""
-        return self.says["email_folded"]  # type: ignore[no-any-return]
+        """The row's mailbox."""
+        return self.values["email_folded"]  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)
 class _Mailbox:
-    """The user of a mailbox, as the rows so far have left it.
+    """The user of a mailbox, after the rows so far.
 
-    :param state: the columns of ``STATE``.
-    :param user_id: None: it is not there yet.
-    :param changes: how often they have changed it.
-    :param deactivations: how often the rows have deactivated it, though a later one may undo that.
-    :param has_moved: whether they have given it another mailbox.
+    :param state: the values of the columns in ``STATE``.
+    :param user_id: None: the user does not exist yet.
+    :param changes: how often rows have changed the user.
+    :param deactivations: how often rows have deactivated the user, even if a later row undid it.
+    :param has_moved: whether rows have changed the mailbox.
     """
 
     state: dict[str, Any]
@@ -159,12 +160,12 @@ class _Mailbox:
 
     @property
     def is_admin(self) -> bool:
-        """Whether it is an administrator, whom no row changes, whoever made them one."""
+        """Whether the user is an administrator, even since an earlier row: no row changes them."""
         return bool(self.state["role"] == "admin")
 
 
 class _Known:
-    """The users whom the rows of a batch may concern, as the rows so far have left them."""
+    """The users whom the rows of a batch may affect, after the rows so far."""
 
     def __init__(self, mailboxes: Collection[_Mailbox]) -> None:
         self.by_mailbox = {one.email_folded: one for one in mailboxes}
@@ -174,21 +175,21 @@ class _Known:
         return iter(self.by_mailbox.values())
 
     def add(self, mailbox: _Mailbox) -> None:
-        """Add a user who is new."""
+        """Add a new user."""
         self.by_mailbox[mailbox.email_folded] = mailbox
 
     def move(self, mailbox: _Mailbox, email_folded: str) -> None:
-        """Give a user another mailbox, which nobody has."""
+        """Give a user another mailbox, which must be free."""
         self.by_mailbox.pop(mailbox.email_folded, None)
         self.by_mailbox[email_folded] = mailbox
         mailbox.has_moved = True
 
 
-_Rows = Sequence[_Checked | Outcome]
+_Rows = Sequence[_ValidRow | Outcome]
 
 
-class _Overtaken(Exception):
-    """Somebody else has changed a user between our SELECT and our UPDATE."""
+class _ConcurrentChange(Exception):
+    """Another transaction changed a user between the SELECT and the UPDATE."""
 
 
 def import_users(
@@ -197,25 +198,25 @@ def import_users(
     before_batch: Callable[[], None] = lambda: None,
     match_id: bool = False,
 ) -> Iterator[Batch]:
-    """Add and change users, and tell what became of each batch when it is saved.
+    """Add and change users; yield the results of each batch after it is saved.
 
-    A row whose mailbox is known changes that user, also when it is known from a row before. A row
-    that fails keeps no other from being saved. What was saved is recorded as one event: its counts
-    grow with each batch.
+    A row with a known mailbox changes that user, even if an earlier row added the user. A failed
+    row does not prevent others from being saved. The import is recorded as one audit event, whose
+    counts grow with each batch.
 
-    :param dry_run: tell the same and save nothing; what rows would have made is kept on disk.
-    :param before_batch: called when the rows of a batch are there, before they are saved; it raises
-        when they may not be.
-    :param match_id: a row that has an id changes the user with this id, also to another mailbox.
-    :raises Unauthenticated: so says ``before_batch`` (401).
-    :raises Forbidden: so says ``before_batch`` (403).
-    :raises Invalid: the data is cut off or damaged (400).
-    :raises TooLarge: there is more data than is taken (413).
-    :raises Unavailable: the database is away; the import can be run again (503).
+    :param dry_run: yield the same results, but save nothing; the simulated state is stored on disk.
+    :param before_batch: called when a batch's rows have been read, before they are saved; may raise
+        to stop the import.
+    :param match_id: a row with an id changes the user with this id, including the mailbox.
+    :raises Unauthenticated: ``before_batch`` raised it (401).
+    :raises Forbidden: ``before_batch`` raised it (403).
+    :raises Invalid: the data is incomplete or corrupt (400).
+    :raises TooLarge: the data exceeds a limit (413).
+    :raises Unavailable: the database is unavailable; the import can be repeated (503).
     """
     rows, line, counts = iter(rows), 0, Counter[str]()
     last_id: int | None = None
-    with _rehearsal() if dry_run else nullcontext(_Saving().commit) as work:
+    with _simulation() if dry_run else nullcontext(_Saving().commit) as work:
         try:
             if match_id:
                 last_id = read(queries.LAST_ID, {})[0][0] or 0
@@ -226,67 +227,67 @@ def import_users(
                 counts.update(done.counts())
                 yield done
         except (Unauthenticated, Forbidden) as error:
-            told = ", ".join(f"{name} {counts[name]:,}" for name in RESULTS)
-            taken = f"{error.message} {_taken(line, dry_run)} So far: {told}."
-            raise type(error)(taken) from error
+            totals = ", ".join(f"{name} {counts[name]:,}" for name in RESULTS)
+            message = f"{error.message} {_progress(line, dry_run)} So far: {totals}."
+            raise type(error)(message) from error
         except (Invalid, TooLarge) as error:
-            taken = f"{error.message} {_taken(line, dry_run)}"
-            raise type(error)(taken, error.errors) from error
+            message = f"{error.message} {_progress(line, dry_run)}"
+            raise type(error)(message, error.errors) from error
         except sqlite3.Error as error:
-            raise Unavailable(f"The disk has no room for a dry run: {error}.") from error
+            raise Unavailable(f"There is not enough disk space for a dry run: {error}.") from error
         except (SQLAlchemyError, Unavailable) as error:
             if isinstance(error, SQLAlchemyError) and not is_outage(error):
                 raise
-            # Whether the batch in hand was saved, nobody may know.
-            taken = f" {_taken(line, dry_run)}" if line else ""
+            # It may be unknown whether the current batch was saved.
+            progress = f" {_progress(line, dry_run)}" if line else ""
             raise Unavailable(
-                f"The database is not available.{taken} Send all of it again: what is there"
-                " already is passed over."
+                f"The database is unavailable.{progress} Send the whole file again: what is"
+                " already there is skipped."
             ) from error
 
 
-def _taken(line: int, dry_run: bool) -> str:
+def _progress(line: int, dry_run: bool) -> str:
     if not line:
-        return "No row was taken."
-    return f"The rows up to line {line:,} {'would be' if dry_run else 'were'} taken."
+        return "No row was imported."
+    return f"The rows up to line {line:,} {'would be' if dry_run else 'were'} imported."
 
 
-def _check(row: Row | BadRow, last_id: int | None) -> _Checked | Outcome:
-    """Check a row by itself.
+def _check(row: Row | BadRow, last_id: int | None) -> _ValidRow | Outcome:
+    """Validate a single row.
 
-    :param last_id: of all ids when the import began: those that it gives itself are nobody's. None:
-        the row's id is passed over.
+    :param last_id: the highest id when the import began: ids that the import itself assigns do not
+        match. None: ignore the row's id.
     """
     if isinstance(row, BadRow):
         return Outcome(row.line, "failed", row.reason)
     try:
         user_id = None if last_id is None else read_user_id(row.values)
-        says = read_row(row.values)
+        values = read_row(row.values)
     except Invalid as error:
         reasons = [f"{problem.field}: {problem.message.rstrip('.')}" for problem in error.errors]
         return Outcome(row.line, "failed", f"{'; '.join(reasons)}.")
     if user_id is not None and not 0 < user_id <= (last_id or 0):
         return Outcome(row.line, "failed", _UNKNOWN_ID)
-    return _Checked(row.line, user_id, fields.with_folded(says))
+    return _ValidRow(row.line, user_id, fields.with_folded(values))
 
 
 class _Saving:
-    """Saves batches, each with the counts of all so far in the import's one event."""
+    """Saves batches, each together with the import's total counts in its audit event."""
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys(RESULTS, 0)
         self._event_id: int | None = None
 
     def commit(self, rows: _Rows) -> Batch:
-        """Save a batch, in a transaction of its own.
+        """Save a batch in its own transaction.
 
-        It is begun again when others were faster: with a mailbox that is new, or with a change.
+        It is retried if another transaction added one of its mailboxes or changed one of its users.
         """
         for _ in range(ATTEMPTS):
             try:
                 batch, self._counts, self._event_id = in_transaction(self._write)(rows)
                 return batch
-            except (IntegrityError, _Overtaken):
+            except (IntegrityError, _ConcurrentChange):
                 continue
         raise Unavailable
 
@@ -306,7 +307,7 @@ def _write(rows: _Rows) -> Batch:
     batch = _merge(rows, known, now)
     moved = [one.user_id for one in known if one.has_moved]
     if moved:
-        db.session.execute(_LEAVE, {"ids": moved})
+        db.session.execute(_FREE_MAILBOXES, {"ids": moved})
     added = [
         {
             **mailbox.state,
@@ -337,17 +338,17 @@ def _update(mailboxes: Sequence[_Mailbox], now: datetime) -> None:
         for mailbox in mailboxes
     ]
     if bulk_update.run(states, now) != len(mailboxes):
-        raise _Overtaken
+        raise _ConcurrentChange
     deactivated = [one.user_id for one in mailboxes if one.deactivations and one.user_id]
     if deactivated:
         run_after_deactivation(deactivated)
 
 
 @contextmanager
-def _rehearsal() -> Iterator[Callable[[_Rows], Batch]]:
-    """Give a function that tells what would become of a batch.
+def _simulation() -> Iterator[Callable[[_Rows], Batch]]:
+    """Yield a function that returns the results that a batch would have.
 
-    What the rows so far would have made is kept in a file that has no name and goes by itself.
+    The state after the rows so far is stored in an anonymous temporary file of SQLite.
     """
     with closing(sqlite3.connect("", isolation_level=None)) as made:
         made.execute("PRAGMA journal_mode = OFF")
@@ -356,7 +357,7 @@ def _rehearsal() -> Iterator[Callable[[_Rows], Batch]]:
             " WITHOUT ROWID"
         )
 
-        def rehearse(rows: _Rows) -> Batch:
+        def simulate(rows: _Rows) -> Batch:
             found = {one.user_id: one for one in _find(rows, read)}
             names, ids = _mailboxes(rows), list(found)
             for email_folded, user_id, state in made.execute(
@@ -380,19 +381,19 @@ def _rehearsal() -> Iterator[Callable[[_Rows], Batch]]:
             made.execute("COMMIT")
             return batch
 
-        yield rehearse
+        yield simulate
 
 
 def _mailboxes(rows: _Rows) -> list[str]:
-    return [row.email_folded for row in rows if isinstance(row, _Checked)]
+    return [row.email_folded for row in rows if isinstance(row, _ValidRow)]
 
 
-def _find(rows: _Rows, ask: Callable[..., Iterable[Any]]) -> Collection[_Mailbox]:
-    """Return the users who have a mailbox or an id that is in the rows."""
-    found = list(ask(BY_MAILBOXES, {"mailboxes": _mailboxes(rows)}))
-    ids = {row.user_id for row in rows if isinstance(row, _Checked)} - {None}
+def _find(rows: _Rows, query: Callable[..., Iterable[Any]]) -> Collection[_Mailbox]:
+    """Return the users who have a mailbox or an id that occurs in the rows."""
+    found = list(query(BY_MAILBOXES, {"mailboxes": _mailboxes(rows)}))
+    ids = {row.user_id for row in rows if isinstance(row, _ValidRow)} - {None}
     if ids:
-        found += ask(BY_IDS, {"ids": list(ids)})
+        found += query(BY_IDS, {"ids": list(ids)})
     return {
         user_id: _Mailbox(dict(zip(STATE, state, strict=True)), user_id, version)
         for user_id, version, *state in found
@@ -400,7 +401,7 @@ def _find(rows: _Rows, ask: Callable[..., Iterable[Any]]) -> Collection[_Mailbox
 
 
 def _merge(rows: _Rows, known: _Known, now: datetime) -> Batch:
-    """Bring the users into the state that the rows want, one row after the other."""
+    """Apply the rows to the users, one after the other."""
     batch = Batch(0, [])
     for row in rows:
         if isinstance(row, Outcome):
@@ -415,28 +416,28 @@ def _merge(rows: _Rows, known: _Known, now: datetime) -> Batch:
     return batch
 
 
-def _new(row: _Checked, now: datetime) -> _Mailbox:
-    says = dict(row.says)
-    created_at = says.pop("created_at", None) or now
-    updated_at = says.pop("updated_at", None) or created_at
-    return _Mailbox(_NEW | says, created_at=created_at, updated_at=updated_at)
+def _new(row: _ValidRow, now: datetime) -> _Mailbox:
+    values = dict(row.values)
+    created_at = values.pop("created_at", None) or now
+    updated_at = values.pop("updated_at", None) or created_at
+    return _Mailbox(_NEW | values, created_at=created_at, updated_at=updated_at)
 
 
-def _change(mailbox: _Mailbox | None, row: _Checked, known: _Known, now: datetime) -> Outcome:
+def _change(mailbox: _Mailbox | None, row: _ValidRow, known: _Known, now: datetime) -> Outcome:
     if mailbox is None:
         return Outcome(row.line, "failed", _UNKNOWN_ID)
-    state, says = mailbox.state, row.says
-    changes = [name for name in fields.IMPORTED if name in says and says[name] != state[name]]
+    state, values = mailbox.state, row.values
+    changes = [name for name in fields.IMPORTED if name in values and values[name] != state[name]]
     if not changes:
-        return Outcome(row.line, "skipped", "Nothing is to be changed.")
+        return Outcome(row.line, "skipped", "Nothing to change.")
     if mailbox.is_admin:
-        return Outcome(row.line, "failed", "Is an administrator, whom no import changes.")
+        return Outcome(row.line, "failed", "Is an administrator; an import cannot change one.")
     if row.email_folded != mailbox.email_folded:
         if row.email_folded in known.by_mailbox:
             return Outcome(row.line, "failed", "email: Another user has this address.")
         known.move(mailbox, row.email_folded)
-    mailbox.deactivations += "active" in changes and not says["active"]
-    mailbox.state = state | {name: says[name] for name in says if name in state}
+    mailbox.deactivations += "active" in changes and not values["active"]
+    mailbox.state = state | {name: values[name] for name in values if name in state}
     mailbox.changes += 1
     mailbox.updated_at = now
     return Outcome(row.line, "updated", f"Changed: {', '.join(changes)}.")

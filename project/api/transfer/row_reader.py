@@ -1,7 +1,7 @@
-"""Rows of users in CSV (RFC 4180) or NDJSON, read line by line from a stream of bytes.
+"""Reads rows of CSV (RFC 4180) or NDJSON line by line from a stream of bytes.
 
-A row that cannot be read is given as a ``BadRow``, and reading goes on with the line after its
-first. Knows neither HTTP nor the database, nor what makes a user.
+A row that cannot be parsed is yielded as a ``BadRow``; reading continues with the line after its
+first. Knows neither HTTP nor the database nor the fields of users.
 """
 
 import csv
@@ -25,25 +25,25 @@ MAX_NAME_LENGTH = 100
 _BOM = b"\xef\xbb\xbf"
 _EMPTY = (b"\n", b"\r\n")
 
-# What the bytes that came may cost to read: so much at first, and more in proportion to them.
-# Measured on exports made up to pack tightly: 26 bytes a byte, 4.8 bytes a row.
+# Limits on the work that the bytes received may cause: a free allowance, and more in proportion to
+# the bytes. Measured on exports that compress extremely well: 26 bytes per byte, 4.8 bytes per row.
 FREE_BYTES = 1_048_576
 FREE_LINES = FREE_FAILURES = 10_000
 UNPACKED_PER_BYTE = 200
 BYTES_PER_LINE = 2
 BYTES_PER_FAILURE = 4
-REREAD_PER_BYTE = 2  # a quote that is not closed makes lines be read again
+REREAD_PER_BYTE = 2  # lines after an unclosed quote are read again
 
 
 class OutOfProportion(TooLarge):
-    """Few bytes would cost more work than their number is worth (413)."""
+    """The bytes would cause more work than their number allows (413)."""
 
 
 class Row(NamedTuple):
-    """A row that can be read; what it says is not checked.
+    """A row that was parsed; its values are not validated.
 
-    :param line: where it begins, from 1.
-    :param values: by column that is known; of CSV, none of those that may be missing if empty.
+    :param line: the number of its first line, from 1.
+    :param values: by known column; empty optional cells of CSV are omitted.
     """
 
     line: int
@@ -51,9 +51,9 @@ class Row(NamedTuple):
 
 
 class BadRow(NamedTuple):
-    """A row that cannot be read.
+    """A row that cannot be parsed.
 
-    :param line: where it begins, from 1.
+    :param line: the number of its first line, from 1.
     :param reason: a sentence.
     """
 
@@ -62,11 +62,11 @@ class BadRow(NamedTuple):
 
 
 class Columns:
-    """Which columns of CSV, or keys of NDJSON, are read; the others are ignored.
+    """The columns of CSV, or keys of NDJSON, to read; others are ignored.
 
-    :param required: those that a CSV must have, and whose cells may not be missing.
-    :param optional: those that it may have; an empty cell is as none.
-    :param with_id: whether ``id`` is read; a CSV must have it then.
+    :param required: columns that a CSV must have; an empty cell is a value.
+    :param optional: columns that a CSV may have; an empty cell counts as missing.
+    :param with_id: whether to read ``id``, which a CSV must then have.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Columns:
         self._seen = set(self.known)
 
     def note(self, names: Collection[str]) -> None:
-        """Keep the names that are ignored, the first 100 of them, each cut to 100 characters."""
+        """Remember the first 100 ignored names, each truncated to 100 characters."""
         if self._seen.issuperset(names):
             return
         for name in names:
@@ -92,11 +92,11 @@ class Columns:
 class Source(io.RawIOBase):
     """The bytes of a file or a request.
 
-    :param read: gives at most so many bytes, and none at the end.
-    :param size: how many bytes there should be; None: not known.
-    :param max_bytes: how many there may be, and as many again may be unpacked of them; None: any
-        number.
-    :raises TooLarge: there are more; also later, while reading (413).
+    :param read: returns at most the given number of bytes, and none at the end.
+    :param size: the expected number of bytes; None: unknown.
+    :param max_bytes: the limit on the number of bytes, and on the decompressed bytes; None: no
+        limit.
+    :raises TooLarge: the limit is exceeded; also raised later, while reading (413).
     """
 
     def __init__(
@@ -108,63 +108,64 @@ class Source(io.RawIOBase):
         self.refuse_over_limit(size or 0)
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
         """Read the next bytes.
 
-        :raises Invalid: they end before there are ``size`` of them (400).
+        :raises Invalid: the data ends before ``size`` bytes (400).
+        :raises TooLarge: the data exceeds ``max_bytes`` (413).
         """
         data = self._read(len(buffer))
         buffer[: len(data)] = data
         self.position += len(data)
         self.refuse_over_limit(self.position)
         if not data and self._size is not None and self.position < self._size:
-            raise Invalid(f"The data is cut off after {self.position:,} of {self._size:,} bytes.")
+            raise Invalid(f"The data ends after {self.position:,} of {self._size:,} bytes.")
         return len(data)
 
     def refuse_over_limit(self, count: int) -> None:
-        """See that so many bytes are not too many.
+        """Check a number of bytes against the limit.
 
-        :raises TooLarge: they are (413).
+        :raises TooLarge: it exceeds the limit (413).
         """
         if self.max_bytes is not None and count > self.max_bytes:
             raise TooLarge(f"The data is larger than {self.max_bytes:,} bytes.")
 
     def refuse_bomb(self, unpacked: int, lines: int) -> None:
-        """See that what the bytes so far have been unpacked to is in proportion to them.
+        """Check that the decompressed data is in proportion to the bytes received so far.
 
         :raises OutOfProportion: it is not (413).
         """
         if unpacked > FREE_BYTES + self.position * UNPACKED_PER_BYTE:
-            many = f"{UNPACKED_PER_BYTE} bytes for each byte"
+            ratio = f"{UNPACKED_PER_BYTE} bytes per byte"
         elif lines > FREE_LINES + self.position // BYTES_PER_LINE:
-            many = f"one line for each {BYTES_PER_LINE} bytes"
+            ratio = f"one line per {BYTES_PER_LINE} bytes"
         else:
             return
-        raise OutOfProportion(f"The data unpacks to more than {many} that came.")
+        raise OutOfProportion(f"The data decompresses to more than {ratio} received.")
 
     def refuse_failures(self, count: int) -> None:
-        """See that so many failed rows are in proportion to the bytes so far.
+        """Check that the number of failed rows is in proportion to the bytes received so far.
 
-        :raises OutOfProportion: they are not, and there is a limit on the bytes (413).
+        :raises OutOfProportion: it is not, and the source has a limit (413).
         """
         allowed = FREE_FAILURES + self.position // BYTES_PER_FAILURE
         if self.max_bytes is not None and count > allowed:
             raise OutOfProportion(
-                f"More than one row has failed for each {BYTES_PER_FAILURE} bytes that came."
+                f"More than one row has failed per {BYTES_PER_FAILURE} bytes received."
             )
 
 
 def read_rows(source: Source, form: str, gzipped: bool, columns: Columns) -> Iterator[Row | BadRow]:
-    """Give the rows of a stream, in constant memory.
+    """Yield the rows of a stream, in constant memory. The errors are raised while iterating.
 
     :param form: ``csv`` or ``ndjson``.
-    :param columns: which are read; ``ignored`` names the others afterwards.
-    :raises Invalid: while iterating: the header is wrong, or the data is cut off or damaged (400).
-    :raises TooLarge: while iterating: there is more than the source allows (413).
-    :raises OutOfProportion: while iterating: to read on would cost too much (413).
+    :param columns: the columns to read; its ``ignored`` has the names of others afterwards.
+    :raises Invalid: the header is invalid, or the data is incomplete or corrupt (400).
+    :raises TooLarge: the data exceeds the source's limit (413).
+    :raises OutOfProportion: the data would cause too much work (413).
     """
     lines = _lines(source, gzipped)
     return _read_csv(lines, columns) if form == "csv" else _read_ndjson(lines, columns)
@@ -177,19 +178,19 @@ class _Line(NamedTuple):
     def text(self) -> str:
         """Return the line's text.
 
-        :raises ValueError: it has none; the message says why.
+        :raises ValueError: it is too long or not UTF-8; the message is a sentence.
         """
         if self.data is None:
             raise ValueError(f"Is longer than {MAX_ROW_BYTES:,} bytes.")
         try:
             return self.data.decode()
         except UnicodeDecodeError as error:
-            raise ValueError("Is not UTF-8.") from error
+            raise ValueError("Is not valid UTF-8.") from error
 
 
 def _lines(source: Source, gzipped: bool) -> Iterator[_Line]:
-    packed_or_plain: Any = gzip.GzipFile(fileobj=source) if gzipped else source
-    file = io.BufferedReader(packed_or_plain, MAX_ROW_BYTES)
+    stream: Any = gzip.GzipFile(fileobj=source) if gzipped else source
+    file = io.BufferedReader(stream, MAX_ROW_BYTES)
     pieces = iter(partial(file.readline, MAX_ROW_BYTES + 1), b"")
     number = unpacked = 0
 
@@ -204,17 +205,17 @@ def _lines(source: Source, gzipped: bool) -> Iterator[_Line]:
         for piece in pieces:
             number += 1
             count(piece)
-            data = None if _goes_on(piece) else piece
-            while _goes_on(piece):
+            data = None if _is_incomplete(piece) else piece
+            while _is_incomplete(piece):
                 piece = next(pieces, b"")
                 count(piece)
             yield _Line(number, data.removeprefix(_BOM) if data and number == 1 else data)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Invalid(f"The gzip data is cut off or damaged: {error}.") from error
+        raise Invalid(f"The gzip data is incomplete or corrupt: {error}.") from error
 
 
-def _goes_on(piece: bytes) -> bool:
-    """Say whether a line has more than this piece of it."""
+def _is_incomplete(piece: bytes) -> bool:
+    """Return whether the line continues after this piece."""
     return len(piece) > MAX_ROW_BYTES and not piece.endswith(b"\n")
 
 
@@ -226,7 +227,7 @@ def _read_ndjson(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | Bad
                 continue
             values = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            yield BadRow(line.number, f"Is not JSON: {error}.")
+            yield BadRow(line.number, f"Is not valid JSON: {error}.")
         except ValueError as error:
             yield BadRow(line.number, str(error))
         else:
@@ -239,7 +240,7 @@ def _read_ndjson(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | Bad
 
 
 class _Records:
-    """The lines that csv.reader takes, and those of the record that it is at."""
+    """The lines for csv.reader, and those of its current record."""
 
     def __init__(self, lines: Iterator[_Line]) -> None:
         self._lines, self._again = lines, deque[_Line]()
@@ -262,18 +263,18 @@ class _Records:
         return text
 
     def begin(self) -> None:
-        """Let the next line that is not empty be the first of a record."""
+        """Start a new record at the next line that is not empty."""
         self._record.clear()
         self._bytes_before += self._bytes
         self._bytes = 0
 
     @property
     def line(self) -> int:
-        """Where the record begins."""
+        """The number of the record's first line."""
         return self._record[0].number
 
-    def give_up(self) -> None:
-        """Go on after the record's first line: the others may be rows of their own.
+    def reread(self) -> None:
+        """Continue after the record's first line: the other lines may be separate rows.
 
         :raises OutOfProportion: too much of the data has been read again (413).
         """
@@ -282,7 +283,7 @@ class _Records:
         self._bytes_again += self._bytes
         self._bytes = len(first.data or b"")
         if self._bytes_again > FREE_BYTES + self._bytes_before * REREAD_PER_BYTE:
-            raise OutOfProportion("Too many quotes in the data are never closed.")
+            raise OutOfProportion("Too many quotes in the data are not closed.")
 
 
 def _read_csv(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | BadRow]:
@@ -292,7 +293,7 @@ def _read_csv(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | BadRow
     records = _Records(chain([first], lines))
     try:
         text = first.text()
-        # Spreadsheets write semicolons where the comma parts whole numbers from fractions.
+        # Spreadsheets write semicolons in locales where the comma is the decimal separator.
         delimiter = ";" if text.count(";") > text.count(",") else ","
         reader = csv.reader(records, delimiter=delimiter, strict=True)
         names = [name.strip() for name in next(reader)]
@@ -311,7 +312,7 @@ def _read_csv(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | BadRow
             return
         except (csv.Error, ValueError) as error:
             yield BadRow(records.line, _sentence(error))
-            records.give_up()
+            records.reread()
             continue
         if len(cells) == len(header):
             values = dict(zip(known, pick(cells), strict=True))
@@ -325,7 +326,7 @@ def _read_csv(lines: Iterator[_Line], columns: Columns) -> Iterator[Row | BadRow
 
 def _check_header(header: list[str], columns: Columns) -> None:
     problems = [
-        FieldError(name, "The header has no such column.")
+        FieldError(name, "This column is missing in the header.")
         for name in columns.required
         if name not in header
     ] + [
@@ -334,7 +335,7 @@ def _check_header(header: list[str], columns: Columns) -> None:
         if header.count(name) > 1
     ]
     if problems:
-        raise Invalid("The header is wrong.", problems)
+        raise Invalid("The header is invalid.", problems)
 
 
 def _sentence(error: Exception) -> str:

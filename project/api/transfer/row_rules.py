@@ -1,4 +1,4 @@
-"""What a row of an import may say, checked by the rules of ``UserImport``."""
+"""Validates a row of an import by the rules of ``UserImport``."""
 
 import re
 from typing import Any, get_type_hints
@@ -23,20 +23,19 @@ _READERS = {
 
 
 def optional_columns(by_admin: bool) -> tuple[str, ...]:
-    """Return what a row may say beside what it must.
+    """Return the optional columns of an import.
 
-    :param by_admin: whether an administrator imports; from others no role is taken.
+    :param by_admin: whether the caller is an administrator; other callers cannot import roles.
     """
     return tuple(name for name in OPTIONAL if by_admin or name not in ONLY_BY_ADMINISTRATORS)
 
 
 def read_row(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what a row says, by field.
+    """Return a row's validated values, by field.
 
-    Most rows are plain and known at a glance to be right, in a tenth of the time that the schema
-    takes.
+    Most rows are simple and pass a fast check, which takes a tenth of the schema's time.
 
-    :raises Invalid: a value breaks a rule; ``errors`` names each (400).
+    :raises Invalid: a value violates a rule; ``errors`` lists each (400).
     """
     username, email = values.get("username"), values.get("email")
     if is_simple_text(username) and is_simple_email(email):
@@ -46,18 +45,18 @@ def read_row(values: dict[str, Any]) -> dict[str, Any]:
                 name: read(values[name]) for name, read in _READERS.items() if name in values
             }
         except ValidationError:
-            pass  # below, all that is wrong is named
+            pass  # the schema lists all errors
     return validate(UserImport, values).model_dump(exclude_unset=True)
 
 
 def read_user_id(values: dict[str, Any]) -> int | None:
-    """Return the id of the user whom a row is about; None: it does not say.
+    """Return the user's id in a row; None: the row has none.
 
-    :raises Invalid: it is no positive decimal integer (400).
+    :raises Invalid: it is not a positive decimal integer (400).
     """
     if "id" not in values:
         return None
     text = str(values["id"])
     if re.fullmatch(r"0*[1-9][0-9]*", text) is None:
-        raise Invalid(errors=[FieldError("id", "Must be a whole number above 0.")])
+        raise Invalid(errors=[FieldError("id", "Must be a positive integer.")])
     return read_id(text)

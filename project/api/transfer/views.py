@@ -1,4 +1,4 @@
-"""The endpoints that move many users at once."""
+"""The endpoints for import and export."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -36,22 +36,24 @@ CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjs
 
 
 class ImportQuery(BaseModel):
-    """How to import."""
+    """The parameters of an import."""
 
     model_config = ConfigDict(extra="forbid")
 
-    dry_run: Annotated[Flag, Field(description="Tell the same, and save nothing.")] = False
+    dry_run: Annotated[
+        Flag, Field(description="Whether to report the same results without saving anything.")
+    ] = False
     match: Annotated[
         Literal["email", "id"],
         Field(
-            description="How a row finds its user: by its mailbox; or by its `id`, so that it may"
-            " change the mailbox too, and by the mailbox only where the row has no id."
+            description="How a row is matched to a user: by mailbox; or by `id`, so that the"
+            " mailbox can change too, with the mailbox for rows without an id."
         ),
     ] = "email"
 
 
 class ImportedRow(BaseModel):
-    """What became of a row that was not plainly created."""
+    """The result of a row that did not create a user."""
 
     line: int
     result: Literal["updated", "skipped", "failed"]
@@ -59,7 +61,7 @@ class ImportedRow(BaseModel):
 
 
 class ImportReport(BaseModel):
-    """What became of all rows; ``rows`` are the first 10,000 that were not plainly created."""
+    """The results of all rows; ``rows`` has the first 10,000 that did not create a user."""
 
     created: Annotated[int, Field(examples=[41])]
     updated: Annotated[int, Field(examples=[0])]
@@ -69,7 +71,7 @@ class ImportReport(BaseModel):
         list[str],
         Field(
             max_length=MAX_IGNORED,
-            description="The columns that were not used, the first 100.",
+            description="The names of the first 100 columns that were not used.",
             examples=[["department"]],
         ),
     ]
@@ -81,12 +83,12 @@ class ImportReport(BaseModel):
 
 
 class ExportQuery(BaseModel):
-    """What to export."""
+    """The parameters of an export."""
 
     model_config = ConfigDict(extra="forbid")
 
     format: Annotated[
-        Literal["csv", "ndjson"], Field(description="The form of the file; csv by default.")
+        Literal["csv", "ndjson"], Field(description="The format of the file; csv by default.")
     ] = "csv"
 
 
@@ -95,12 +97,12 @@ class ExportQuery(BaseModel):
 @accepts_query(ImportQuery)
 @transfers_files(body_types=("text/csv", "application/x-ndjson"), data=ImportReport)
 def import_users(query: ImportQuery) -> Response:
-    """Add and change users by the rows of a CSV or NDJSON body; say what became of them.
+    """Add and change users from the rows of a CSV or NDJSON body, and report the results.
 
-    :raises UnsupportedInput: the content is of another type, or encoded other than by gzip (415).
-    :raises TooLarge: the body, packed or not, is over ``IMPORT_MAX_BYTES`` or costs too much (413).
-    :raises Invalid: a parameter or the header is wrong, or the body cut off or damaged (400).
-    :raises Unavailable: the database is away; all may be sent again (503).
+    :raises UnsupportedInput: the body has another media type or an encoding other than gzip (415).
+    :raises TooLarge: the body is over ``IMPORT_MAX_BYTES``, packed or not, or costs too much (413).
+    :raises Invalid: a parameter or the header is invalid, or the body incomplete or corrupt (400).
+    :raises Unavailable: the database is unavailable; the whole file can be sent again (503).
     """
     form, gzipped = _content_type(), _is_gzipped()
     source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
@@ -123,25 +125,25 @@ def import_users(query: ImportQuery) -> Response:
 @accepts_query(ExportQuery)
 @transfers_files(answer_types=("text/csv", "application/x-ndjson"))
 def export_users(query: ExportQuery) -> Response:
-    """Send all users as a CSV or NDJSON file, in the order of their ids.
+    """Send all users as a CSV or NDJSON file, in order of id.
 
-    Where the database fails in the middle, or the caller loses the right, the connection is cut:
-    what has come is no whole file.
+    If the database fails during the export, or the caller loses permission, the connection is
+    aborted: the file is then incomplete.
 
-    :raises Invalid: a parameter is unknown, repeated or wrong (400).
+    :raises Invalid: a parameter is unknown, repeated or invalid (400).
     """
     chunks: Iterator[bytes] = iter(())
     if request.method != "HEAD":
         before_chunk = partial(require_still, "users:read")
         chunks = (chunk.data for chunk in exporting.export_users(query.format, before_chunk))
-        # What fails with the first chunk is answered as usual.
-        chunks = stream_with_context(_watched(chain([next(chunks)], chunks)))
+        # An error in the first chunk gets a normal error response.
+        chunks = stream_with_context(_log_failure(chain([next(chunks)], chunks)))
     response = Response(chunks, content_type=CONTENT_TYPES[query.format])
     response.headers["Content-Disposition"] = f'attachment; filename="users.{query.format}"'
     return response
 
 
-def _watched(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _log_failure(chunks: Iterator[bytes]) -> Iterator[bytes]:
     try:
         yield from chunks
     except (SQLAlchemyError, AppError) as error:
@@ -166,21 +168,19 @@ def _is_gzipped() -> bool:
 
 
 def _unsupported(header: str, reason: str) -> UnsupportedInput:
-    return UnsupportedInput(
-        f"The body is in no form that can be read here: {header}.", [FieldError(header, reason)]
-    )
+    return UnsupportedInput("Unsupported media type.", [FieldError(header, reason)])
 
 
 def _open_body(max_bytes: int) -> Source:
-    """Return the body, which is read while it comes.
+    """Return the body, which is read as it arrives.
 
-    Not by ``request.stream``, whose limit is that of the other endpoints.
+    ``request.stream`` is not used, since it has the limit of the other endpoints.
     """
     return Source(open_body(request.environ).read, request.content_length, max_bytes)
 
 
 def _refuse_other_methods(path: str, *allowed: str) -> None:
-    """Answer 405 where ``/users/<user_id>`` would take the end of the path for an id."""
+    """Respond with 405 where ``/users/<user_id>`` would parse the last segment as an id."""
 
     def refuse() -> Response:
         if request.method != "OPTIONS":
@@ -190,7 +190,7 @@ def _refuse_other_methods(path: str, *allowed: str) -> None:
         return response
 
     def add_rule(state: BlueprintSetupState) -> None:
-        # Without methods a rule is for all, known or not, that the rules before it have left.
+        # A rule without methods matches all methods, even unknown ones, that no other rule has.
         endpoint = f"{state.name}.refuse {path}"
         state.app.url_map.add(Rule(path, endpoint=endpoint))
         state.app.view_functions[endpoint] = refuse

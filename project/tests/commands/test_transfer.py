@@ -153,8 +153,16 @@ class ImportUsersTests(TransferCommandTestCase):
             ("users.txt", CSV, f"{self.path('users.txt')}: the name must end in .csv, .ndjson,"),
             ("users.gz", CSV, f"{self.path('users.gz')}: the name must end in .csv, .ndjson,"),
             (".csv", CSV, f"{self.path('.csv')}: the name must end in .csv, .ndjson,"),
-            ("header.csv", "a,email\n", "The header is wrong. No row was taken. username: The hea"),
-            ("users.csv.gz", CSV, "The gzip data is cut off or damaged: Not a gzipped file (b'us"),
+            (
+                "header.csv",
+                "a,email\n",
+                "The header is invalid. No row was imported. username: This",
+            ),
+            (
+                "users.csv.gz",
+                CSV,
+                "The gzip data is incomplete or corrupt: Not a gzipped file (b'us",
+            ),
         ]:
             with self.subTest(name):
                 path = self.path(name) if content is None else self.file(name, content)
@@ -169,14 +177,14 @@ class ImportUsersTests(TransferCommandTestCase):
 
         self.assertEqual(
             self.refused(import_users, bomb),
-            "The data is larger than 1,000 bytes. No row was taken. The setting IMPORT_MAX_BYTES"
+            "The data is larger than 1,000 bytes. No row was imported. The setting IMPORT_MAX_BYTES"
             " says how much a gzip file may unpack to.",
         )
         self.assertEqual(self.emails(), [])
 
     def test_gzip_file_that_would_cost_too_much_is_refused(self):
         for name, rows, reason in [
-            ("lines", "\n" * 1_000_000, "The data unpacks to more than one line for each 2 bytes"),
+            ("lines", "\n" * 1_000_000, "The data decompresses to more than one line per 2 bytes"),
             ("failures", "".join(f"{number}\n" for number in range(200_000)), "More than one row"),
         ]:
             file = self.file(f"{name}.csv.gz", gzip.compress((CSV + rows).encode()))

@@ -26,7 +26,7 @@ from project.tests.wire import recorded_commands
 
 THEN = datetime(2020, 1, 1)
 NOW = datetime(2026, 11, 23, 15, 12, 58)
-SAME = "Nothing is to be changed."
+SAME = "Nothing to change."
 
 
 def row(line: int, username: str, email: str, **values: Any) -> Row:
@@ -138,7 +138,7 @@ class ImportTests(ImportTestCase):
 
     def test_bad_row_stops_no_other(self):
         report = self.report(
-            BadRow(2, "Is not UTF-8."),
+            BadRow(2, "Is not valid UTF-8."),
             row(3, "Ada", "ada@example.com"),
             row(4, "", "nobody"),
             Row(5, {"username": 7}),
@@ -151,7 +151,7 @@ class ImportTests(ImportTestCase):
                 created=2,
                 failed=3,
                 rows=[
-                    Outcome(2, "failed", "Is not UTF-8."),
+                    Outcome(2, "failed", "Is not valid UTF-8."),
                     Outcome(
                         4,
                         "failed",
@@ -180,7 +180,7 @@ class ImportTests(ImportTestCase):
                 report = self.report(*rows, dry_run=dry_run)
 
                 self.assertEqual((report.skipped, report.failed), (2, 2))
-                reason = "Is an administrator, whom no import changes."
+                reason = "Is an administrator; an import cannot change one."
                 self.assertEqual(report.rows[1:3], [Outcome(n, "failed", reason) for n in (3, 4)])
                 self.assertEqual(self.users(), before)
 
@@ -190,7 +190,7 @@ class ImportTests(ImportTestCase):
             row(3, "Ada", "ada@example.com"),
             row(4, "Ada", "ada@example.com", role=None),
         ]
-        reasons = [SAME, "Is an administrator, whom no import changes."]
+        reasons = [SAME, "Is an administrator; an import cannot change one."]
         for size in (1, 9):
             with self.subTest(size), mock.patch.object(importing, "ROWS_PER_BATCH", size):
                 empty_tables()
@@ -212,7 +212,7 @@ class ImportTests(ImportTestCase):
         unsaid = row(4, "Ada", "ada@example.com")
         for rows, role, reason in [
             ([made], "editor", None),
-            ([unsaid], "editor", "Nothing is to be changed."),
+            ([unsaid], "editor", "Nothing to change."),
             ([demoted], None, "Changed: role."),
             ([made, demoted, made], "editor", "Changed: role."),
         ]:
@@ -225,7 +225,7 @@ class ImportTests(ImportTestCase):
 
     def test_nothing_is_imported_from_nothing(self):
         self.assertEqual(self.report(), Report())
-        self.assertEqual(self.report(BadRow(1, "Is not UTF-8.")).failed, 1)
+        self.assertEqual(self.report(BadRow(1, "Is not valid UTF-8.")).failed, 1)
 
     def test_report_holds_the_first_rows_and_counts_the_others(self):
         with mock.patch.object(importing, "MAX_REPORTED_ROWS", 3):
@@ -280,7 +280,7 @@ class MatchIdTests(ImportTestCase):
 
     UNKNOWN = "id: No user has this id."
     TAKEN = "email: Another user has this address."
-    NO_ID = "id: Must be a whole number above 0."
+    NO_ID = "id: Must be a positive integer."
 
     def setUp(self) -> None:
         super().setUp()
@@ -412,7 +412,9 @@ class MatchIdTests(ImportTestCase):
                 row(2, "a", "x@example.com", id="1"), match_id=True, dry_run=dry_run
             )
 
-            self.assertEqual(report.rows[0].reason, "Is an administrator, whom no import changes.")
+            self.assertEqual(
+                report.rows[0].reason, "Is an administrator; an import cannot change one."
+            )
             self.assertEqual(self.users(), before)
 
     def test_id_is_passed_over_otherwise(self):
@@ -541,9 +543,9 @@ class FailureTests(ImportTestCase):
             raise Invalid("The data is cut off.")
 
         for dry_run, count, taken in [
-            (True, 10, "The rows up to line 9 would be taken."),
-            (False, 3, "No row was taken."),
-            (False, 10, "The rows up to line 9 were taken."),
+            (True, 10, "The rows up to line 9 would be imported."),
+            (False, 3, "No row was imported."),
+            (False, 10, "The rows up to line 9 were imported."),
         ]:
             with self.subTest(taken), self.assertRaises(Invalid) as caught:
                 list(import_users(rows(count), dry_run))
@@ -560,8 +562,8 @@ class FailureTests(ImportTestCase):
                         next(batches)
                 self.assertEqual(
                     caught.exception.message,
-                    "The database is not available. The rows up to line 5 were taken."
-                    " Send all of it again: what is there already is passed over.",
+                    "The database is unavailable. The rows up to line 5 were imported."
+                    " Send the whole file again: what is already there is skipped.",
                 )
         self.assertEqual(len(self.users()), 4)
 
@@ -571,7 +573,7 @@ class FailureTests(ImportTestCase):
             with self.assertRaises(Unavailable) as caught:
                 self.report(*self.ROWS)
 
-        self.assertIn("not available. Send all of it again", caught.exception.message)
+        self.assertIn("unavailable. Send the whole file again", caught.exception.message)
 
     def test_our_own_mistakes_go_through(self):
         with mock.patch.object(db.session, "execute", side_effect=driver_error(1054, "Column")):
@@ -587,7 +589,9 @@ class FailureTests(ImportTestCase):
         sqlite_connect = sqlite3.connect
         rows = [row(number, "u" * 100, f"u{number}@example.com") for number in range(500)]
         with mock.patch.object(sqlite3, "connect", connect):
-            with self.assertRaisesRegex(Unavailable, "The disk has no room for a dry run"):
+            with self.assertRaisesRegex(
+                Unavailable, "There is not enough disk space for a dry run"
+            ):
                 self.report(*rows, dry_run=True)
 
 
@@ -600,7 +604,7 @@ class DryRunTests(ImportTestCase):
         rows: list[Row | BadRow] = [
             row(2, "Ada", "ada@example.com"),
             row(3, "B", "BO@example.com", active="false"),
-            BadRow(4, "Is not UTF-8."),
+            BadRow(4, "Is not valid UTF-8."),
             row(5, "new", "new@example.com"),
             row(6, "new", "new@example.com", active="true"),
             row(7, "B", "BO@example.com"),

@@ -92,7 +92,7 @@ class CSVTests(unittest.TestCase):
         for broken, reason in [
             (b"Ada", "Has 1 columns; the header has 2."),
             (b"a,b,c", "Has 3 columns; the header has 2."),
-            (b"\xff,b", "Is not UTF-8."),
+            (b"\xff,b", "Is not valid UTF-8."),
             (b'"a"b,c', "',' expected after '\"'."),
             (b"a\rb,c", None),
             (b"x" * 99_999, "Is longer than 65,536 bytes."),
@@ -143,7 +143,7 @@ class NDJSONTests(unittest.TestCase):
             (b"x", None),
             (b"[]", "Must be a JSON object."),
             (b"null", "Must be a JSON object."),
-            (b"\xff", "Is not UTF-8."),
+            (b"\xff", "Is not valid UTF-8."),
             (b"[" * 2_000, None),
             (b'{"a": "' + b"x" * 70_000 + b'"}', "Is longer than 65,536 bytes."),
         ]:
@@ -227,7 +227,7 @@ class SourceTests(unittest.TestCase):
         for data in [b"username", packed[:5], packed[:-1], packed[:-12], packed[:-5] + b"x" * 5]:
             with self.subTest(data), self.assertRaises(Invalid) as caught:
                 rows(data, gzipped=True)
-            self.assertIn("The gzip data is cut off or damaged: ", caught.exception.message)
+            self.assertIn("The gzip data is incomplete or corrupt: ", caught.exception.message)
 
     def test_rows_before_the_damage_are_given(self):
         lines = b"".join(b"u%d,u%d@example.com\n" % (n, n) for n in range(50_000))
@@ -251,7 +251,7 @@ class SourceTests(unittest.TestCase):
         with self.assertRaises(Invalid) as caught:
             rows(self.CSV, size=1_000)
 
-        self.assertEqual(caught.exception.message, "The data is cut off after 35 of 1,000 bytes.")
+        self.assertEqual(caught.exception.message, "The data ends after 35 of 1,000 bytes.")
 
     def test_limit_is_on_the_bytes_read_and_on_those_unpacked(self):
         size = len(self.CSV)
@@ -281,8 +281,8 @@ class SourceTests(unittest.TestCase):
         self.assertLess(tracemalloc.get_traced_memory()[1], 2_000_000)
 
     def test_bomb_is_refused_before_it_has_cost_more_than_it_may(self):
-        lines = "The data unpacks to more than one line for each 2 bytes that came."
-        unpacked = "The data unpacks to more than 200 bytes for each byte that came."
+        lines = "The data decompresses to more than one line per 2 bytes received."
+        unpacked = "The data decompresses to more than 200 bytes per byte received."
         header = b"username,email\n"
         for name, data, form, reason in [
             ("empty lines", header + b"\n" * 3_000_000, "csv", lines),
@@ -328,7 +328,7 @@ class SourceTests(unittest.TestCase):
                 for row in read_rows(source, "csv", False, columns()):
                     found.append(row)
             self.assertEqual(
-                caught.exception.message, "Too many quotes in the data are never closed."
+                caught.exception.message, "Too many quotes in the data are not closed."
             )
             self.assertTrue(0 < len(found) < 100, len(found))
 
@@ -338,7 +338,7 @@ class SourceTests(unittest.TestCase):
         with self.assertRaises(OutOfProportion) as caught:
             source.refuse_failures(10_001)
         self.assertEqual(
-            caught.exception.message, "More than one row has failed for each 4 bytes that came."
+            caught.exception.message, "More than one row has failed per 4 bytes received."
         )
 
         source.read()

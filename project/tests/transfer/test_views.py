@@ -79,7 +79,7 @@ class ImportTests(BaseTestCase):
                             "result": "failed",
                             "reason": "email: An email address must have an @-sign.",
                         },
-                        {"line": 6, "result": "skipped", "reason": "Nothing is to be changed."},
+                        {"line": 6, "result": "skipped", "reason": "Nothing to change."},
                     ],
                     "rows_omitted": 0,
                 },
@@ -160,9 +160,9 @@ class ImportTests(BaseTestCase):
         good = "".join(f"u{number},u{number}@example.com\n" for number in range(5000))
         head = ("username,email\n" + good).encode()
         for name, body, encoding, taken in [
-            ("packed lines", gzip.compress(head + b"\n" * 2_000_000), "gzip", "one line for each"),
-            ("packed bytes", gzip.compress(head + b" " * 9_000_000), "gzip", "200 bytes for each"),
-            ("failures", head + b"x\n" * 100_000, "identity", "one row has failed for each 4 by"),
+            ("packed lines", gzip.compress(head + b"\n" * 2_000_000), "gzip", "one line per"),
+            ("packed bytes", gzip.compress(head + b" " * 9_000_000), "gzip", "200 bytes per"),
+            ("failures", head + b"x\n" * 100_000, "identity", "one row has failed per 4 by"),
             ("quotes", head + b'x","\n' * 20_000, "identity", "Too many quotes"),
         ]:
             with self.subTest(name):
@@ -171,18 +171,20 @@ class ImportTests(BaseTestCase):
 
                 self.assert_fails(response, 413)
                 self.assertIn(taken, response.json["message"])
-                self.assertRegex(response.json["message"], r"up to line [\d,]+ would be taken\.$")
+                self.assertRegex(
+                    response.json["message"], r"up to line [\d,]+ would be imported\.$"
+                )
 
     def test_broken_body_is_refused_and_the_rows_taken_are_told(self):
         short = {"CONTENT_LENGTH": "1000"}
         cases: list[tuple[str | bytes, dict[str, str], dict[str, Any], str]] = [
-            ("a,b", {}, {}, "The header is wrong. No row was taken."),
+            ("a,b", {}, {}, "The header is invalid. No row was imported."),
             (gzip.compress(b"x" * 99)[:-9], {"Content-Encoding": "gzip"}, {}, "The gzip data is"),
             (
                 CSV,
                 {},
                 short,
-                "The body is incomplete, or its chunked encoding is invalid. No row was taken.",
+                "The body is incomplete, or its chunked encoding is invalid. No row was imported.",
             ),
             (CSV, {}, {**short, "wsgi.input_terminated": True}, "The body is incomplete"),
         ]
@@ -223,7 +225,7 @@ class ImportTests(BaseTestCase):
         response = self.post(CSV, query="?match=id")
 
         self.assert_fails(response, 400, "id")
-        self.assertEqual(response.json["message"], "The header is wrong. No row was taken.")
+        self.assertEqual(response.json["message"], "The header is invalid. No row was imported.")
 
     def test_wrong_parameter_is_named(self):
         for query, field in [
@@ -244,7 +246,7 @@ class ImportTests(BaseTestCase):
 
         self.assertEqual(response.status_code, 503)
         self.assertEqual(response.json["status"], "error")
-        self.assertIn("Send all of it again", response.json["message"])
+        self.assertIn("Send the whole file again", response.json["message"])
 
     def test_other_methods_are_not_allowed(self):
         for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND"]:
@@ -396,7 +398,7 @@ class LostRightTests(AuditTestCase):
                 self.assertEqual(response.status_code, 401 if kind is Unauthenticated else 403)
                 self.assertEqual(
                     response.json["message"],
-                    f"{kind.message} The rows up to line 3 were taken."
+                    f"{kind.message} The rows up to line 3 were imported."
                     " So far: created 2, updated 0, skipped 0, failed 0.",
                 )
                 saved = [user.username for user in all_users() if f"@{number}." in user.email]
