@@ -1,4 +1,4 @@
-"""One piece of work, one transaction: committed whole, tried again where that is safe."""
+"""Runs a function in one transaction, and retries it where that is safe."""
 
 import random
 import time
@@ -22,29 +22,29 @@ _IS_OPEN = "transaction is open"
 
 
 def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
-    """Commit what a function writes through ``db.session``, when it returns.
+    """Commit what a function writes through ``db.session`` when it returns.
 
-    The database begins the transaction at the function's first statement on ``db.session``. What
-    takes long, such as hashing a password, comes before that statement.
+    The transaction begins at the function's first statement on ``db.session``. Slow work, such as
+    hashing a password, belongs before that statement.
 
-    A deadlock, a lock waited for too long and a stale connection undo the transaction; then the
-    whole function runs again, at most four times in all, after pauses that grow and differ, so that
-    two that met do not meet again; but only once for a stale connection, after which comes a fresh
-    one. Once COMMIT is on its way nothing is tried again: when the connection is lost then,
-    nobody can know what became of it.
+    After a deadlock, a lock timeout or a stale connection the transaction is rolled back, and the
+    whole function runs again: at most four times in all, with growing random pauses so that two
+    conflicting transactions do not collide again, but only once more after a stale connection,
+    which is replaced. Nothing is retried once COMMIT has been sent: if the connection is lost then,
+    the outcome is unknown.
 
-    :raises TypeError: at import: the function, or what it wraps, opens a transaction already.
-    :raises RuntimeError: this session has an open transaction of this function already.
+    :raises TypeError: at import: the function, or what it wraps, already opens a transaction.
+    :raises RuntimeError: this session already has an open transaction of this decorator.
     :raises OutcomeUnknown: the connection was lost during COMMIT (503).
     """
     if getattr(work, "opens_transaction", False) is True:
-        raise TypeError(f"{work!r} opens a transaction already.")
+        raise TypeError(f"{work!r} already opens a transaction.")
 
     @wraps(work)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         session = db.session()
         if _IS_OPEN in session.info:
-            raise RuntimeError("An inner transaction would commit a part of the outer one.")
+            raise RuntimeError("An inner transaction would commit part of the outer one.")
         session.info[_IS_OPEN] = True
         was_stale = False
         try:

@@ -1,9 +1,9 @@
-"""One answer for each ``Idempotency-Key``: a request that is sent again gets the first answer.
+"""``Idempotency-Key``: a repeated request gets the first response again.
 
-After draft-ietf-httpapi-idempotency-key-header-07. The key is claimed by the first statement of the
-transaction that does the work, and its answer is stored in that same transaction: both are there or
-neither, and the unique constraint makes a second request wait until the first has ended, on
-whichever worker or host it runs.
+It follows draft-ietf-httpapi-idempotency-key-header-07. The first statement of the transaction that
+does the work claims the key, and the same transaction stores the response: both are saved or
+neither. The unique constraint makes a second request wait until the first has ended, on any worker
+or host.
 """
 
 import hmac
@@ -42,31 +42,31 @@ from project.web.guard import known_principal
 from project.web.pruning import prunes
 
 HEADER = "Idempotency-Key"
-KEPT = timedelta(hours=24)
-KEPT_HEADERS = ("Content-Type", "ETag", "Location")
+RETENTION = timedelta(hours=24)
+STORED_HEADERS = ("Content-Type", "ETag", "Location")
 
 LONGEST_KEY = 255
 
-# As it is, or as RFC 8941 section 3.3.3 writes a string.
+# Unquoted, or a string of RFC 8941 section 3.3.3.
 KEY = re.compile(
     rf'([!#-~][ -~]{{0,{LONGEST_KEY - 1}}})|"((?:[ !#-\[\]-~]|\\["\\]){{1,{LONGEST_KEY}}})"'
 )
 
-_PLAIN = {"synchronize_session": False}
+_NO_SYNC = {"synchronize_session": False}
 
-_running: set[str] = set()  # the keys whose work this process is doing, as hashes
+_running: set[str] = set()  # the hashes of the keys whose work this process is doing
 
 
 class KeyInUse(Conflict):
-    """Another request with the key has been running for longer than this one may wait (409)."""
+    """Another request with the key is still running after 5 s (409)."""
 
     message = "A request with this Idempotency-Key is still running. Send it again later."
 
 
 class KeyReused(Unprocessable):
-    """The key came with another request before (422)."""
+    """The key was already used for another request (422)."""
 
-    message = "This Idempotency-Key belongs to another request. Take a new key for a new request."
+    message = "This Idempotency-Key belongs to another request. Use a new key for a new request."
 
 
 class _KeyTaken(Exception):
@@ -74,12 +74,12 @@ class _KeyTaken(Exception):
 
 
 class IdempotencyKey(db.Model):  # type: ignore[name-defined,misc]
-    """A key that was used, by whom, for what, and what was answered.
+    """A used key, with its request and response.
 
-    Keys and requests are kept as hashes (SHA-256, hexadecimal): all that is asked of them is
-    whether they are the same. Since a request may hold a password, its hash takes our secret key
-    as well (HMAC): nobody else can try passwords on it. ``answer`` is JSON; NULL only within
-    the transaction that does the work.
+    Keys and requests are stored as hashes (SHA-256, hexadecimal), since they are only compared. A
+    request may contain a password, so its hash includes the secret key (HMAC) and cannot be used to
+    try passwords. ``answer`` is the response as JSON; NULL only within the transaction that does
+    the work.
     """
 
     __tablename__ = "idempotency_keys"
@@ -101,15 +101,15 @@ _FOUND = select(*_columns).where(
 
 
 def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Response:
-    """Return what was answered to this key; when it is new, what is answered now. Commits.
+    """Return the stored response to this key; if the key is new, do the work and commit.
 
-    A key is good for 24 hours.
+    A key is valid for 24 hours.
 
-    :param key: any text; whose it is must be part of it.
-    :param asked: what tells this request from another one.
-    :param answer: does the work through ``db.session``; an exception undoes the claim to the key.
+    :param key: any text; it must include the caller.
+    :param asked: identifies the request.
+    :param answer: does the work through ``db.session``; an exception rolls the claim back.
     :raises KeyInUse: another request with this key is still running after 5 s (409).
-    :raises KeyReused: the key came with another request before (422).
+    :raises KeyReused: the key was already used for another request (422).
     """
     claim = claim_of(key, asked)
     while (stored := _find(claim)) is None:
@@ -118,7 +118,7 @@ def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Respo
         except _KeyTaken:
             _remove_expired_answer(claim)
     if not _is_hash_of(asked, stored.request_hash):
-        raise KeyReused(errors=[FieldError(HEADER, "Was sent with another request before.")])
+        raise KeyReused(errors=[FieldError(HEADER, "Was already used for another request.")])
     return _from_json(stored.answer)
 
 
@@ -126,21 +126,21 @@ def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Respo
 def _answer_and_store(claim: IdempotencyKey, answer: Callable[[], Response]) -> Response:
     with _begins_with(claim):
         response = answer()
-        db.session.connection()  # begins the transaction where the work has not
+        db.session.connection()  # begins the transaction if the work has not
     stored = update(IdempotencyKey).where(_is_of(claim)).values(answer=_to_json(response))
-    db.session.execute(stored, execution_options=_PLAIN)
+    db.session.execute(stored, execution_options=_NO_SYNC)
     return response
 
 
 @contextmanager
 def _begins_with(claim: IdempotencyKey) -> Iterator[None]:
-    """Let the transaction of ``db.session`` begin with the INSERT of a claim.
+    """Begin the transaction of ``db.session`` with the INSERT of a claim.
 
-    What comes before the transaction, such as hashing a password, holds no lock then; and all that
-    is within it comes after the claim.
+    So work before the transaction, such as hashing a password, holds no lock, and all statements
+    come after the claim.
 
-    :raises KeyInUse: another request has claimed the key, and is still running after 5 s (409).
-    :raises _KeyTaken: another request has claimed the key, and has ended.
+    :raises KeyInUse: another request has claimed the key and is still running after 5 s (409).
+    :raises _KeyTaken: another request has claimed the key and has ended.
     """
     values = {name: getattr(claim, name) for name in ("key_hash", "request_hash", "created_at")}
     has_begun = False
@@ -161,7 +161,7 @@ def _begins_with(claim: IdempotencyKey) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        # SQLite's one lock may be held by a writer with another key, or with none.
+        # SQLite's single lock may belong to a writer with another key or without one.
         in_use = claim.key_hash in _running or db.engine.dialect.name != "sqlite"
         if not has_begun and is_lock_timeout(error) and in_use:
             raise KeyInUse(errors=[FieldError(HEADER, "Is in use.")]) from error
@@ -173,7 +173,7 @@ def _begins_with(claim: IdempotencyKey) -> Iterator[None]:
 
 
 def claim_of(key: str, asked: bytes) -> IdempotencyKey:
-    """Return the row by which a request claims a key."""
+    """Return the row with which a request claims a key."""
     return IdempotencyKey(
         key_hash=sha256(key.encode()).hexdigest(),
         request_hash=_hash_request(asked, current_app.config["SECRET_KEY"]),
@@ -185,23 +185,23 @@ def _hash_request(asked: bytes, secret_key: str) -> str:
     return hmac.digest(secret_key.encode(), asked, "sha256").hex()
 
 
-def _is_hash_of(asked: bytes, kept: str) -> bool:
-    """Say whether a kept hash is that of this request, by the key of now or an earlier one."""
+def _is_hash_of(asked: bytes, stored: str) -> bool:
+    """Return whether a stored hash is of this request, with the current or a former secret key."""
     config = current_app.config
     keys = [config["SECRET_KEY"], *(config["SECRET_KEY_FALLBACKS"] or [])]
-    return any(hmac.compare_digest(_hash_request(asked, key), kept) for key in keys)
+    return any(hmac.compare_digest(_hash_request(asked, key), stored) for key in keys)
 
 
 def _find(claim: IdempotencyKey) -> Row | None:
-    """Return the hash and the answer of an earlier request with the key, when one still holds."""
-    found = read(_FOUND, {"key_hash": claim.key_hash, "expired": utcnow() - KEPT})
+    """Return the request hash and response stored for the key; None: there is no valid one."""
+    found = read(_FOUND, {"key_hash": claim.key_hash, "expired": utcnow() - RETENTION})
     return found[0] if found else None
 
 
 @in_transaction
 def _remove_expired_answer(claim: IdempotencyKey) -> None:
     expired = delete(IdempotencyKey).where(_is_of(claim), _has_expired())
-    db.session.execute(expired, execution_options=_PLAIN)
+    db.session.execute(expired, execution_options=_NO_SYNC)
 
 
 def _is_of(claim: IdempotencyKey) -> ColumnElement[bool]:
@@ -209,15 +209,15 @@ def _is_of(claim: IdempotencyKey) -> ColumnElement[bool]:
 
 
 def _has_expired() -> ColumnElement[bool]:
-    return IdempotencyKey.created_at <= utcnow() - KEPT
+    return IdempotencyKey.created_at <= utcnow() - RETENTION
 
 
 @prunes("stored answers")
 def remove_expired(limit: int) -> int:
-    """Remove keys that have expired, with their answers.
+    """Remove expired keys and their responses.
 
-    :param limit: how many at most.
-    :return: how many there were.
+    :param limit: the maximum number of keys.
+    :return: the number of keys removed.
     """
     expired = (
         select(IdempotencyKey.id)
@@ -228,15 +228,15 @@ def remove_expired(limit: int) -> int:
     )
     if ids := db.session.scalars(expired).all():
         chosen = IdempotencyKey.id.in_(ids)
-        db.session.execute(delete(IdempotencyKey).where(chosen), execution_options=_PLAIN)
+        db.session.execute(delete(IdempotencyKey).where(chosen), execution_options=_NO_SYNC)
     return len(ids)
 
 
 def read_key() -> tuple[str, bytes] | None:
-    """Return the key of this request, as the caller's own, and what the request asks for.
+    """Return the key of this request, including the caller, and the request's content.
 
     :return: None: the request has no key.
-    :raises Invalid: the header is no key (400).
+    :raises Invalid: the header is not a valid key (400).
     """
     text = request.headers.get(HEADER)
     if text is None:
@@ -252,15 +252,17 @@ def read_key() -> tuple[str, bytes] | None:
 
 
 def invalid_key() -> Invalid:
-    """Return the error for a header that is no key."""
+    """Return the error for a header that is not a valid key."""
     problem = FieldError(HEADER, f"Must be 1 to {LONGEST_KEY} printable ASCII characters.")
     return Invalid(f"Invalid header: {HEADER}.", [problem])
 
 
 def _to_json(response: Response) -> str:
-    headers = [(name, response.headers[name]) for name in KEPT_HEADERS if name in response.headers]
-    kept = [response.status_code, headers, response.get_data(as_text=True)]
-    return orjson.dumps(kept).decode()
+    headers = [
+        (name, response.headers[name]) for name in STORED_HEADERS if name in response.headers
+    ]
+    parts = [response.status_code, headers, response.get_data(as_text=True)]
+    return orjson.dumps(parts).decode()
 
 
 def _from_json(answer: str) -> Response:

@@ -1,4 +1,4 @@
-"""One transaction for a view that writes, and its ``Idempotency-Key``: ``@transactional``."""
+"""``@transactional``: one transaction for a view that writes, and its ``Idempotency-Key``."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,20 +13,20 @@ from project.web.contract import View, declare
 
 
 def transactional(*, idempotent: bool = False) -> Callable[[View], View]:
-    """Commit what the view writes, once its answer is made; an error undoes it.
+    """Commit what the view writes after its response is built; an error rolls it back.
 
-    It stands below ``@require`` and above ``@accepts`` and ``@returns``; another order fails at
-    import. The database begins the transaction at the view's first statement on ``db.session``, so
-    the body is read and validated, and a password is hashed, before it. After a deadlock all of it
-    runs again, as ``in_transaction`` says.
+    The decorator belongs below ``@require`` and above ``@accepts`` and ``@returns``; another order
+    fails at import. The transaction begins at the view's first statement on ``db.session``, so the
+    body is read and validated, and a password is hashed, before it. After a deadlock the view runs
+    again, as described in ``in_transaction``.
 
-    :param idempotent: whether a request whose ``Idempotency-Key`` was used before gets the answer
-        that was given then. Refusals of the request as it is (400) are stored too; after other
-        errors the request may be sent again with its key.
-    :raises TypeError: at import: the order of the decorators is another.
-    :raises Invalid: the header is no key (400).
+    :param idempotent: whether a request with a known ``Idempotency-Key`` gets the stored response.
+        Refusals of the request itself (400) are stored too; after any other error the request may
+        be sent again with its key.
+    :raises TypeError: at import: the decorators are in another order.
+    :raises Invalid: the header is not a valid key (400).
     :raises KeyInUse: another request with this key is still running after 5 s (409).
-    :raises KeyReused: the key came with another body before (422).
+    :raises KeyReused: the key was already used for another request (422).
     """
 
     def decorate(view: View) -> View:
