@@ -54,7 +54,7 @@ def _statement(names: tuple[str, ...], sqlite: bool) -> TextClause:
             SET {set_all}, updated_at = :now, version = version + (value ->> 'changes'),
                 deactivations = deactivations + (value ->> 'deactivations')
             FROM json_each(:states)
-            WHERE users.id = value ->> 'id' AND version = value ->> 'version'"""  # noqa: S608
+            WHERE users.id = value ->> 'id' AND version = value ->> 'version'"""  # nosec B608
     else:
         set_all = ", ".join(f"users.{name} = state.{name}" for name in names)
         columns = ", ".join(
@@ -66,7 +66,7 @@ def _statement(names: tuple[str, ...], sqlite: bool) -> TextClause:
             UPDATE JSON_TABLE(:states, '$[*]' COLUMNS ({columns})) AS state
                 STRAIGHT_JOIN users ON users.id = state.id AND users.version = state.version
             SET {set_all}, users.updated_at = :now, users.version = users.version + state.changes,
-                users.deactivations = users.deactivations + state.deactivations"""  # noqa: S608
+                users.deactivations = users.deactivations + state.deactivations"""  # nosec B608
     return text(sql).bindparams(bindparam("now", type_=DateTime))
 
 
