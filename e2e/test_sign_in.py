@@ -87,6 +87,7 @@ class ThrottleTests(SignInTestCase):
     def test_failures_count_over_two_servers_and_a_restart(self):
         with ExitStack() as stack:
             servers = [stack.enter_context(served(GUNICORN, **self.environment)) for _ in range(2)]
+            started = time.monotonic()
             with ThreadPoolExecutor(16) as pool:
                 at_once = list(
                     pool.map(
@@ -94,7 +95,9 @@ class ThrottleTests(SignInTestCase):
                         range(16),
                     )
                 )
-            self.assertLessEqual(at_once.count(401), FREE)
+            # On a busy machine the waits of 1, 2, 4 s … after the free attempts may pass meanwhile.
+            waits = int(time.monotonic() - started + 1).bit_length() - 1
+            self.assertLessEqual(at_once.count(401), FREE + waits)
             self.assertLessEqual(set(at_once), {401, 429, 503})
             for number in range(FREE):
                 self.assertEqual(self.log_in(servers[number % 2], "wrong")[0], 401)
