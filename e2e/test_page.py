@@ -353,7 +353,7 @@ class SignInTests(BrowserTestCase):
         expect(self.page.get_by_role("status")).to_have_text("Your account was changed.")
         self.page.get_by_label("Email address").fill("otto.o@example.com")
         self.page.get_by_role("button", name="Save").click()
-        expect(self.page.get_by_text("Is needed for this change.")).to_be_visible()
+        expect(self.page.get_by_text("Is required for this change.")).to_be_visible()
         self.assert_fits("account without the password")
         self.page.get_by_label("Current password, for a new email").fill(PASSWORD)
         self.page.get_by_role("button", name="Save").click()

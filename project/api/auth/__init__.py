@@ -1,4 +1,4 @@
-"""Proves who calls: sign-in, access tokens, API keys. May import users and what lies below."""
+"""Authentication: sign-in, access tokens, API keys. May import users and the layers below it."""
 
 import warnings
 
@@ -18,47 +18,48 @@ from project.api.auth.models import SCOPES_LENGTH  # noqa: E402
 
 
 class BrowserSessions(SecureCookieSessionInterface):
-    """Flask's sessions in signed cookies, for those who have one; clients of the API do not.
+    """Flask's sessions in signed cookies, for browsers; API clients have none.
 
-    Over TLS, the cookie is sent over TLS only, and its name keeps other hosts of the domain, and
-    whoever answers in this one's name without TLS, from setting it (RFC 6265bis section 4.1.3.2).
+    Over TLS, the cookie is Secure, and the prefix ``__Host-`` of its name keeps other hosts of the
+    domain, and anybody who impersonates this host without TLS, from setting it (RFC 6265bis
+    section 4.1.3.2).
     """
 
     def get_cookie_name(self, app: Flask) -> str:
-        """Return the cookie's name on this request."""
+        """Return the cookie's name for this request."""
         name = super().get_cookie_name(app)
         return f"__Host-{name}" if request.is_secure else name
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Return what the request's cookie holds; an empty session when it has none."""
+        """Return the session in the request's cookie; an empty one if there is no cookie."""
         if "HTTP_COOKIE" not in request.environ:
             return self.session_class()
         return super().open_session(app, request)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Send the session, unless nobody has looked at it."""
+        """Send the session if the request has read or changed it."""
         if session.accessed or session.modified:
             super().save_session(app, session, response)
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """Say whether the request came over TLS."""
+        """Return whether the request came over TLS."""
         return request.is_secure
 
 
 def init_app(app: Flask) -> None:
-    """Let the guard know how callers are found out, and answer about accounts.
+    """Register how the guard identifies callers, and the routes of accounts.
 
-    :raises ValueError: a key with all registered scopes would not fit into its column.
+    :raises ValueError: all registered scopes together do not fit into the column of a key.
     """
     if len(" ".join(guard.scopes())) > SCOPES_LENGTH:
-        raise ValueError(f"All scopes of a key have more than {SCOPES_LENGTH} characters.")
+        raise ValueError(f"The scopes together have more than {SCOPES_LENGTH} characters.")
     if app.config["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
-        # Everybody knows this key anyway; in production it is not taken.
+        # This key is public anyway; production rejects it.
         warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
     with app.app_context():
         guard.register(guard.BEARER, principals.by_bearer)
         guard.register(guard.SESSION, pages.by_cookie)
-        guard.register_email_change(service.commit_proof_of_email_change)
+        guard.register_email_change(service.commit_email_change)
     app.session_interface = BrowserSessions()
     app.config["PERMANENT_SESSION_LIFETIME"] = app.config["TOKEN_HOURS"] * 3600
     for error in (guard.MissingCredentials, Unauthenticated):

@@ -1,4 +1,4 @@
-"""The forms with which people sign in and change their password."""
+"""The HTML forms for signing in and for changing one's password."""
 
 from wtforms import HiddenField, PasswordField, StringField
 
@@ -6,7 +6,7 @@ from project.web.forms import PageForm, ShowsErrors, strip
 
 
 class SignInForm(ShowsErrors, PageForm):
-    """Signs in, and leads to where the person wanted to go."""
+    """The sign-in form; ``next`` is the path to open afterwards."""
 
     email = StringField("Email address", filters=[strip])
     password = PasswordField("Password")
@@ -14,7 +14,7 @@ class SignInForm(ShowsErrors, PageForm):
 
 
 class PasswordForm(ShowsErrors, PageForm):
-    """Changes one's own password."""
+    """The form for changing one's own password."""
 
     current_password = PasswordField("Current password")
     password = PasswordField("New password")

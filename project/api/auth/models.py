@@ -1,4 +1,4 @@
-"""Who has signed in, and the keys of machines. Both go with their user."""
+"""Sign-ins and API keys. Both are deleted with their user."""
 
 from datetime import datetime
 
@@ -9,30 +9,30 @@ from project.database import TABLE_OPTIONS, db
 from project.web.fields import TEXT_LENGTH
 
 SCOPES_LENGTH = 64
-"""Of all scopes of a key, with a space between two."""
+"""The maximum length of a key's scopes, separated by spaces."""
 
 
 class Words(TypeDecorator[list[str]]):
-    """A list of words, in a column of text with a space between two."""
+    """A list of words, stored as text separated by spaces."""
 
     impl = String
     cache_ok = True
     python_type = list
 
     def process_bind_param(self, value: list[str] | None, _dialect: Dialect) -> str | None:
-        """Return what is stored."""
+        """Return the text to store."""
         return None if value is None else " ".join(value)
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> list[str] | None:
-        """Return what was stored."""
+        """Return the list that was stored."""
         return None if value is None else value.split()
 
 
 class Session(db.Model):  # type: ignore[name-defined,misc]
-    """A sign-in that is still good: its token or cookie names ``token_id``. Removed, it is over.
+    """A sign-in, which a token or cookie refers to by ``token_id``. Deleting the row ends it.
 
-    So it is when the user has got another password since (``password_version``), or was deactivated
-    (``deactivations``), also when the user is active again.
+    It is also invalid if the user's password has changed since (``password_version``), or if the
+    user has been deactivated since (``deactivations``), even if they are active again.
     """
 
     __tablename__ = "sessions"
@@ -51,9 +51,9 @@ class Session(db.Model):  # type: ignore[name-defined,misc]
 class APIKey(db.Model):  # type: ignore[name-defined,misc]
     """A key with which a machine acts for its user.
 
-    Only a hash of the key is kept (SHA-256: keys are random, nothing could be guessed), and its
-    first characters, by which people recognise it. It is suspended when the user was deactivated
-    since it was made or resumed: ``deactivations`` is not the user's.
+    Only its hash is stored (SHA-256 suffices, since keys are random and cannot be guessed), and its
+    first characters, by which people recognise it. It is suspended if ``deactivations`` differs
+    from the user's: the user has been deactivated since it was created or last resumed.
     """
 
     __tablename__ = "api_keys"
@@ -76,9 +76,9 @@ class APIKey(db.Model):  # type: ignore[name-defined,misc]
 
 
 class SignInAttempts(db.Model):  # type: ignore[name-defined,misc]
-    """How often signing in has failed for a subject: an account, an address, or both.
+    """The number of failed sign-ins of a subject: an account, an address, or both.
 
-    ``known_at`` is when the account has last signed in from the address.
+    ``known_at`` is when the account last signed in from the address.
     """
 
     __tablename__ = "sign_in_attempts"

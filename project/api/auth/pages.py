@@ -1,7 +1,7 @@
-"""The pages on which people sign in and out, and look after their own account.
+"""The pages for signing in and out, and for one's own account.
 
-The session cookie names a sign-in in the database, and is asked for on each request: signed out or
-deactivated, a copy of the cookie is worth nothing.
+The session cookie names a sign-in in the database, which each request looks up. After a sign-out or
+a deactivation, a copy of the cookie is therefore invalid.
 """
 
 from typing import Any
@@ -25,36 +25,36 @@ from project.web.contract import validate
 from project.web.forms import PageForm
 
 SIGN_IN = "sign_in"
-LONGEST_WISH = 1000  # nginx takes headers of 4 KB from the service
+MAX_NEXT_LENGTH = 1000  # nginx accepts 4 KB of headers from the service
 
 Answer = str | Redirect | tuple[str, int] | tuple[str, int, dict[str, str]]
 
 
 def by_cookie() -> guard.Principal | None:
-    """Return who has signed in with this browser; None: nobody, or not any more."""
+    """Return the user who is signed in with this browser; None: nobody."""
     return principals.by_session(session[SIGN_IN]) if SIGN_IN in session else None
 
 
 def redirect_to_sign_in(error: AppError) -> Response | Redirect:
-    """Send a person who must sign in first to where that is done; answer clients as always."""
+    """Redirect browsers to the sign-in page; API clients get the error as usual."""
     if not error_handlers.wants_page():
         return error_handlers.handle_app_error(error)
-    wanted = request.full_path.rstrip("?") if request.method == "GET" else "/"
-    # Without a wish, each comes to what they may see.
-    has_wish = wanted != "/" and len(wanted) <= LONGEST_WISH
-    wish: dict[str, Any] = {"next": wanted} if has_wish else {}
-    return redirect(url_for("auth.sign_in_form", **wish), 303)
+    path = request.full_path.rstrip("?") if request.method == "GET" else "/"
+    # Without ``next``, people get to a page that they may see.
+    has_next = path != "/" and len(path) <= MAX_NEXT_LENGTH
+    query: dict[str, Any] = {"next": path} if has_next else {}
+    return redirect(url_for("auth.sign_in_form", **query), 303)
 
 
 @bp.get("/sign-in")
 def sign_in_form() -> str:
-    """Show the form to sign in; ``next`` is the path to go to then."""
+    """Show the sign-in form; ``next`` is the path to open afterwards."""
     return _render_sign_in(SignInForm(data={"next": request.args.get("next")}))
 
 
 @bp.post("/sign-in")
 def sign_in() -> Answer:
-    """Sign in: this browser gets a new session, and the one that it had before ends."""
+    """Sign in: this browser gets a new session, and its previous one ends."""
     form = SignInForm()
     if form.validate_on_submit():
         try:
@@ -79,7 +79,7 @@ def sign_in() -> Answer:
 
 @bp.post("/sign-out")
 def sign_out() -> Redirect:
-    """End the sign-in of this browser."""
+    """Sign out in this browser."""
     if not PageForm().validate_on_submit():
         abort(400, "The form has expired. Please go back and submit it again.")
     who = by_cookie()
@@ -92,7 +92,7 @@ def sign_out() -> Redirect:
 
 @bp.get("/account")
 def account_form() -> str:
-    """Show what a person may change of themselves."""
+    """Show the forms for one's own account."""
     user = users.get_user(_who().user_id)
     return _render_account(ProfileForm(obj=user), PasswordForm(formdata=None))
 
@@ -127,7 +127,7 @@ def change_account() -> Answer:
 
 @bp.post("/account/password")
 def change_own_password() -> Answer:
-    """Change one's own password; other browsers and tokens have to sign in again."""
+    """Change one's own password; all other sign-ins end."""
     form, who = PasswordForm(), _who()
     status, headers = 400, {}
     if form.validate_on_submit():
@@ -154,15 +154,15 @@ def change_own_password() -> Answer:
 
 
 def _who() -> guard.Principal:
-    """Return who has signed in with this browser.
+    """Return the user who is signed in with this browser.
 
-    :raises MissingCredentials: nobody has (403; a person is led to the sign-in).
+    :raises MissingCredentials: nobody is (403; a browser is redirected to the sign-in page).
     """
     return guard.principal(guard.SESSION)
 
 
 def _own_path(path: str | None) -> str | None:
-    """Return a path of this site; None when the text could lead elsewhere."""
+    """Return the path if it stays on this site; otherwise None."""
     if not path or not path.startswith("/") or path.startswith("//"):
         return None
     return path if path.isprintable() and "\\" not in path else None

@@ -1,4 +1,4 @@
-"""Finds out who calls, by what the request shows: one question to the database, or none."""
+"""Identifies the caller by the request's credentials, with at most one query."""
 
 import re
 from datetime import datetime, timedelta
@@ -22,8 +22,8 @@ _KEY_USED = audit.register("key.used")
 _columns: list[Any] = [User.id.label("user_id"), User.username, User.role]
 _NOW = bindparam("now", type_=DateTime)
 
-# Whether the session has been ended, the user deactivated since, or the password changed is part of
-# the one question that the caller's role needs anyway.
+# The role has to be queried anyway, so the same query checks that the session has not ended, the
+# user has not been deactivated since, and the password has not changed.
 _BY_SESSION = (
     select(*_columns)
     .join(Session, and_(Session.user_id == User.id, Session.expires_at > _NOW))
@@ -38,7 +38,7 @@ _BY_KEY = (
     select(
         *_columns,
         APIKey.id.label("key_id"),
-        type_coerce(APIKey.scopes, String).label("scopes"),  # as it is kept: words
+        type_coerce(APIKey.scopes, String).label("scopes"),  # as stored: text
         APIKey.last_used_at,
     )
     .join(APIKey, APIKey.user_id == User.id)
@@ -50,17 +50,17 @@ _BY_KEY = (
     )
 )
 _keys: Any = APIKey.__table__
-_USE = update(_keys).where(
+_SAVE_USE = update(_keys).where(
     _keys.c.id == bindparam("key_id"),
     _keys.c.last_used_at.is_not_distinct_from(bindparam("found", type_=DateTime)),
 )
 
 
 def by_bearer() -> Principal | None:
-    """Return whose token or API key the request's ``Authorization`` header holds (RFC 6750).
+    """Return the caller by the token or API key in the ``Authorization`` header (RFC 6750).
 
     :return: None when there is no such header.
-    :raises Unauthenticated: it holds neither, or one that is not good any more (401).
+    :raises Unauthenticated: it has neither, or one that is no longer valid (401).
     """
     header = request.headers.get("Authorization", "")
     if not header:
@@ -73,10 +73,10 @@ def by_bearer() -> Principal | None:
 
 
 def by_token(token: str) -> Principal:
-    """Return whose access token this is.
+    """Return the user to whom an access token belongs.
 
-    :raises TokenExpired: its time is over (401).
-    :raises Unauthenticated: it is not ours, or its session has ended (401).
+    :raises TokenExpired: it has expired (401).
+    :raises Unauthenticated: it is not a token of this service, or its session has ended (401).
     """
     user_id, session = read_token(token)
     who = by_session(session)
@@ -86,10 +86,10 @@ def by_token(token: str) -> Principal:
 
 
 def by_session(session: object) -> Principal | None:
-    """Return who has signed in; None when the session is over or the user not active any more.
+    """Return the user of a session; None if it has ended or the user is no longer active.
 
-    :param session: what a token or a cookie says; what is no id of a sign-in never reaches the
-        database, which would choke on some of it.
+    :param session: the value in a token or cookie; if it does not have the form of an id, it never
+        reaches the database, where some values would cause an error.
     """
     if not isinstance(session, str) or not re.fullmatch("[0-9a-f]{32}", session):
         return None
@@ -101,9 +101,9 @@ def by_session(session: object) -> Principal | None:
 
 
 def by_key(key: str) -> Principal:
-    """Return for whom an API key acts: with the key's scopes, as far as the user has them.
+    """Return the user for whom an API key acts, with those of the key's scopes that the user has.
 
-    :raises Unauthenticated: no such key, its time is over, it is suspended, or its user is not
+    :raises Unauthenticated: the key does not exist, has expired or is suspended, or its user is not
         active (401).
     """
     now = utcnow()
@@ -120,7 +120,7 @@ def by_key(key: str) -> Principal:
 
 @in_transaction
 def _commit_key_use(row: Any, now: datetime) -> None:
-    """Note when a key was used. Of several that find it unused, one writes."""
+    """Save when a key was used. If several requests use it at once, only one writes."""
     used = {"key_id": row.key_id, "found": row.last_used_at, "last_used_at": now}
-    if write(_USE, used).row_count:
+    if write(_SAVE_USE, used).row_count:
         audit.record(_KEY_USED, row.user_id, actor=f"key:{row.key_id}")

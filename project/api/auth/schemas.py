@@ -1,4 +1,4 @@
-"""The JSON forms of accounts, tokens and API keys."""
+"""The JSON schemas of accounts, tokens and API keys."""
 
 from typing import Annotated, Any
 
@@ -24,11 +24,11 @@ MAX_DAYS = 3650
 KeyId = Annotated[
     str, WithJsonSchema({"type": "integer", "description": "The key's id.", "examples": [3]})
 ]
-"""An API key's id as it stands in a path."""
+"""An API key's id in a path."""
 
 
 class Registration(BaseModel):
-    """What makes an account of one's own. Other keys are ignored."""
+    """The body of a registration. Unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -38,7 +38,7 @@ class Registration(BaseModel):
 
 
 class Login(BaseModel):
-    """What one signs in with. Other keys are ignored."""
+    """The credentials for signing in. Unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -58,7 +58,7 @@ class Login(BaseModel):
 
 
 class PasswordChange(BaseModel):
-    """The password of now, and the one to have instead."""
+    """The current password and the new one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -67,7 +67,7 @@ class PasswordChange(BaseModel):
 
 
 class AccountRead(BaseModel):
-    """Who is signed in. Times are UTC."""
+    """The account of the signed-in user. Times are UTC."""
 
     id: Annotated[int, Field(examples=[7])]
     username: Annotated[str, Field(examples=["Ada Lovelace"])]
@@ -78,7 +78,7 @@ class AccountRead(BaseModel):
 
 
 class _OneOfScopes:
-    """Describes a scope by those that are registered when the API is described."""
+    """Describes a scope as an enum of the scopes registered when the description is built."""
 
     def __get_pydantic_json_schema__(
         self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
@@ -96,20 +96,20 @@ def _check_scopes(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """Return 90.0 as 90: JSON Schema takes it for an integer."""
+    """Return 90.0 as 90, since JSON Schema counts it as an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _check_resumed(suspended: bool) -> bool:
     if suspended:
         raise PydanticCustomError(
-            "suspended", "Must be false. Keys are suspended by deactivating their user."
+            "suspended", "Must be false. To suspend API keys, deactivate their user."
         )
     return suspended
 
 
 class APIKeyCreate(BaseModel):
-    """What makes an API key. Without ``expires_in_days`` it is good until it is removed."""
+    """A new API key. Without ``expires_in_days`` it is valid until it is removed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -127,7 +127,7 @@ class APIKeyCreate(BaseModel):
 
 
 class APIKeyUpdate(BaseModel):
-    """What to change of an API key: it is resumed. To suspend keys, deactivate their user."""
+    """A change of an API key: it can be resumed. To suspend API keys, deactivate their user."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -140,19 +140,19 @@ class APIKeyUpdate(BaseModel):
 
 
 class APIKeyListQuery(BaseModel):
-    """Whose API keys to list."""
+    """The parameters of the list of API keys."""
 
     model_config = ConfigDict(extra="forbid")
 
     user: AnyUserId | None = Field(
         None,
-        description="Those of the user with this id; of somebody else only for administrators."
-        " Without it, one's own.",
+        description="Only the API keys of the user with this id; other users' keys only for"
+        " administrators. Default: your own.",
     )
 
 
 class APIKeyRead(BaseModel):
-    """An API key as its owner sees it again: not the key itself. Times are UTC."""
+    """An API key without the key itself. Times are UTC."""
 
     id: Annotated[int, Field(examples=[3])]
     name: Annotated[str, Field(examples=["nightly import"])]
@@ -165,12 +165,13 @@ class APIKeyRead(BaseModel):
         bool,
         Field(
             examples=[False],
-            description="Whether it is refused because its user was deactivated since.",
+            description="Whether the API key is refused because its user has been deactivated"
+            " since it was created or last resumed.",
         ),
     ]
 
 
 class APIKeyMade(APIKeyRead):
-    """A new API key, as it is shown once."""
+    """A new API key, including the key itself, which is shown only once."""
 
     key: Annotated[str, Field(examples=["usk_Xk3vQ9aB…"])]

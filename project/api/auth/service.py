@@ -1,7 +1,7 @@
 """Sign-in and API keys: all SQL on their tables. Knows no HTTP.
 
-Flushes, and the caller commits. A function whose name says ``commit`` commits by itself, because
-what it writes must stay when the request is refused: an attempt at a password, and its refusal.
+Functions flush, and the caller commits. Functions named ``commit_…`` commit by themselves, because
+what they write must persist when the request is refused: a password attempt and its refusal.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ from project.web.guard import Principal, may
 from project.web.pruning import prunes
 
 SIGN_IN_SECONDS = 60
-"""How old a user's ``last_sign_in_at`` may be before another sign-in writes it anew."""
+"""The minimum time between two writes of a user's ``last_sign_in_at``."""
 
 APIKEY_FIELDS = tuple(APIKeyRead.model_fields)
 KEYS_PER_USER = 50
@@ -48,7 +48,7 @@ _PASSWORD_REFUSED = audit.register("password.refused")
 _KEY_CREATED = audit.register("key.created")
 _KEY_RESUMED = audit.register("key.resumed")
 _KEY_REMOVED = audit.register("key.removed")
-_PLAIN = {"synchronize_session": False}
+_NO_SYNC = {"synchronize_session": False}
 _users = User.__table__.c
 _ACCOUNT = select(*(_users[name] for name in AccountRead.model_fields)).where(
     _users.id == bindparam("user_id"), _users.active
@@ -57,8 +57,8 @@ _PASSWORD_HASH = select(_users.password_hash).where(_users.id == bindparam("user
 _BY_EMAIL = select(_users.id, _users.password_hash).where(
     _users.email_folded == bindparam("email_folded")
 )
-# Not a change that clients know by the version: the ETag stays.
-_NOTE_SIGN_IN = (
+# The version, and so the ETag, stays the same.
+_SAVE_SIGN_IN_TIME = (
     update(User.__table__)
     .where(
         _users.id == bindparam("user_id"),
@@ -77,11 +77,11 @@ _KEYS_OF_USER = _ALL_KEYS.where(APIKey.user_id == bindparam("user_id"))
 
 @dataclass(frozen=True)
 class SignIn:
-    """Somebody has signed in.
+    """A sign-in that was just created.
 
-    :param role: of who has signed in.
-    :param session: the id of the sign-in, for a cookie.
-    :param token: for the ``Authorization`` header.
+    :param role: the user's role.
+    :param session: the id of the sign-in, for the cookie.
+    :param token: the access token, for the ``Authorization`` header.
     """
 
     role: str | None
@@ -90,11 +90,11 @@ class SignIn:
 
 
 def register(username: str, email: str, password: str) -> SignIn:
-    """Make an account and sign in; to be called within ``commit_email_attempt``.
+    """Create an account and sign in; to be called within ``commit_email_attempt``.
 
-    :raises Invalid: the password is easily guessed (400).
+    :raises Invalid: the password is easy to guess (400).
     :raises UserExists: another user has this mailbox (400).
-    :raises TooManyPasswords: the service is busy with others (503).
+    :raises TooManyPasswords: the service is busy with other passwords (503).
     """
     try:
         user = users.create_user(username, email, active=True, password=password)
@@ -108,24 +108,25 @@ def commit_sign_in(
 ) -> SignIn:
     """Sign in; commits the attempt, and then the sign-in or its refusal.
 
-    An unknown email takes as long as a wrong password, and so does a user who may not sign in.
+    An unknown email takes as long as a wrong password, and so does a user who is not active.
 
-    :param address: the client's; guessing is slowed down for the account and for the address.
-    :param replaces: the sign-in that this browser has had so far, which ends.
-    :raises TooManyAttempts: there were too many failures (429).
-    :raises TooManyPasswords: the service is busy with others; this counts as no attempt (503).
-    :raises WrongCredentials: whatever it is that is wrong (401).
+    :param address: the client's; guessing is slowed down per account and per address.
+    :param replaces: the browser's previous sign-in, which ends.
+    :raises TooManyAttempts: too many attempts failed before (429).
+    :raises TooManyPasswords: the service is busy with other passwords; the attempt is not counted
+        (503).
+    :raises WrongCredentials: for any reason (401).
     """
     found = _find(email)
-    user_id, kept = (found.id, found.password_hash) if found else (None, None)
+    user_id, stored = (found.id, found.password_hash) if found else (None, None)
     account = throttle.account_of(user_id, email)
     try:
-        rehashed = _commit_attempt(account, kept, password, address)
-        if user_id is None or kept is None or rehashed is None:
+        new_hash = _commit_attempt(account, stored, password, address)
+        if user_id is None or stored is None or new_hash is None:
             raise WrongCredentials
-        return in_transaction(_log_in)(user_id, kept, rehashed, account, address, replaces)
+        return in_transaction(_log_in)(user_id, stored, new_hash, account, address, replaces)
     except WrongCredentials:
-        # What was typed is not kept: it may be a password in the wrong field.
+        # The email is not recorded: it may be a password in the wrong field.
         _commit_refusal(_SESSION_FAILED, user_id)
         raise
 
@@ -133,37 +134,38 @@ def commit_sign_in(
 _commit_refusal = in_transaction(audit.record)
 
 
-def _commit_attempt(account: str, kept: str | None, password: str, address: str) -> str | None:
-    """Count and make an attempt at a password.
+def _commit_attempt(account: str, stored: str | None, password: str, address: str) -> str | None:
+    """Count a password attempt, and verify the password.
 
-    :return: what is to be kept of it from now on; None: it is wrong.
-    :raises TooManyAttempts: there were too many failures (429).
-    :raises TooManyPasswords: the service is busy with others (503).
+    :param stored: the stored hash; None: there is none.
+    :return: the hash to store from now on; None: the password is wrong.
+    :raises TooManyAttempts: too many attempts failed before (429).
+    :raises TooManyPasswords: the service is busy with other passwords (503).
     """
     throttle.check(account, address)
-    with hashing_slot():  # before it counts: who is not served has not tried
+    with hashing_slot():  # first, so that an attempt refused here is not counted
         throttle.commit_attempt(account, address)
-        if not verify_password(kept, password) or kept is None:
+        if not verify_password(stored, password) or stored is None:
             return None
-        return hash_password(password) if needs_rehash(kept) else kept
+        return hash_password(password) if needs_rehash(stored) else stored
 
 
 def _log_in(
-    user_id: int, kept: str, rehashed: str, account: str, address: str, replaces: str | None
+    user_id: int, stored: str, new_hash: str, account: str, address: str, replaces: str | None
 ) -> SignIn:
     user = db.session.get(User, user_id, with_for_update=True)
-    # Deactivated, or with another password, since it was looked at.
-    if user is None or not user.active or user.password_hash != kept:
+    # The user may have been deactivated, or their password changed, in the meantime.
+    if user is None or not user.active or user.password_hash != stored:
         raise WrongCredentials
-    if rehashed != kept:
-        # Not a change that clients see: the version, and so the ETag, stays.
+    if new_hash != stored:
+        # Clients do not see this change, so the version, and with it the ETag, stays the same.
         change = (
             update(User)
             .where(User.id == user.id)
-            .values(password_hash=rehashed, updated_at=User.updated_at)
+            .values(password_hash=new_hash, updated_at=User.updated_at)
         )
-        db.session.execute(change, execution_options=_PLAIN)
-    throttle.forgive(account, address)
+        db.session.execute(change, execution_options=_NO_SYNC)
+    throttle.record_success(account, address)
     if replaces is not None:
         log_out(replaces)
     audit.record(_SESSION_STARTED, user.id, actor=f"user:{user.id}")
@@ -171,9 +173,9 @@ def _log_in(
 
 
 def get_account(user_id: int) -> Row:
-    """Return what an active user may know of their own account.
+    """Return an active user's own account.
 
-    :raises Unauthenticated: it has been removed or deactivated this very moment (401).
+    :raises Unauthenticated: it has just been removed or deactivated (401).
     """
     found = read(_ACCOUNT, {"user_id": user_id})
     if not found:
@@ -192,16 +194,16 @@ def log_out(session: str) -> None:
 def commit_password_change(
     user_id: int, session: str, current_password: str, password: str, address: str = ""
 ) -> None:
-    """Change a user's own password, and end all other sign-ins of the user; after a proof.
+    """Verify the current password, change it, and end all other sign-ins of the user.
 
-    :param session: the sign-in that goes on.
+    :param session: the sign-in that remains valid.
     :param address: the client's; guessing the current password is slowed down as at sign-in.
-    :raises TooManyAttempts: there were too many failures (429).
-    :raises TooManyPasswords: the service is busy with others (503).
-    :raises WrongPassword: the current password is another one (400).
-    :raises Invalid: the new one is easily guessed (400).
+    :raises TooManyAttempts: too many attempts failed before (429).
+    :raises TooManyPasswords: the service is busy with other passwords (503).
+    :raises WrongPassword: the current password is wrong (400).
+    :raises Invalid: the new one is easy to guess (400).
     """
-    commit_proof(user_id, current_password, address)
+    commit_reauthentication(user_id, current_password, address)
     in_transaction(_change_password)(user_id, session, password)
 
 
@@ -209,59 +211,60 @@ def _change_password(user_id: int, session: str, password: str) -> None:
     user = users.update_user(user_id, {"password": password})
     stays = update(Session).where(Session.token_id == session)
     db.session.execute(
-        stays.values(password_version=user.password_version), execution_options=_PLAIN
+        stays.values(password_version=user.password_version), execution_options=_NO_SYNC
     )
     others = delete(Session).where(Session.user_id == user_id, Session.token_id != session)
-    db.session.execute(others, execution_options=_PLAIN)
+    db.session.execute(others, execution_options=_NO_SYNC)
 
 
-def commit_proof(user_id: int, current_password: str, address: str = "") -> None:
-    """Let a user show by their password that it is they.
+def commit_reauthentication(user_id: int, current_password: str, address: str = "") -> None:
+    """Verify a signed-in user's current password.
 
     :param address: the client's; guessing is slowed down as at sign-in, and recorded.
-    :raises TooManyAttempts: there were too many failures (429).
-    :raises TooManyPasswords: the service is busy with others; this counts as no attempt (503).
-    :raises WrongPassword: it is another one, it is missing, or the user has none (400).
+    :raises TooManyAttempts: too many attempts failed before (429).
+    :raises TooManyPasswords: the service is busy with other passwords; the attempt is not counted
+        (503).
+    :raises WrongPassword: it is wrong or missing, or the user has none (400).
     """
     found = read(_PASSWORD_HASH, {"user_id": user_id})
-    kept = found[0].password_hash if found else None
-    if kept is None:
-        raise WrongPassword("You have no password, so somebody else has to change this.")
+    stored = found[0].password_hash if found else None
+    if stored is None:
+        raise WrongPassword("You have no password. Ask an administrator to make this change.")
     if not current_password:
-        raise WrongPassword("Is needed for this change.")
+        raise WrongPassword("Is required for this change.")
     account = throttle.account_of(user_id, "")
-    if _commit_attempt(account, kept, current_password, address) is None:
+    if _commit_attempt(account, stored, current_password, address) is None:
         _commit_refusal(_PASSWORD_REFUSED, user_id)
         raise WrongPassword
-    _commit_forgiving(account, address)  # also where the change is refused
+    _commit_success(account, address)  # even if the change is refused later
 
 
-_commit_forgiving = in_transaction(throttle.forgive)
+_commit_success = in_transaction(throttle.record_success)
 
 
 @contextmanager
-def commit_proof_of_email_change(
-    who: Principal, current_password: str, address: str
-) -> Iterator[None]:
-    """Let a user change their own email within, once they have shown that it is they.
+def commit_email_change(who: Principal, current_password: str, address: str) -> Iterator[None]:
+    """Verify the user's password; they may change their own email within.
 
-    :param address: the client's, as for ``commit_proof`` and ``commit_email_attempt``.
-    :raises TooManyAttempts: there were too many failures (429).
-    :raises TooManyTakenEmails: too many emails were others' (429).
-    :raises TooManyPasswords: the service is busy with others (503).
-    :raises WrongPassword: the password is not theirs (400).
+    :param address: the client's, as for ``commit_reauthentication`` and ``commit_email_attempt``.
+    :raises TooManyAttempts: too many attempts failed before (429).
+    :raises TooManyTakenEmails: too many emails were taken before (429).
+    :raises TooManyPasswords: the service is busy with other passwords (503).
+    :raises WrongPassword: the password is wrong (400).
     """
-    commit_proof(who.user_id, current_password, address)
+    commit_reauthentication(who.user_id, current_password, address)
     with commit_email_attempt(who.user_id, address):
         yield
 
 
 def commit_email_attempt(user_id: int | None, address: str) -> AbstractContextManager[None]:
-    """Count what is done within when the email is taken; but not for those who may read which are.
+    """Count a failure if the email turns out to be taken within.
 
-    :param user_id: who asks; None: it is not known.
+    Nothing is counted for callers who may read which emails are taken.
+
+    :param user_id: the caller; None: unknown.
     :param address: the client's.
-    :raises TooManyTakenEmails: too many emails were others' (429).
+    :raises TooManyTakenEmails: too many emails were taken before (429).
     """
     if may("users:read") or may("users:write"):
         return nullcontext()
@@ -270,7 +273,7 @@ def commit_email_attempt(user_id: int | None, address: str) -> AbstractContextMa
 
 @dataclass(frozen=True)
 class MadeKey:
-    """A new API key, as it is shown once."""
+    """A new API key, including the key itself, which is shown only once."""
 
     id: int
     name: str
@@ -286,21 +289,21 @@ class MadeKey:
 def create_key(
     who: Principal, name: str, scopes: Sequence[str], expires_in_days: int | None
 ) -> MadeKey:
-    """Make an API key; it is shown now and never again.
+    """Create an API key; only its hash is stored.
 
-    :param expires_in_days: None: it is good until it is removed, or its user is.
-    :raises ScopeTooWide: the maker does not have a scope (403).
-    :raises Unauthenticated: the maker has been removed or deactivated this very moment (401).
-    :raises TooManyKeys: the user has as many as there may be (409).
+    :param expires_in_days: None: it is valid until it or its user is removed.
+    :raises ScopeTooWide: the user does not have a scope (403).
+    :raises Unauthenticated: the user has just been removed or deactivated (401).
+    :raises TooManyKeys: the user has the maximum number of keys (409).
     """
     if not set(scopes) <= who.scopes:
         raise ScopeTooWide
-    # Of several that are being made at once, each waits here until the one before is there.
+    # The lock serializes concurrent requests of one user, so that the limit holds.
     user = db.session.get(User, who.user_id, with_for_update=True)
-    if user is None or (who.session and not _is_good(who.session, user)):
+    if user is None or (who.session and not _is_valid(who.session, user)):
         raise Unauthenticated
-    held = select(APIKey.id).where(APIKey.user_id == user.id).with_for_update()
-    if len(db.session.scalars(held).all()) >= KEYS_PER_USER:
+    existing = select(APIKey.id).where(APIKey.user_id == user.id).with_for_update()
+    if len(db.session.scalars(existing).all()) >= KEYS_PER_USER:
         raise TooManyKeys
     key, now = tokens.make_key(), utcnow()
     made = APIKey(
@@ -315,21 +318,21 @@ def create_key(
     )
     db.session.add(made)
     db.session.flush()
-    audit.record(_KEY_CREATED, who.user_id, after=_recorded(made))
+    audit.record(_KEY_CREATED, who.user_id, after=_audit_values(made))
     shown = {field: getattr(made, field) for field in APIKEY_FIELDS if field != "suspended"}
     return MadeKey(**shown, suspended=False, key=key)
 
 
-def _is_good(session: str, user: User) -> bool:
-    """Say whether a sign-in is none of before the user was deactivated; the user is locked."""
+def _is_valid(session: str, user: User) -> bool:
+    """Return whether the locked user has not been deactivated since the sign-in."""
     count = select(Session.deactivations).where(Session.token_id == session)
     return db.session.scalar(count) == user.deactivations
 
 
 def list_keys(user_id: int | None = None) -> Sequence[Row]:
-    """Return API keys, in the order in which they were made, and which are ``suspended``.
+    """Return API keys in order of id, each with ``suspended``.
 
-    :param user_id: whose; None: everybody's.
+    :param user_id: only this user's; None: all users'.
     """
     if user_id is None:
         return read(_ALL_KEYS, {})
@@ -337,36 +340,36 @@ def list_keys(user_id: int | None = None) -> Sequence[Row]:
 
 
 def resume_key(key_id: int, owner_id: int | None = None) -> Row:
-    """Let a suspended API key be good again.
+    """Resume a suspended API key.
 
-    :param owner_id: only a key of this user; None: of anybody.
-    :return: the key, as list_keys does.
+    :param owner_id: the key must belong to this user; None: to any user.
+    :return: the key, in the form that list_keys returns.
     :raises KeyNotFound: there is no such key (404).
     """
     key, deactivations = _lock_key(key_id, owner_id)
     if key.deactivations != deactivations:
         key.deactivations = deactivations
-        audit.record(_KEY_RESUMED, key.user_id, after=_recorded(key))
+        audit.record(_KEY_RESUMED, key.user_id, after=_audit_values(key))
     db.session.flush()
     shown: Row = db.session.execute(_KEYS.where(APIKey.id == key_id)).one()
     return shown
 
 
 def delete_key(key_id: int, owner_id: int | None = None) -> APIKey:
-    """Remove an API key; it is dead from then on.
+    """Remove an API key.
 
-    :param owner_id: as for resume_key.
+    :param owner_id: see resume_key.
     :raises KeyNotFound: there is no such key (404).
     """
     key, _ = _lock_key(key_id, owner_id)
     db.session.delete(key)
     db.session.flush()
-    audit.record(_KEY_REMOVED, key.user_id, before=_recorded(key))
+    audit.record(_KEY_REMOVED, key.user_id, before=_audit_values(key))
     return key
 
 
 def _lock_key(key_id: int, owner_id: int | None) -> tuple[APIKey, int]:
-    """Return a key, and how often its user was deactivated; both rows are locked."""
+    """Lock a key and its user; return the key and the user's number of deactivations."""
     keys = select(APIKey, User.deactivations).join(User, User.id == APIKey.user_id)
     locked = keys.where(APIKey.id == key_id).with_for_update()
     found = db.session.execute(locked).first() if 0 < key_id <= users.LARGEST_ID else None
@@ -375,15 +378,15 @@ def _lock_key(key_id: int, owner_id: int | None) -> tuple[APIKey, int]:
     return found.APIKey, found.deactivations
 
 
-def _recorded(key: APIKey) -> dict[str, Any]:
+def _audit_values(key: APIKey) -> dict[str, Any]:
     return {"id": key.id, "name": key.name, "scopes": key.scopes}
 
 
 def _find(email: str) -> Row | None:
     """Return the user with this mailbox.
 
-    What is no address is not asked for: in MySQL's utf8mb4_bin, one with spaces behind it equals
-    the one without.
+    An invalid address is not looked up: in MySQL's utf8mb4_bin, an address with trailing spaces
+    equals the one without.
     """
     try:
         check_email(email)
@@ -406,29 +409,29 @@ def _sign_in(user: User | Row, deactivations: int) -> SignIn:
     )
     db.session.add(session)
     db.session.flush()
-    noted = {"last_sign_in_at": now, "before": now - timedelta(seconds=SIGN_IN_SECONDS)}
-    write(_NOTE_SIGN_IN, {"user_id": user.id, **noted})
+    times = {"last_sign_in_at": now, "before": now - timedelta(seconds=SIGN_IN_SECONDS)}
+    write(_SAVE_SIGN_IN_TIME, {"user_id": user.id, **times})
     token = tokens.make_token(user.id, session.token_id, now, expires_at)
     return SignIn(user.role, session.token_id, token)
 
 
 @users.after_deactivation
 def _end_sign_ins(user_ids: Sequence[int]) -> None:
-    """Remove the sign-ins of users; one that is just being made is over by its count."""
+    """Remove the sign-ins of users; one created concurrently is invalid by ``deactivations``."""
     db.session.execute(
-        delete(Session).where(Session.user_id.in_(user_ids)), execution_options=_PLAIN
+        delete(Session).where(Session.user_id.in_(user_ids)), execution_options=_NO_SYNC
     )
 
 
 @prunes("sign-ins")
 def remove_expired(limit: int) -> int:
-    """Remove sign-ins whose time is over.
+    """Remove expired sign-ins.
 
-    :param limit: how many at most.
-    :return: how many there were.
+    :param limit: the maximum number of sign-ins.
+    :return: the number of sign-ins removed.
     """
     expired = select(Session.id).where(Session.expires_at <= utcnow()).order_by(Session.expires_at)
     chosen = expired.limit(limit).with_for_update(skip_locked=True)
     if ids := db.session.scalars(chosen).all():
-        db.session.execute(delete(Session).where(Session.id.in_(ids)), execution_options=_PLAIN)
+        db.session.execute(delete(Session).where(Session.id.in_(ids)), execution_options=_NO_SYNC)
     return len(ids)

@@ -1,18 +1,17 @@
-"""Slows down those who guess, on every worker and host: passwords, and which mailboxes are taken.
+"""Slows down guessing of passwords, and of taken emails, on every worker and host.
 
-Failures are counted in the database. Of passwords, for three subjects: the address for any account,
-the account from anywhere, and the account from this address. The account from this address, and the
-address, have some failures free; then each further one doubles the time until the next attempt is
-looked at. Attempts before that time are refused without a look, do not count and write nothing.
+Failures are counted in the database. Password failures are counted for three subjects: the address
+for any account, the account from any address, and the account from this address (the pair). The
+address and the pair have some free failures; then each further one doubles the time until the next
+attempt is verified. Earlier attempts are refused unverified, are not counted and write nothing.
 
-An account that is guessed at from many addresses makes nobody wait by itself: it only leaves fewer
-failures free to each address from which it has not been signed in to. The first attempt from an
-address is always looked at, so that nobody elsewhere can keep the true owner out.
+An account under attack from many addresses makes nobody wait by itself: it only reduces the free
+failures of addresses from which it has not been signed in to. The first attempt from an address is
+always verified, so that an attacker elsewhere cannot lock the owner out.
 
-Who asks again and again for emails that others have is slowed down likewise: by user, and by
-address.
+Attempts to use emails that are taken are slowed down likewise, by user and by address.
 
-Counts are committed before what they count is done, so that a refusal undoes none.
+A count is committed before the attempt that it counts, so that a refusal does not roll it back.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,8 +33,8 @@ from project.database import db, in_transaction, read, write
 from project.errors import TooManyRequests
 from project.web.pruning import prunes
 
-FAILURES_COUNT = timedelta(hours=24)
-ADDRESS_IS_KNOWN = timedelta(days=30)
+FAILURE_LIFETIME = timedelta(hours=24)
+KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
 
 _table: Any = SignInAttempts.__table__
 _rows = _table.c
@@ -43,47 +42,47 @@ _FOUND = select(_table).where(_rows.subject_hash.in_(bindparam("subjects", expan
 
 
 class TooManyAttempts(TooManyRequests):
-    """Too many passwords were wrong; the next is looked at later (429)."""
+    """Too many passwords were wrong; the client has to wait (429)."""
 
     message = "Too many attempts to sign in. Try again later."
     field = "current_password"
 
 
 class TooManyTakenEmails(TooManyRequests):
-    """Too many emails were others'; whether the next one is will be said later (429)."""
+    """Too many emails were taken; the client has to wait (429)."""
 
-    message = "Too many of the emails belonged to others. Try again later."
+    message = "Too many attempts with email addresses that are taken. Try again later."
 
 
 @dataclass(frozen=True)
 class Limit:
-    """How many failures are free, and how many seconds the longest wait is."""
+    """The number of free failures, and the longest wait in seconds."""
 
     free: int
     longest: int
 
     def wait_after(self, failures: int) -> timedelta:
-        """Return how long the next attempt has to wait."""
+        """Return how long the next attempt has to wait after so many failures."""
         if failures < self.free:
             return timedelta()
         return timedelta(seconds=min(2 ** min(failures - self.free, 30), self.longest))
 
 
 PAIR = Limit(free=5, longest=900)
-STRANGER = Limit(free=1, longest=900)
-"""Of the account from an address that it does not know, while it is guessed at."""
+UNKNOWN_PAIR = Limit(free=1, longest=900)
+"""For an account under attack, from an address where it has not been signed in to."""
 
 ADDRESS = Limit(free=50, longest=900)
 ACCOUNT_FAILURES = 50
-"""With so many, from anywhere, an account is guessed at."""
+"""The number of failures from any address at which an account is under attack."""
 
 TAKEN = Limit(free=10, longest=900)
-"""Of the emails for which a user, or an address, has asked and which others have."""
+"""For the taken emails that a user, or an address, has tried."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """What counts of a subject now."""
+    """The current state of a subject."""
 
     failures: int
     attempted_at: datetime
@@ -94,10 +93,10 @@ Limits = Callable[..., Sequence[tuple[Count, Limit]]]
 
 
 def account_of(user_id: int | None, email: str) -> str:
-    """Return under which name an account is counted.
+    """Return the name under which an account is counted.
 
-    A user's is the id, so that another email is no fresh start; an email that nobody has is counted
-    in all its spellings as one.
+    A user is counted by id, so that changing the email does not reset the count. An unknown email
+    is counted in its folded form, so that all its spellings count as one.
     """
     if user_id is not None:
         return f"user {user_id}"
@@ -108,41 +107,41 @@ def account_of(user_id: int | None, email: str) -> str:
 
 
 def check(account: str, address: str) -> None:
-    """Refuse an attempt that has to wait; writes nothing, and is repeated by ``commit_attempt``.
+    """Refuse an attempt that has to wait, without writing; ``commit_attempt`` checks again.
 
-    :param account: as account_of names it.
+    :param account: as returned by account_of.
     :param address: the client's.
     :raises TooManyAttempts: it has to wait (429).
     """
-    _check(_of_password(account, address), _password_limits, TooManyAttempts)
+    _check(_password_subjects(account, address), _password_limits, TooManyAttempts)
 
 
 def commit_attempt(account: str, address: str) -> None:
-    """Count an attempt as a failure before it is made, so that none slips past beside it.
+    """Count an attempt as a failure before it is made, so that concurrent ones are counted too.
 
-    :raises TooManyAttempts: it has to wait (429); nothing is written then.
+    :raises TooManyAttempts: it has to wait (429); nothing is written.
     """
-    _commit_count(_of_password(account, address), _password_limits, TooManyAttempts)
+    _commit_count(_password_subjects(account, address), _password_limits, TooManyAttempts)
 
 
-def forgive(account: str, address: str) -> None:
-    """Take back what was counted for an attempt that has succeeded."""
-    subjects = _of_password(account, address)
-    _take_back(subjects, well_known=subjects[-1])
+def record_success(account: str, address: str) -> None:
+    """Uncount an attempt that has succeeded; the account now knows the address."""
+    subjects = _password_subjects(account, address)
+    _uncount(subjects, known=subjects[-1])
 
 
 @contextmanager
 def commit_email_attempt(user_id: int | None, address: str) -> Iterator[None]:
-    """Count what is done within when the answer is that the email is taken.
+    """Count a failure if the email turns out to be taken within.
 
-    It is counted and committed before, and taken back when the answer was another. What is done
-    within commits itself.
+    The failure is counted and committed first, and uncounted on any other outcome. The code within
+    commits its own work.
 
-    :param user_id: who asks; None: it is not known.
+    :param user_id: the caller; None: unknown.
     :param address: the client's.
-    :raises TooManyTakenEmails: there were too many such answers (429).
+    :raises TooManyTakenEmails: too many emails were taken before (429).
     """
-    names = [f"emails of {_place(address)}"]
+    names = [f"emails of {_network(address)}"]
     if user_id is not None:
         names.append(f"emails of user {user_id}")
     subjects = _hashes(names)
@@ -153,54 +152,55 @@ def commit_email_attempt(user_id: int | None, address: str) -> Iterator[None]:
     except EmailTaken:
         raise
     except BaseException:
-        _commit_taking_back(subjects)
+        _commit_uncount(subjects)
         raise
-    _commit_taking_back(subjects)
+    _commit_uncount(subjects)
 
 
 @prunes("sign-in attempts")
 def remove_old(limit: int) -> int:
-    """Remove rows that say nothing any more.
+    """Remove rows whose failures and known address have expired.
 
-    :param limit: how many at most.
-    :return: how many there were.
+    :param limit: the maximum number of rows.
+    :return: the number of rows removed.
     """
     now = utcnow()
-    # Known addresses are remembered for longer than failures.
+    # Known addresses are stored for longer than failures.
     is_old = and_(
-        _rows.attempted_at <= now - FAILURES_COUNT,
-        or_(_rows.known_at.is_(None), _rows.known_at <= now - ADDRESS_IS_KNOWN),
+        _rows.attempted_at <= now - FAILURE_LIFETIME,
+        or_(_rows.known_at.is_(None), _rows.known_at <= now - KNOWN_ADDRESS_LIFETIME),
     )
     old = select(_rows.subject_hash).where(is_old).order_by(_rows.attempted_at).limit(limit)
     found = sorted(row.subject_hash for row in read(old, {}))
     if not found:
         return 0
-    # One by one, in the order in which rows are counted.
+    # One row at a time, in the order in which attempts lock them.
     gone = delete(_table).where(_rows.subject_hash == bindparam("subject"), is_old)
     result: Any = db.session.execute(gone, [{"subject": subject} for subject in found])
     return int(result.rowcount)
 
 
 def _password_limits(address: Count, account: Count, pair: Count) -> Sequence[tuple[Count, Limit]]:
-    guessed_at = account.failures >= ACCOUNT_FAILURES
-    return [(address, ADDRESS), (pair, STRANGER if guessed_at and not pair.is_known else PAIR)]
+    under_attack = account.failures >= ACCOUNT_FAILURES
+    limit = UNKNOWN_PAIR if under_attack and not pair.is_known else PAIR
+    return [(address, ADDRESS), (pair, limit)]
 
 
 def _email_limits(*counts: Count) -> Sequence[tuple[Count, Limit]]:
     return [(count, TAKEN) for count in counts]
 
 
-def _of_password(account: str, address: str) -> list[str]:
-    place = _place(address)
-    return _hashes([f"address {place}", f"account {account}", f"pair {account} {place}"])
+def _password_subjects(account: str, address: str) -> list[str]:
+    network = _network(address)
+    return _hashes([f"address {network}", f"account {account}", f"pair {account} {network}"])
 
 
 def _hashes(names: Iterable[str]) -> list[str]:
     return [sha256(name.encode()).hexdigest() for name in names]
 
 
-def _place(address: str) -> str:
-    """Return what counts as one address: of IPv6 a /64, all of which one host may have."""
+def _network(address: str) -> str:
+    """Return what counts as one address: for IPv6 the /64, since one host may have all of it."""
     try:
         ip = ip_address(address)
     except ValueError:
@@ -216,7 +216,7 @@ def _check(subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequest
 
 @in_transaction
 def _commit_count(subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequests]) -> None:
-    """Count a failure of each subject; a refusal undoes the rows that were added for it."""
+    """Count a failure of each subject; a refusal rolls back the rows added for it."""
     _lock(subjects)
     found = write(_FOUND, {"subjects": subjects}).rows
     counts = _refuse(found, subjects, limits, refusal)
@@ -228,13 +228,13 @@ def _commit_count(subjects: Sequence[str], limits: Limits, refusal: type[TooMany
 def _refuse(
     found: Iterable[Any], subjects: Sequence[str], limits: Limits, refusal: type[TooManyRequests]
 ) -> list[Count]:
-    """Return what counts of the subjects.
+    """Return the current counts of the subjects.
 
-    :raises TooManyRequests: as ``refusal``; one has reached a limit (429).
+    :raises TooManyRequests: as ``refusal``: a subject has reached its limit (429).
     """
     now = utcnow()
     rows = {row.subject_hash: row for row in found}
-    counts = [_as_of(now, rows.get(subject)) for subject in subjects]
+    counts = [_current_count(now, rows.get(subject)) for subject in subjects]
     limited = limits(*counts)
     wait = max(each.attempted_at + limit.wait_after(each.failures) for each, limit in limited) - now
     if wait > timedelta():
@@ -242,19 +242,20 @@ def _refuse(
     return counts
 
 
-def _as_of(now: datetime, row: Any) -> Count:
+def _current_count(now: datetime, row: Any) -> Count:
     if row is None:
         return Count(0, now, False)
-    is_known = row.known_at is not None and row.known_at > now - ADDRESS_IS_KNOWN
-    counts = row.attempted_at > now - FAILURES_COUNT
-    return Count(row.failures if counts else 0, row.attempted_at, is_known)
+    is_known = row.known_at is not None and row.known_at > now - KNOWN_ADDRESS_LIFETIME
+    has_expired = row.attempted_at <= now - FAILURE_LIFETIME
+    return Count(0 if has_expired else row.failures, row.attempted_at, is_known)
 
 
 def _lock(subjects: Sequence[str]) -> None:
-    """Lock the rows of these subjects; add those that there are not.
+    """Lock the rows of these subjects, and add missing ones.
 
-    By one statement and in one order everywhere, so that no two wait for one another: on MySQL, two
-    whose INSERT is ignored would share a row's lock and then both want it alone.
+    One statement, with the same order everywhere, prevents deadlocks. On MySQL, two transactions
+    with INSERT IGNORE would both get a shared lock on a row, and then both wait for an exclusive
+    one.
     """
     rows = [
         {"subject_hash": subject, "failures": 0, "attempted_at": utcnow()}
@@ -268,18 +269,18 @@ def _lock(subjects: Sequence[str]) -> None:
     db.session.execute(add, rows)
 
 
-def _take_back(subjects: Sequence[str], well_known: str | None = None) -> None:
+def _uncount(subjects: Sequence[str], known: str | None = None) -> None:
     """Count one failure less of each subject.
 
-    :param well_known: the one of which none counts any more, since the right person was there.
+    :param known: the pair that has signed in: its failures are reset.
     """
     one_less = case((_rows.failures > 0, _rows.failures - 1), else_=0)
     for subject in sorted(subjects):
-        known = {"failures": 0, "known_at": utcnow()}
-        _update(subject, known if subject == well_known else {"failures": one_less})
+        reset = {"failures": 0, "known_at": utcnow()}
+        _update(subject, reset if subject == known else {"failures": one_less})
 
 
-_commit_taking_back = in_transaction(_take_back)
+_commit_uncount = in_transaction(_uncount)
 
 
 def _update(subject: str, values: dict[str, Any]) -> None:

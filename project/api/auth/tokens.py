@@ -1,7 +1,7 @@
-"""Access tokens: what a client shows after signing in (RFC 7519), and API keys.
+"""Creates and reads access tokens (RFC 7519) and API keys.
 
-A token is signed, so most forgeries never reach the database; it names a session, so it can be
-taken back.
+A token is signed, so most forgeries never reach the database. It names a session, so it can be
+revoked.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -23,10 +23,10 @@ _CLAIMS = ["sub", "iat", "exp", "jti", "iss"]
 
 
 def make_token(user_id: int, session: str, issued_at: datetime, expires_at: datetime) -> str:
-    """Return a token for a sign-in.
+    """Return an access token for a sign-in.
 
     :param session: the id of the sign-in.
-    :param issued_at: UTC, naive, as ``expires_at``.
+    :param issued_at: naive UTC, as ``expires_at``.
     """
     claims = {
         "sub": str(user_id),
@@ -39,12 +39,12 @@ def make_token(user_id: int, session: str, issued_at: datetime, expires_at: date
 
 
 def read_token(token: str) -> tuple[str, str]:
-    """Return the user's id and the session's that a token names.
+    """Return the ids of the user and of the session in a token.
 
-    Signed by us, with the key of now or an earlier one (``SECRET_KEY_FALLBACKS``).
+    The token must be signed with the current secret key or a former one (``SECRET_KEY_FALLBACKS``).
 
-    :raises TokenExpired: its time is over (401).
-    :raises Unauthenticated: it is no token of ours (401).
+    :raises TokenExpired: it has expired (401).
+    :raises Unauthenticated: it is not a token of this service (401).
     """
     if len(token) > MAX_CHARACTERS:
         raise Unauthenticated
@@ -65,12 +65,12 @@ def read_token(token: str) -> tuple[str, str]:
 
 
 def make_key() -> str:
-    """Return a new API key: 256 bits of chance behind a prefix by which it is recognised."""
+    """Return a new API key: a prefix that identifies it as one, and 256 random bits."""
     return KEY_PREFIX + token_urlsafe(32)
 
 
 def hash_key(key: str) -> str:
-    """Return what is kept of an API key."""
+    """Return the hash of an API key that is stored."""
     return sha256(key.encode()).hexdigest()
 
 

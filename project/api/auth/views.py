@@ -40,7 +40,7 @@ from project.web.transactions import transactional
 
 
 def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Let only users call the view who have signed in themselves: API keys make no others.
+    """Allow only signed-in users to call the view, and no API keys: a key cannot create others.
 
     :raises Forbidden: an API key calls (403).
     """
@@ -55,8 +55,8 @@ def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
     return wrapper
 
 
-def known(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Let only callers through who say who they are, however open access is."""
+def authenticated(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Allow only authenticated callers to call the view, even when access is open."""
 
     @wraps(view)
     def wrapper(**kwargs: Any) -> Response:
@@ -71,11 +71,11 @@ def known(view: Callable[..., Response]) -> Callable[..., Response]:
 @accepts(Registration, wrong_type=Invalid)
 @returns_token("Successfully registered.", status=201)
 def register(body: Registration) -> str:
-    """Make an account of one's own, and sign in.
+    """Create one's own account, and sign in.
 
-    :raises RegistrationClosed: this is not for everybody here (403).
+    :raises RegistrationClosed: registration is disabled (403).
     :raises UserExists: another user has this mailbox (400).
-    :raises TooManyTakenEmails: too many emails belonged to others before (429).
+    :raises TooManyTakenEmails: too many emails were taken before (429).
     """
     if not current_app.config["REGISTRATION"]:
         raise RegistrationClosed
@@ -88,10 +88,10 @@ def register(body: Registration) -> str:
 @accepts(Login, wrong_type=Invalid)
 @returns_token("Successfully logged in.")
 def log_in(body: Login) -> str:
-    """Sign in by email and password.
+    """Sign in with email and password.
 
-    :raises WrongCredentials: one of them is wrong, or the user not active (401).
-    :raises TooManyAttempts: too many were wrong before (429).
+    :raises WrongCredentials: one of them is wrong, or the user is not active (401).
+    :raises TooManyAttempts: too many attempts failed before (429).
     """
     return service.commit_sign_in(body.email, body.password, request.remote_addr or "").token
 
@@ -101,21 +101,21 @@ def log_in(body: Login) -> str:
 @transactional()
 @returns_message("Successfully logged out.")
 def log_out() -> None:
-    """End the sign-in that the token belongs to."""
+    """Sign out: the token becomes invalid."""
     service.log_out(_session())
 
 
 @bp.get("/auth/logout")
 def log_out_by_get() -> Response:
-    """End the sign-in, as the first clients do; not described, for a GET should change nothing."""
+    """Sign out, for the tutorial's clients; undocumented, since a GET should be safe."""
     return log_out()
 
 
 @bp.get("/auth/status")
-@known
+@authenticated
 @returns(AccountRead, etag=False)
 def get_status() -> Row:
-    """Return who is signed in."""
+    """Return one's own account."""
     return service.get_account(guard.principal().user_id)
 
 
@@ -126,8 +126,8 @@ def get_status() -> Row:
 def change_password(body: PasswordChange) -> None:
     """Change one's own password; all other sign-ins of the user end.
 
-    :raises WrongPassword: the current one is another (400).
-    :raises TooManyAttempts: too many were wrong before (429).
+    :raises WrongPassword: the current password is wrong (400).
+    :raises TooManyAttempts: too many attempts failed before (429).
     """
     service.commit_password_change(
         guard.principal().user_id,
@@ -139,17 +139,17 @@ def change_password(body: PasswordChange) -> None:
 
 
 @bp.get("/auth/keys")
-@known
+@authenticated
 @accepts_query(APIKeyListQuery)
 @returns_page(APIKeyRead, "keys")
 def list_keys(query: APIKeyListQuery) -> Page:
-    """List one's own API keys, or another user's; not the keys themselves.
+    """List one's own API keys, or another user's, without the keys themselves.
 
     :raises UserNotFound: no user has this id (404).
     """
     who = guard.principal()
     user_id = who.user_id if query.user is None else query.user
-    if _own_keys_only() not in (None, user_id):
+    if _owner_filter() not in (None, user_id):
         raise Forbidden
     return Page(service.list_keys(users.get_user(user_id).id))
 
@@ -166,47 +166,47 @@ def list_keys(query: APIKeyListQuery) -> Page:
     etag=False,
 )
 def create_key(body: APIKeyCreate) -> service.MadeKey:
-    """Make an API key; it is shown in this answer and never again.
+    """Create an API key, which is shown only in this response.
 
-    :raises ScopeTooWide: one does not have a scope oneself (403).
-    :raises TooManyKeys: one has as many as there may be (409).
+    :raises ScopeTooWide: the user does not have a scope (403).
+    :raises TooManyKeys: the user has the maximum number of keys (409).
     """
     return service.create_key(guard.principal(), body.name, body.scopes, body.expires_in_days)
 
 
 @bp.patch("/auth/keys/<key_id>")
-@known
+@authenticated
 @transactional()
 @accepts(APIKeyUpdate)
 @returns(APIKeyRead, etag=False)
 def update_key(key_id: KeyId, body: APIKeyUpdate) -> Any:
-    """Let an API key that is suspended be good again: one's own, or as an administrator any.
+    """Resume a suspended API key: one's own, or as an administrator any.
 
-    :raises WrongId: the id is no decimal integer (400).
-    :raises KeyNotFound: there is no such key, or it is somebody else's (404).
+    :raises WrongId: the id is not a decimal integer (400).
+    :raises KeyNotFound: there is no such key, or it belongs to another user (404).
     """
-    return service.resume_key(parse_id(key_id), _own_keys_only())
+    return service.resume_key(parse_id(key_id), _owner_filter())
 
 
 @bp.delete("/auth/keys/<key_id>")
-@known
+@authenticated
 @transactional()
 @returns_message("{0.name} was removed!")
 def delete_key(key_id: KeyId) -> APIKey:
-    """Remove one of one's own API keys, or as an administrator any.
+    """Remove an API key: one's own, or as an administrator any.
 
-    :raises WrongId: the id is no decimal integer (400).
-    :raises KeyNotFound: there is no such key, or it is somebody else's (404).
+    :raises WrongId: the id is not a decimal integer (400).
+    :raises KeyNotFound: there is no such key, or it belongs to another user (404).
     """
-    return service.delete_key(parse_id(key_id), _own_keys_only())
+    return service.delete_key(parse_id(key_id), _owner_filter())
 
 
-def _own_keys_only() -> int | None:
-    """Return whose API keys alone the caller may look after; None: everybody's.
+def _owner_filter() -> int | None:
+    """Return the id of the only user whose API keys the caller may manage; None: any user's.
 
-    An administrator's key with that scope may do so too: a machine may have to revoke keys.
+    An API key with the scope ``admin`` may manage all, since a machine may have to revoke keys.
 
-    :raises Forbidden: an API key without it calls (403).
+    :raises Forbidden: an API key without that scope calls (403).
     """
     who = guard.principal()
     if "admin" in who.scopes:

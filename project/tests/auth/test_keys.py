@@ -124,7 +124,7 @@ class LimitTests(KeysTestCase):
         self.assertEqual(response.status_code, 409)
         self.assertEqual(
             response.json["message"],
-            "A user may have at most 50 API keys, those that are expired too. Remove one first.",
+            "A user can have at most 50 API keys, including expired ones. Remove one first.",
         )
         with self.assertRaisesRegex(SystemExit, "at most 50"):
             accounts.create_key(ADA["email"], "robot", ["users:read"], None)

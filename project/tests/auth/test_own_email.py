@@ -53,9 +53,9 @@ class OwnEmailTests(AuthTestCase):
 
     def test_email_is_changed_with_the_password_only(self):
         for password, message in [
-            ({}, "Is needed for this change."),
-            ({"current_password": ""}, "Is needed for this change."),
-            ({"current_password": PASSWORD + "."}, "Is not your password."),
+            ({}, "Is required for this change."),
+            ({"current_password": ""}, "Is required for this change."),
+            ({"current_password": PASSWORD + "."}, "Is incorrect."),
         ]:
             for method, body in [
                 ("PATCH", {"email": NEW, **password}),

@@ -330,7 +330,7 @@ class AccountTests(PageTestCase):
 
     def test_another_email_asks_for_the_password_beside_its_field(self):
         form = {"username": "Ada L.", "email": "al@example.com", "version": "1"}
-        for password, message in [("", "Is needed for this change."), ("x", "Is not your")]:
+        for password, message in [("", "Is required for this change."), ("x", "Is incorrect.")]:
             with self.subTest(password):
                 data = {**form, "current_password": password}
                 response = self.client.post("/account", data=data)
@@ -407,7 +407,7 @@ class AccountTests(PageTestCase):
 
     def test_mistake_in_a_password_is_said_beside_the_field(self):
         for form, field, message in [
-            ({"current_password": "x", "password": "y"}, "current_password", "Is not your"),
+            ({"current_password": "x", "password": "y"}, "current_password", "Is incorrect"),
             ({"current_password": PASSWORD, "password": "y"}, "password", "at least 15"),
             ({}, "password", "at least 15"),
         ]:

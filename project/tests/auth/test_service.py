@@ -33,7 +33,7 @@ class CommitTests(AuthTestCase):
     def test_refused_proof_is_committed_by_itself(self):
         self.register()
         with self.assertRaises(WrongPassword):
-            auth.commit_proof(1, "a wrong password", "192.0.2.1")
+            auth.commit_reauthentication(1, "a wrong password", "192.0.2.1")
         db.session.rollback()
 
         self.assertEqual(self.last_action(), "password.refused")

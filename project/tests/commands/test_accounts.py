@@ -116,7 +116,7 @@ class AccountCommandTests(CommandTestCase):
         self.assertEqual(principals.by_key(key).scopes, {"users:read"})
         with self.assertRaises(SystemExit) as caught:
             accounts.create_key(EMAIL, "robot", ["admin"], None)
-        self.assertIn("scopes that you have yourself", str(caught.exception))
+        self.assertIn("only have scopes that you have", str(caught.exception))
 
     def test_command_line_takes_no_password(self):
         command = ["create_admin", "--username", "Ada", "--email", EMAIL]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
-from project.api.auth.views import known, signed_in
+from project.api.auth.views import authenticated, signed_in
 from project.api.users import service
 from project.api.users.schemas import UserCreate, UserListQuery, UserRead
 from project.database import in_transaction
@@ -48,7 +48,7 @@ class OrderTests(BaseTestCase):
                     decorator(view)
 
     def test_who_may_call_stands_above(self):
-        for decorator in [require("users:write"), known, signed_in]:
+        for decorator in [require("users:write"), authenticated, signed_in]:
             for idempotent in [False, True]:
                 decorate = transactional(idempotent=idempotent)
                 with self.subTest(decorator), self.assertRaisesRegex(TypeError, "the order of"):
