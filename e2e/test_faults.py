@@ -250,7 +250,7 @@ class DatabaseFaultTests(FaultTestCase):
         answer = self.get("/health/ready")
 
         self.assertEqual(answer.status, 503)
-        self.assertEqual(answer.json["message"], "The database does not answer.")
+        self.assertEqual(answer.json["message"], "The database does not respond.")
         self.assertLess(answer.seconds, 3)
         self.assertEqual(self.get("/health/live").status, 200)
 

@@ -1,7 +1,4 @@
-"""What tells others how to use the API: its description, and a page that shows it.
-
-May import web and what lies below.
-"""
+"""The OpenAPI description and the page that shows it. May import web and the layers below it."""
 
 from flask import Flask
 
@@ -10,6 +7,6 @@ from project.web import error_handlers
 
 
 def init_app(app: Flask) -> None:
-    """Answer about the API."""
+    """Register the routes."""
     error_handlers.register_prefix(app, "/openapi.json")
     app.register_blueprint(bp)

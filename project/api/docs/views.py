@@ -1,4 +1,4 @@
-"""The API's description for programs, and Swagger UI on it for people."""
+"""The OpenAPI description, and Swagger UI to read it."""
 
 from importlib.metadata import distribution
 
@@ -15,15 +15,15 @@ from project.web.openapi import describe
 
 bp = Blueprint("docs", __name__)
 
-# Only the files are used. The package's blueprint would serve all of them, on a page of its own
-# with an inline script, which the Content-Security-Policy forbids.
+# Only the package's files are used. Its blueprint would serve all of them, on its own page with an
+# inline script, which the Content-Security-Policy forbids.
 PACKAGE = distribution("flask-swagger-ui")
 FOLDER = str(PACKAGE.locate_file("flask_swagger_ui/dist"))
 
 
 @bp.get("/openapi.json")
 def show_description() -> Response:
-    """Describe the API as OpenAPI 3.1; made once in each process."""
+    """Return the OpenAPI 3.1 description, which each process builds once."""
     made = current_app.extensions
     if "openapi" not in made:
         made["openapi"] = current_app.json.dumps(describe(current_app))
@@ -36,11 +36,11 @@ def show_description() -> Response:
 
 @bp.get("/docs")
 def show_docs() -> str:
-    """Show the description as a page on which requests can be tried out."""
+    """Show the description on a page that can send requests."""
     return render_template("docs.html", version=PACKAGE.version)
 
 
 @bp.get("/docs/static/<any('swagger-ui-bundle.js', 'swagger-ui.css'):filename>")
 def show_file(filename: str) -> Response:
-    """Show a file of Swagger UI; others of the package are not served."""
+    """Return a file of Swagger UI; the package's other files are not served."""
     return send_from_directory(FOLDER, filename)

@@ -1,4 +1,4 @@
-"""What those who run the service ask it: health, metrics, logs. May import web and below."""
+"""Health, metrics and request logs for operators. May import web and the layers below it."""
 
 from flask import Flask
 
@@ -8,7 +8,7 @@ from project.web import error_handlers
 
 
 def init_app(app: Flask) -> None:
-    """Follow the app's requests and connections, and answer about them."""
+    """Measure the app's requests and connections, and register the routes."""
     metrics.init_app(app)
     requests.init_app(app)
     for prefix in ("/ping", "/health", "/metrics"):

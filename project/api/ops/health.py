@@ -1,4 +1,4 @@
-"""Whether the service can serve."""
+"""Checks whether the service can serve requests."""
 
 from functools import cache
 from pathlib import Path
@@ -13,21 +13,21 @@ from project.database import db
 
 @cache
 def newest_revision(folder: Path) -> str | None:
-    """Return the schema revision that this code was written for."""
+    """Return the schema revision that this code requires."""
     return ScriptDirectory(str(folder)).get_current_head()
 
 
 def find_problem() -> str | None:
-    """Return what keeps the service from serving, in a sentence; None: nothing does.
+    """Return a sentence about why the service cannot serve requests; None: it can.
 
-    The database has 1 s to accept a connection and as long for each answer.
+    The database has 1 s to accept a connection, and 1 s for each response.
     """
     wanted = newest_revision(Path(current_app.extensions["migrate"].directory))
     try:
         with db.engines["probe"].connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError:
-        return "The database does not answer."
+        return "The database does not respond."
     if found != wanted:
-        return f"The database's schema is at revision {found}, not at {wanted}."
+        return f"The database schema is at revision {found}, not at {wanted}."
     return None

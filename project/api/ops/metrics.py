@@ -1,7 +1,7 @@
-"""What is measured, and how Prometheus reads it.
+"""The metrics, in Prometheus' format.
 
-With PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py sets, the numbers are those of all worker
-processes together.
+With PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py sets, they are summed over all worker
+processes.
 """
 
 import os
@@ -28,24 +28,22 @@ from project.logs import Output
 
 log = structlog.get_logger()
 
-values.MmapedDict = MetricsFile  # type: ignore[attr-defined]  # before there is any metric
+values.MmapedDict = MetricsFile  # type: ignore[attr-defined]  # before the first metric is created
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 REQUESTS = Histogram(
     "http_request_duration_seconds",
-    "Time to answer, by method, route and status; _count is the number of requests.",
+    "Request duration by method, route and status; _count is the number of requests.",
     ["method", "route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
-IN_FLIGHT = Gauge(
-    "http_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum"
-)
-ERRORS = Counter("errors_total", "Answers of 500 and above, by kind of error.", ["error"])
-LOG_FAILURES = Counter("log_failures", "Lines of the log that could not be written.")
+IN_FLIGHT = Gauge("http_requests_in_flight", "Requests in progress.", multiprocess_mode="livesum")
+ERRORS = Counter("errors_total", "Responses with status 500 or above, by error type.", ["error"])
+LOG_FAILURES = Counter("log_failures", "Log lines that could not be written.")
 CONNECTIONS_OPEN = Gauge(
     "database_connections_open",
-    "Connections to the database: each thread keeps one for reads and one for writes.",
+    "Open database connections; each thread holds one for reads and one for writes.",
     ["engine"],
     multiprocess_mode="livesum",
 )
@@ -54,7 +52,7 @@ _has_warned = False
 
 
 def init_app(app: Flask) -> None:
-    """Follow the connections of the app's engines, and the lines that its log loses."""
+    """Count the open connections of the app's engines, and the log lines that are lost."""
     Output.on_failure = LOG_FAILURES.inc
     with app.app_context():
         for name, engine in db.engines.items():
@@ -67,7 +65,7 @@ def init_app(app: Flask) -> None:
 def render() -> bytes:
     """Return all metrics in Prometheus' text format.
 
-    Where the workers have no files that can be read, they are those of this process.
+    If the workers' files cannot be read, they are the metrics of this process only.
     """
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
@@ -81,7 +79,7 @@ def render() -> bytes:
 
 
 def warn_of_lost_counts(problem: Exception) -> None:
-    """Leave one line in the log of this process."""
+    """Log the problem, once per process."""
     global _has_warned
     if not _has_warned:
         _has_warned = True

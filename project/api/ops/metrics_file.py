@@ -1,7 +1,7 @@
-"""The file in which a worker process counts; together they are the metrics of the service.
+"""The metrics file of a worker process; all files together are the metrics of the service.
 
-prometheus_client maps a file with holes in it into memory: on a full disk, the first count that
-falls into one would kill the process by SIGBUS. A file that it cannot open would fail requests.
+prometheus_client maps a sparse file into memory: on a full disk, the first write to a hole would
+kill the process by SIGBUS. A file that it cannot open would make requests fail.
 """
 
 import mmap
@@ -14,14 +14,14 @@ FIRST_BYTES = 65_536
 
 
 class MetricsFile(MmapedDict):
-    """A file that is wholly on the disk before it is counted in.
+    """A file whose disk space is allocated before it is used.
 
-    Where that cannot be, the process counts in memory of its own; what it counts there is not among
-    the metrics of all.
+    If that fails, the process counts in its own memory; these counts are missing from the metrics
+    of the service.
     """
 
     problems: list[OSError] = []
-    """What stood in the way, the newest last."""
+    """The errors so far, newest last."""
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
         try:
@@ -30,14 +30,14 @@ class MetricsFile(MmapedDict):
         except OSError as error:
             self.problems.append(error)
             with suppress(OSError):
-                os.unlink(filename)  # an empty file could not be read
+                os.unlink(filename)  # reading an empty file would fail
             filename = _file_in_memory()
         super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
-        """Make room for one more number, and set it to zero."""
+        """Add a number, zero, after allocating space for it."""
         room = self._capacity - self._used
-        if room < 4 * len(key) + 64:  # the most that the key may take, and the number
+        if room < 4 * len(key) + 64:  # the maximum size of the key and the number
             try:
                 os.posix_fallocate(self._f.fileno(), 0, 2 * self._capacity)
             except OSError as error:
@@ -55,5 +55,5 @@ class MetricsFile(MmapedDict):
 
 
 def _file_in_memory() -> str:
-    """Return the name of a new file without a disk; it goes with the process."""
+    """Return the name of a new file in memory, which ends with the process."""
     return f"/proc/self/fd/{os.memfd_create('metrics')}"

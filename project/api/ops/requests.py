@@ -1,4 +1,4 @@
-"""Each request leaves a line in the log, a time in the metrics, and its id in the answer."""
+"""Logs and measures each request, and puts its id into the response."""
 
 from functools import lru_cache
 from time import perf_counter
@@ -21,7 +21,7 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def init_app(app: Flask) -> None:
-    """Follow every request of the app."""
+    """Log and measure every request of the app."""
     app.before_request(_start)
     app.after_request(_finish)
     app.teardown_request(_leave)
@@ -29,7 +29,7 @@ def init_app(app: Flask) -> None:
 
 @lru_cache(maxsize=1024)
 def _durations(method: str, route: str, status: int) -> Any:
-    """Return the durations of requests with these labels; found once, for a request has others."""
+    """Return the histogram with these labels; cached, since the lookup is slow."""
     return REQUESTS.labels(method, route, status)
 
 
@@ -42,7 +42,7 @@ def _finish(response: Response) -> Response:
     current = current_request()
     seconds = perf_counter() - current.environ[_STARTED]
     number = response.headers["X-Request-ID"] = request_id()
-    # What clients make up must not become a label, nor an email in a path a line of the log.
+    # Clients must not be able to create labels, and emails in paths must not be logged.
     rule, method = current.url_rule, current.method
     route = rule.rule if rule else "unknown"
     method = method if method in METHODS else "other"
@@ -66,6 +66,6 @@ def _finish(response: Response) -> Response:
 
 
 def _leave(_error: BaseException | None) -> None:
-    # An answer that is streamed and not read to its end is torn down twice.
+    # A streamed response that is not read to its end is torn down twice.
     if request.environ.pop(_STARTED, None) is not None:
         IN_FLIGHT.dec()

@@ -1,6 +1,6 @@
-"""Whether the service is there, whether it can serve, and how it is doing.
+"""Liveness, readiness and metrics.
 
-Readiness and metrics are for those inside: nginx answers 404, and they are not described.
+Readiness and metrics are internal: nginx answers 404 for them, and OpenAPI does not describe them.
 """
 
 from flask import Blueprint, Response
@@ -16,20 +16,20 @@ bp = Blueprint("ops", __name__)
 @bp.get("/ping")
 @returns_message("pong!")
 def ping() -> None:
-    """Say that the process answers; touches no database."""
+    """Respond if the process is running; uses no database."""
 
 
 @bp.get("/health/live")
 @returns_message("The process is alive.")
 def live() -> None:
-    """Say that the process answers: if it does not, start it anew."""
+    """Respond if the process is running; without a response, restart it."""
 
 
 @bp.get("/health/ready")
 def ready() -> Response:
-    """Say whether requests can be served: if not, send them elsewhere for now.
+    """Return whether requests can be served; if not, they should go to another host.
 
-    :raises Unavailable: the database does not answer, or its schema is another one (503).
+    :raises Unavailable: the database does not respond, or its schema has another revision (503).
     """
     problem = health.find_problem()
     if problem:

@@ -50,7 +50,7 @@ class UnreachableDatabaseTests(BaseTestCase):
 
         self.assertEqual(response.status_code, 503)
         self.assertEqual(response.json["status"], "error")
-        self.assertEqual(response.json["message"], "The database does not answer.")
+        self.assertEqual(response.json["message"], "The database does not respond.")
 
     def test_requests_that_need_it_are_told_to_come_back(self):
         user = {"username": "a", "email": "a@example.com"}
@@ -89,7 +89,7 @@ class ReadyTests(BaseTestCase):
         response = self.client.get("/health/ready")
 
         self.assertEqual(response.status_code, 503)
-        message = r"^The database's schema is at revision None, not at \d+\.$"
+        message = r"^The database schema is at revision None, not at \d+\.$"
         self.assertRegex(response.json["message"], message)
 
 
