@@ -22,18 +22,18 @@ try:
     app = create_app()
 except ConfigError as error:
     if __name__ != "__main__":
-        raise  # gunicorn gives up on an error, but would start anew for ever after an exit
+        raise  # gunicorn stops on an error, but would restart forever after an exit
     sys.exit(f"Cannot start. {error}")
 
-manager = Manager(app, description="Commands of the users service; COMMAND --help tells more.")
+manager = Manager(app, description="Commands of the users service. COMMAND --help shows details.")
 manager.help_args = ("-h", "-?", "--help")
 manager.add_option("--version", action="version", version=VERSION)
 
 
 def port(text: str) -> int:
-    """Read a TCP port.
+    """Parse a TCP port.
 
-    :raises ArgumentTypeError: it is not one, 1 to 65535.
+    :raises ArgumentTypeError: it is not a number from 1 to 65535.
     """
     if not text.isdecimal() or not 1 <= int(text) <= 65_535:
         raise ArgumentTypeError(f"{text} is not a port: ports are 1 to 65535")
@@ -41,7 +41,7 @@ def port(text: str) -> int:
 
 
 class RunServer(Command):  # type: ignore[misc]
-    """Serve over HTTP, for development; in production gunicorn serves."""
+    """Run the development server; production uses gunicorn."""
 
     help_args = ("-?", "--help")  # -h is the host
     option_list = (
@@ -65,15 +65,15 @@ manager.add_command(
 )
 
 
-@manager.option("--yes", action="store_true", help="do not ask, even when users will be lost")
+@manager.option("--yes", action="store_true", help="do not ask, even if users will be lost")
 def recreate_db(yes: bool) -> None:
-    """Drop every table and make them anew by the migrations."""
+    """Drop every table, and run all migrations."""
     schema.recreate_db(yes)
 
 
-@manager.option("--count", type=positive_integer, help="add this many made-up users instead")
+@manager.option("--count", type=positive_integer, help="add this many generated users instead")
 def seed_db(count: int | None) -> None:
-    """Add the first two users where they are missing."""
+    """Add two sample users if they are missing."""
     schema.seed_db(count)
 
 
@@ -84,7 +84,7 @@ PASSWORD_OPTIONS = (
 
 
 class CreateAdmin(Command):  # type: ignore[misc]
-    """Add an administrator; without an option for the password, it is asked for."""
+    """Add an administrator; asks for the password unless an option provides it."""
 
     option_list = (
         Option("--username", required=True, help="the administrator's name"),
@@ -100,7 +100,7 @@ class CreateAdmin(Command):  # type: ignore[misc]
 
 
 class SetPassword(Command):  # type: ignore[misc]
-    """Give a user another password; without an option for it, it is asked for."""
+    """Set a user's password; asks for it unless an option provides it."""
 
     option_list = (Option("email", help="the user's email address"), *PASSWORD_OPTIONS)
 
@@ -113,132 +113,138 @@ manager.add_command("create_admin", CreateAdmin)
 manager.add_command("set_password", SetPassword)
 
 
-@manager.option("--days", type=positive_integer, help="for how long; default: until it is removed")
+@manager.option(
+    "--days", type=positive_integer, help="days until it expires; default: it never expires"
+)
 @manager.option(
     "--scope",
     dest="scopes",
     action="append",
     required=True,
     choices=scopes(),
-    help="repeat for more",
+    help="a scope of the key; may be repeated",
 )
-@manager.option("--name", required=True, help="what the key is for")
-@manager.option("email", help="the email address of the user whose key it will be")
+@manager.option("--name", required=True, help="the purpose of the key")
+@manager.option("email", help="the email address of the key's user")
 def create_key(email: str, name: str, scopes: list[str], days: int | None) -> None:
-    """Make an API key for a machine, and print it: for the only time."""
+    """Create an API key for a user, and print it; it cannot be shown again."""
     accounts.create_key(email, name, scopes, days)
 
 
-@manager.option("email", nargs="?", help="only those of the user with this address")
+@manager.option("email", nargs="?", help="only the keys of the user with this email address")
 def list_keys(email: str | None) -> None:
-    """List API keys: whose, for what, and when they were used; not the keys themselves."""
+    """List API keys with their users, purposes and last uses, without the keys themselves."""
     accounts.list_keys(email)
 
 
-@manager.option("id", type=positive_integer, help="as list_keys tells it")
+@manager.option("id", type=positive_integer, help="the key's id, as shown by list_keys")
 def resume_key(id: int) -> None:
-    """Let an API key that is suspended, since its user was deactivated, be good again."""
+    """Resume an API key that was suspended when its user was deactivated."""
     accounts.resume_key(id)
 
 
-@manager.option("id", type=positive_integer, help="as list_keys tells it")
+@manager.option("id", type=positive_integer, help="the key's id, as shown by list_keys")
 def revoke_key(id: int) -> None:
-    """Remove an API key at once, whosever it is."""
+    """Remove an API key of any user at once."""
     accounts.revoke_key(id)
 
 
-@manager.option("--limit", type=positive_integer, default=100, help="the newest; default: 100")
-@manager.option("--since", metavar="WHEN", help="such as 2026-11-23 or 2026-11-23T15:12:58Z")
-@manager.option("--actor", metavar="NAME", help="by user:7, key:3, command:seed_db or anonymous")
-@manager.option("--user", metavar="ID", help="to the user with this id")
+@manager.option(
+    "--limit", type=positive_integer, default=100, help="how many of the newest; default: 100"
+)
+@manager.option("--since", metavar="WHEN", help="a date or time, such as 2026-11-23T15:12:58Z")
+@manager.option("--actor", metavar="NAME", help="user:7, key:3, command:seed_db or anonymous")
+@manager.option("--user", metavar="ID", help="only events that affected the user with this id")
 def audit(user: str | None, actor: str | None, since: str | None, limit: int) -> None:
-    """Show who did what to whom, the newest last."""
+    """Print the audit trail, one line per event, newest last."""
     audit_trail.show(user, actor, since, limit)
 
 
 @manager.command
 def prune() -> None:
-    """Remove all that is past its time, as those who serve do little by little."""
+    """Remove all expired data at once; the service does so gradually by itself."""
     audit_trail.prune()
 
 
 @manager.command
 def prune_audit() -> None:
-    """Do what `prune` does: the name that it once had."""
+    """Run `prune`, by its old name."""
     audit_trail.prune()
 
 
-@manager.option("--force", action="store_true", help="replace a file of that name")
-@manager.option("file", help="the file to write; it holds personal data; -: standard output")
+@manager.option("--force", action="store_true", help="replace an existing file")
+@manager.option("file", help="the file to write; contains personal data; -: standard output")
 def backup(file: str, force: bool) -> None:
-    """Write all data to one compressed file, as of one moment."""
+    """Write a consistent snapshot of all data to one compressed file."""
     backups.back_up(file, force)
 
 
-@manager.option("--yes", action="store_true", help="do not ask, even when data will be replaced")
-@manager.option("file", help="the file to read, from the backup command; -: standard input")
+@manager.option("--yes", action="store_true", help="do not ask, even if data will be replaced")
+@manager.option("file", help="a file written by the backup command; -: standard input")
 def restore(file: str, yes: bool) -> None:
-    """Fill the database from a backup of the same schema revision."""
+    """Restore the database from a backup of the same schema revision."""
     backups.restore(file, yes)
 
 
-@manager.option("--report", metavar="FILE", help="a new CSV file for each row not plainly created")
 @manager.option(
-    "--match", choices=["email", "id"], default="email", help="how a row finds its user"
+    "--report", metavar="FILE", help="write all rows that did not simply create a user to a new CSV"
 )
-@manager.option("--dry-run", action="store_true", help="say what would be done, and change nothing")
 @manager.option(
-    "file", help="rows in .csv, .ndjson or .jsonl, also with .gz; see docs/import-export.md"
+    "--match", choices=["email", "id"], default="email", help="how to match rows to users"
+)
+@manager.option("--dry-run", action="store_true", help="check the file, and change nothing")
+@manager.option(
+    "file", help="the file to read: .csv, .ndjson or .jsonl, also .gz; see docs/import-export.md"
 )
 def import_users(file: str, dry_run: bool, match: str, report: str | None) -> None:
-    """Add the users of a file, and change those whose mailbox, or id, is known."""
+    """Create users from a file, and update those with a known email or id."""
     transfer.import_users(file, dry_run, report, match)
 
 
-@manager.option("--force", action="store_true", help="replace a file of that name")
-@manager.option("file", help="the file to write: .csv, .ndjson or .jsonl, also with .gz")
+@manager.option("--force", action="store_true", help="replace an existing file")
+@manager.option("file", help="the file to write: .csv, .ndjson or .jsonl, also .gz")
 def export_users(file: str, force: bool) -> None:
-    """Write all users to a file, in the order of their ids."""
+    """Write all users to a file, in order of id."""
     transfer.export_users(file, force)
 
 
-@manager.option("--jobs", type=positive_integer, default=1, help="in so many processes; default: 1")
+@manager.option("--jobs", type=positive_integer, default=1, help="number of processes; default: 1")
 @manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
 def test(name: str | None, jobs: int) -> int:
     """Run the tests on the test database."""
     return testing.run_tests(name, jobs)
 
 
-@manager.option("--jobs", type=positive_integer, default=1, help="in so many processes; default: 1")
+@manager.option("--jobs", type=positive_integer, default=1, help="number of processes; default: 1")
 @manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
 def cov(name: str | None, jobs: int) -> int:
-    """Run the tests and report the branch coverage."""
+    """Run the tests, and report the branch coverage."""
     return testing.run_coverage(name, jobs)
 
 
 database = Manager(
-    help="Change the schema of the database, or ask for its revision.",
-    description="Change the schema of the database, or ask for its revision.",
+    help="Change the database schema, or show its revision.",
+    description="Change the database schema, or show its revision.",
 )
 database.help_args = manager.help_args
 manager.add_command("db", database)
 
 
-@database.option("revision", nargs="?", default="head", help="up to this one; default: the newest")
+@database.option("revision", nargs="?", default="head", help="the target; default: the newest")
 def upgrade(revision: str) -> None:
     """Upgrade to a newer revision."""
     schema.upgrade(revision)
 
 
-@database.option("revision", nargs="?", default="-1", help="down to this one; default: one back")
+@database.option("revision", nargs="?", default="-1", help="the target; default: one back")
 def downgrade(revision: str) -> None:
-    """Take back to an older revision; `base` is empty."""
+    """Downgrade to an older revision; `base` is the empty database."""
     schema.downgrade(revision)
 
 
-@database.option("-m", "--message", help="what changes; becomes part of the file's name")
+@database.option("-m", "--message", help="what changes; used in the file's name")
 def migrate(message: str | None) -> None:
-    """Write a migration for what changed in the models."""
+    """Write a migration for changes in the models."""
     schema.migrate(message)
 
 
@@ -250,7 +256,7 @@ def current() -> None:
 
 @database.command
 def history() -> None:
-    """Show all revisions, the newest first."""
+    """Show all revisions, newest first."""
     flask_migrate.history()
 
 
@@ -260,11 +266,11 @@ if __name__ == "__main__":
     except DBAPIError as error:
         if is_old_schema(error):
             sys.exit(
-                f"The database's schema is older than the code: {error.orig}."
+                f"The database schema is older than the code: {error.orig}."
                 " Run `manage.py db upgrade`."
             )
         if error.statement is not None and not isinstance(error, OperationalError):
             raise
-        sys.exit(f"The database refused: {error.orig}")
+        sys.exit(f"Database error: {error.orig}")
     except KeyboardInterrupt:
         sys.exit("Interrupted.")

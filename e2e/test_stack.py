@@ -1111,7 +1111,7 @@ class TLSTests(unittest.TestCase):
             "docker", "compose", *self.stack.files, *command,
             cwd=self.stack.folder, env=self.stack.environment, input=person["password"] + "\n",
         )  # fmt: skip
-        self.assertIn("boss@example.com was added, as an administrator.", printed)
+        self.assertIn("boss@example.com was added as an administrator.", printed)
 
         token = self.request("POST", "/auth/login", person).json["auth_token"]
         bearer = {"Authorization": f"Bearer {token}"}

@@ -1,8 +1,8 @@
-"""The file that a backup is: gzip of NDJSON, in three parts. Knows no database.
+"""Writes and reads backup files: gzip of NDJSON, in three parts. Knows no database.
 
-1. The header: format, version, schema revision, time, and of each table its name, columns, number
-   of rows and next id.
-2. The rows, an array each, table by table as in the header.
+1. The header: format, version, schema revision, time, and the name, columns, number of rows and
+   next id of each table.
+2. The rows, one array each, table by table in the header's order.
 3. The trailer: the number of all rows, and the SHA-256 of all lines before it.
 
 See docs/decisions/backup-format.md for the reasons.
@@ -33,7 +33,7 @@ ROWS_PER_BATCH = 1000
 BYTES_PER_BATCH = 2**20
 MAX_HEADER_BYTES = 2**16
 MAX_TEXT_BYTES = 2**16 - 1
-"""The longest value of a column that names no length: what MySQL's TEXT and BLOB hold."""
+"""The longest value of a column without a length: the limit of MySQL's TEXT and BLOB."""
 
 
 class BackupError(Exception):
@@ -41,11 +41,11 @@ class BackupError(Exception):
 
 
 class TableHeader(BaseModel):
-    """What the header says of one table.
+    """The header's entry for one table.
 
-    :param rows: how many there are in the file.
-    :param next_id: above every id that was ever given, also to rows that are gone; None: the table
-        gives no ids.
+    :param rows: the number of rows in the file.
+    :param next_id: greater than every id ever assigned, including those of deleted rows; None: the
+        table does not assign ids.
     """
 
     model_config = ConfigDict(strict=True)
@@ -59,7 +59,7 @@ class TableHeader(BaseModel):
 class Header(BaseModel):
     """The first line.
 
-    :param revision: Alembic's, of the schema that the rows are in.
+    :param revision: the Alembic revision of the rows' schema.
     :param created_at: UTC, ISO 8601 with Z.
     """
 
@@ -73,14 +73,14 @@ class Header(BaseModel):
 
 
 def write(path: Path, header: Header, batches: Iterable[Sequence[Row[Any]]]) -> str:
-    """Write a new file that only its owner may read, and see that it is on the disk.
+    """Write a new file that only its owner may read, and sync it to disk.
 
-    :param batches: the rows that the header tells of, in its order.
+    :param batches: the rows of the header's tables, in the header's order.
     :return: the SHA-256 of the content, in hexadecimal digits.
     :raises OSError: it cannot be written.
     """
     digest = sha256()
-    # Without a name and a time in gzip's own header, the same content makes the same bytes.
+    # Without a name and time in the gzip header, the same content gives the same bytes.
     with (
         open(path, "xb", opener=partial(os.open, mode=0o600)) as raw,
         _progress("Writing", header) as progress,
@@ -99,17 +99,16 @@ def write(path: Path, header: Header, batches: Iterable[Sequence[Row[Any]]]) -> 
 
 
 class Reader:
-    """The rows of a file, batch by batch, each batch with its table; an empty table gives none.
+    """Iterates over the rows of a file in batches, each with its table; empty tables give none.
 
-    Whoever has iterated to the end has seen that the file is whole; before, nothing is certain.
-    ``header`` is there from the first batch on, ``digest`` at the end. However long the file says
-    that it is, no more of it is in memory than a batch.
+    Only a complete iteration verifies the file. ``header`` is set from the first batch on,
+    ``digest`` at the end. Memory holds one batch at most, whatever size the file claims to have.
 
-    :param name: what messages call the file; None: its path.
-    :param doing: what the progress bar says.
-    :param revision: the schema revision that the file must be of.
-    :param tables: the tables that it must hold, in their order.
-    :raises BackupError: while iterating: the file cannot be read, is damaged, or is of another
+    :param name: the file's name in messages; None: its path.
+    :param doing: the text of the progress bar.
+    :param revision: the schema revision that the file must have.
+    :param tables: the tables that the file must contain, in this order.
+    :raises BackupError: while iterating: the file cannot be read, is corrupt, or has another
         version, revision or schema.
     """
 
@@ -123,7 +122,7 @@ class Reader:
         self.revision, self.tables = revision, tables
 
     def read_header(self) -> Header:
-        """Return the header alone: what is no backup for this code is refused at once."""
+        """Return the header only, to refuse at once a file that is not a backup for this code."""
         with self._opened() as file:
             return self._read_header(file)[1]
 
@@ -138,7 +137,7 @@ class Reader:
                 yield file
         except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0].rstrip(".")
-            raise BackupError(f"{self.name} is not a whole backup: {reason}.") from error
+            raise BackupError(f"{self.name} is not a valid backup: {reason}.") from error
         except OSError as error:
             raise BackupError(f"{self.name} cannot be read: {error.strerror}.") from error
 
@@ -156,45 +155,45 @@ class Reader:
         self.digest = digest.hexdigest()
         trailer = _trailer(self.header, self.digest)
         if file.read(len(trailer)) != trailer or file.read(1):
-            raise ValueError("its rows do not fit the digest at its end")
+            raise ValueError("its rows do not match the checksum at its end")
 
     def _read_header(self, file: GzipFile) -> tuple[bytes, Header]:
-        """Return the first line, and what it says."""
+        """Return the first line, and the header in it."""
         line = _read_line(file, MAX_HEADER_BYTES, "its header", "it is empty")
         found = orjson.loads(line)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ValueError("it does not begin like one")
+            raise ValueError("it does not begin with the header of one")
         if (version := found.get("version")) != VERSION:
             raise BackupError(
-                f"{self.name} has version {version!r:.20} of the format; this code reads {VERSION}."
+                f"{self.name} has format version {version!r:.20}; this code reads {VERSION}."
             )
         try:
             header = Header.model_validate(found)
         except ValidationError as error:
-            raise ValueError("its header is not complete") from error
+            raise ValueError("its header is incomplete") from error
         if header.revision != self.revision:
             raise BackupError(
-                f"{self.name} is of schema revision {header.revision} and this code of"
+                f"{self.name} has schema revision {header.revision}, and this code requires"
                 f" {self.revision}: restore it with the code that wrote it, then upgrade."
             )
         saved = [(table.name, sorted(table.columns)) for table in header.tables]
         known = [(table.name, sorted(table.columns.keys())) for table in self.tables]
         if saved != known:
-            raise BackupError(f"{self.name} holds {saved}, but the schema has {known}.")
+            raise BackupError(f"{self.name} contains {saved}, but the schema has {known}.")
         return line, header
 
 
 def _batches(file: GzipFile, table: TableHeader, limit: int) -> Iterator[list[bytes]]:
-    """Give a table's lines, so many at once as memory has room for whatever the file says.
+    """Yield a table's lines in batches whose size is limited, whatever the file claims.
 
-    :param limit: how long a line may be, in bytes.
+    :param limit: the maximum length of a line in bytes.
     """
     left = table.rows
     while left:
         batch: list[bytes] = []
         size = 0
         while len(batch) < min(left, ROWS_PER_BATCH) and size < BYTES_PER_BATCH:
-            batch.append(_read_line(file, limit, f"a row of {table.name}", "it ends early"))
+            batch.append(_read_line(file, limit, f"a row of {table.name}", "it is truncated"))
             size += len(batch[-1])
         left -= len(batch)
         yield batch
@@ -210,7 +209,7 @@ def _read_line(file: GzipFile, limit: int, what: str, nothing: str) -> bytes:
 
 
 def max_line_bytes(columns: Iterable[Column[Any]]) -> int:
-    """Return how long the line of a row may be: a character takes six bytes, escaped."""
+    """Return the maximum length of a row's line: an escaped character takes six bytes."""
     return sum(64 + 6 * _max_length(column) for column in columns)
 
 
@@ -221,20 +220,20 @@ def _max_length(column: Column[Any]) -> int:
 
 
 def decoder(column: Column[Any]) -> Callable[[Any], Any]:
-    """Return what makes a value of a column, None apart, of its JSON.
+    """Return the function that converts JSON into a value of the column, except for None.
 
-    :raises NotImplementedError: the format has no form for the column's type yet.
+    :raises NotImplementedError: the format does not support the column's type yet.
     """
     kind = column.type.python_type
     if kind not in _DECODERS:
-        raise NotImplementedError(f"{column}: a backup has no form for {kind.__name__}.")
+        raise NotImplementedError(f"{column}: backups do not support {kind.__name__}.")
     return _DECODERS[kind]
 
 
 def _exactly(kind: type) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if type(value) is not kind:
-            raise ValueError(f"{value!r:.20} is no {kind.__name__}")
+            raise ValueError(f"{value!r:.20} is not of type {kind.__name__}")
         return value
 
     return check
@@ -242,7 +241,7 @@ def _exactly(kind: type) -> Callable[[Any], Any]:
 
 def _integer(value: Any) -> int:
     if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise ValueError(f"{value!r:.20} is no integer of 64 bits")
+        raise ValueError(f"{value!r:.20} is not a 64-bit integer")
     return value
 
 
@@ -273,7 +272,7 @@ def _line(value: Any) -> bytes:
 
 
 def _encode_bytes(value: Any) -> str:
-    """Give orjson a form of what it does not know; a TypeError when that is not bytes."""
+    """Return bytes as text for orjson; a TypeError for any other type."""
     return b64encode(value).decode()
 
 

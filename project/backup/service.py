@@ -1,4 +1,4 @@
-"""Backup of every table, and restore into SQLite, MySQL or MariaDB, whichever it came from."""
+"""Backup of all tables, and restore into SQLite, MySQL or MariaDB, whatever the source was."""
 
 import os
 import re
@@ -24,27 +24,27 @@ from project.clock import utcnow
 from project.database import db, keyset
 
 MYSQL_SESSION = [
-    # A backup then sees one moment, and nobody adds rows between a restore's DELETE and COMMIT.
+    # A backup then reads one snapshot, and no rows are added between a restore's DELETE and COMMIT.
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-    # What does not fit is refused and not cut; 0 is an id like any other; ALTER TABLE does not
-    # hold up the service for long when it waits for somebody's transaction.
+    # Values that are too long are refused and not truncated; 0 is an ordinary id; ALTER TABLE does
+    # not block the service for long when it waits for another transaction.
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO', lock_wait_timeout = 15",
 ]
 
 
 def back_up(path: Path, force: bool = False) -> Header:
-    """Write every row, as of one moment, to a file that only its owner may read.
+    """Write a snapshot of all rows to a file that only its owner may read.
 
-    The file gets its name when it is complete and was read back. Writers are not held up.
+    The file appears under its name only when it is complete and verified. Writers are not blocked.
 
-    :param force: replace a file of that name.
-    :raises BackupError: there is such a file, it cannot be written or does not read back as it was
-        written, or the database is not at the code's revision.
+    :param force: replace an existing file.
+    :raises BackupError: the file exists, cannot be written or does not read back as it was written,
+        or the database is not at the code's revision.
     """
     if os.path.lexists(path) and not path.is_file():
-        raise BackupError(f"{path} is no regular file.")
+        raise BackupError(f"{path} is not a regular file.")
     if path.is_file() and not force:
-        raise BackupError(f"{path} is already there. To replace it, say --force.")
+        raise BackupError(f"{path} already exists. To replace it, use --force.")
     try:
         with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             part = Path(folder, "part")
@@ -55,7 +55,7 @@ def back_up(path: Path, force: bool = False) -> Header:
             for _ in reader:
                 pass
             if reader.digest != digest:
-                raise BackupError("The disk does not give back what was written.")
+                raise BackupError("The file does not read back as it was written.")
             os.replace(part, path)
             _sync(path.parent)
     except OSError as error:
@@ -65,8 +65,8 @@ def back_up(path: Path, force: bool = False) -> Header:
     return header
 
 
-def holds_data() -> bool:
-    """Say whether any of our tables, as far as they are there, has a row."""
+def has_data() -> bool:
+    """Return whether any of the existing tables has a row."""
     with db.engines["read"].connect() as connection:
         found = sa.inspect(connection).get_table_names()
         return any(
@@ -77,33 +77,33 @@ def holds_data() -> bool:
 
 
 def list_keys(limit: int) -> Sequence[Row[str, str, str]]:
-    """Return the first of all API keys: ``prefix``, ``name`` and their users' ``email``."""
+    """Return the first API keys: ``prefix``, ``name`` and the user's ``email``."""
     query = sa.select(APIKey.prefix, APIKey.name, User.email).join_from(APIKey, User)
     with db.engines["read"].connect() as connection:
         return connection.execute(query.order_by(APIKey.id).limit(limit)).all()
 
 
 def check_header(path: Path, name: str | None = None) -> None:
-    """Refuse at once what does not begin like a backup for this code.
+    """Check quickly, by its header, that a file is a backup for this code.
 
-    :param name: what messages call the file; None: its path.
-    :raises BackupError: the file is missing, is no backup, or is of another version or schema.
+    :param name: the file's name in messages; None: its path.
+    :raises BackupError: the file is missing, is not a backup, or has another version or schema.
     """
     _reader(path, "Checking", name).read_header()
 
 
 def restore(path: Path, replace: bool = False, name: str | None = None) -> Header:
-    """Fill the database from a backup, in one transaction after a check of the whole file.
+    """Verify the whole file, then restore the database from it in one transaction.
 
-    An empty database gets its schema by the migrations. Ids go on above those that the backup
-    knows of and above those that the database has given itself. Sessions stay out: who has signed
-    out since, or was kept out, must not be signed in again.
+    The migrations create the schema in an empty database. New ids will be greater than all ids that
+    the backup or the database has ever assigned. Sessions are not restored: users who have signed
+    out or were deactivated since must not be signed in again.
 
-    :param replace: delete the rows that are there.
-    :param name: what messages call the file; None: its path.
-    :raises BackupError: the file is damaged or not for this code; the database is at another
-        revision, holds rows that are not to be replaced, or refuses the new ones. No row has
-        changed then.
+    :param replace: delete the existing rows.
+    :param name: the file's name in messages; None: its path.
+    :raises BackupError: the file is corrupt or not for this code; the database is at another
+        revision, contains rows that may not be replaced, or rejects the new ones. No row is changed
+        then.
     """
     reader = _reader(path, "Checking", name)
     for _ in reader:
@@ -117,10 +117,10 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
     try:
         with db.engines["maintenance"].connect() as connection:
             _refuse_other_revision(connection)
-            # ALTER TABLE ends a transaction, so it comes before the rows: if they are refused
-            # then, nothing but numbers is lost.
+            # ALTER TABLE commits a transaction, so it comes before the rows: if they are rejected
+            # later, only ids are lost.
             if sqlite:
-                # With SQLite's 2 MB each page of the indexes is written several times.
+                # With SQLite's default of 2 MB, each index page is written several times.
                 connection.exec_driver_sql("PRAGMA cache_size = -32768")
             else:
                 for statement in MYSQL_SESSION:
@@ -129,16 +129,16 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
             connection.commit()
             with connection.begin():
                 for table in reversed(_tables()):
-                    # The lock that a DELETE takes keeps other writers out until the end.
+                    # The lock of the DELETE blocks other writers until the end.
                     if connection.execute(sa.delete(table)).rowcount and not replace:
-                        raise BackupError("The database holds data. To replace it, say --yes.")
+                        raise BackupError("The database contains data. To replace it, use --yes.")
                 for table, rows in _reader(path, "Restoring", name):
                     if table is not Session.__table__:
                         connection.execute(sa.insert(table), rows)
                 if sqlite:
                     _raise_next_ids(connection, reader.header)
     except StatementError as error:
-        raise BackupError(f"The database refused: {error.orig}") from error
+        raise BackupError(f"Database error: {error.orig}") from error
     return reader.header
 
 
@@ -156,15 +156,15 @@ def _refuse_other_revision(connection: Connection) -> None:
     found = MigrationContext.configure(connection).get_current_revision() or "base"
     if found != (head := _head_revision()):
         raise BackupError(
-            f"The database is at revision {found} and this code at {head}:"
-            " use the code that fits, or run `manage.py db upgrade`."
+            f"The database is at revision {found}, and this code requires {head}:"
+            " use the matching code, or run `manage.py db upgrade`."
         )
 
 
 def refuse_missing_tables() -> None:
-    """See that a database which says that it is at the code's revision has every table.
+    """Check that a database marked with the code's revision has all tables.
 
-    :raises BackupError: it lacks some; migrations would do nothing about it.
+    :raises BackupError: tables are missing; the migrations would not create them.
     """
     with db.engines["read"].connect() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
@@ -172,9 +172,8 @@ def refuse_missing_tables() -> None:
     missing = {table.name for table in _tables()} - set(found)
     if missing and revision == _head_revision():
         raise BackupError(
-            f"The database says that it is at revision {revision} and lacks"
-            f" {', '.join(sorted(missing))}. Make it anew by `manage.py recreate_db`, then restore"
-            " a backup."
+            f"The database is marked as revision {revision}, but these tables are missing:"
+            f" {', '.join(sorted(missing))}. Run `manage.py recreate_db`, then restore a backup."
         )
 
 
@@ -184,17 +183,17 @@ def _reader(path: Path, doing: str, name: str | None = None) -> archive.Reader:
 
 @contextmanager
 def _snapshot(folder: Path) -> Iterator[Connection]:
-    """Give a connection that sees one moment of the database.
+    """Provide a connection that reads one snapshot of the database.
 
-    :param folder: where a copy of a SQLite database may lie meanwhile.
+    :param folder: the folder for the temporary copy of a SQLite database.
     """
     if db.engine.dialect.name == "sqlite":
         copy = folder / "copy.db"
         with closing(sqlite3.connect(copy)) as target:
-            # The copy is thrown away: it need not outlive a power cut.
+            # The copy is temporary, so it need not survive a power failure.
             target.execute("PRAGMA synchronous = OFF")
             with closing(db.engines["maintenance"].raw_connection()) as source:
-                # All pages in one step: a copy in several begins anew whenever somebody writes.
+                # All pages in one step: a copy in several steps restarts on every write.
                 source.driver_connection.backup(target)  # type: ignore[union-attr]
         url = sa.URL.create("sqlite", database=str(copy))
         with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
@@ -225,7 +224,7 @@ def _describe(connection: Connection) -> Header:
 
 
 def _select_all(connection: Connection) -> Iterator[Sequence[Row[Any]]]:
-    """Give the rows by primary key, in statements so short that no time limit cuts them off."""
+    """Yield the rows by primary key, in statements too short to reach a time limit."""
     for table in _tables():
         key = list(table.primary_key)
         query = sa.select(table).order_by(*key).limit(ROWS_PER_BATCH)
@@ -237,7 +236,7 @@ def _select_all(connection: Connection) -> Iterator[Sequence[Row[Any]]]:
 
 
 def _next_id(connection: Connection, table: Table) -> int | None:
-    """Return the id that the table gives next; None: it gives none, or does not remember."""
+    """Return the next id of the table; None: it does not assign ids, or does not store the next."""
     if table.autoincrement_column is None:
         return None
     if connection.dialect.name == "sqlite":
@@ -245,7 +244,7 @@ def _next_id(connection: Connection, table: Table) -> int | None:
             return None
         query = sa.text("SELECT seq FROM sqlite_sequence WHERE name = :name")
         return (connection.scalar(query, {"name": table.name}) or 0) + 1
-    # Not from information_schema: MySQL repeats there what it knew a day ago.
+    # Not from information_schema, where MySQL's values may be a day old.
     name = connection.dialect.identifier_preparer.format_table(table)
     description = connection.exec_driver_sql(f"SHOW CREATE TABLE {name}").one()[1]
     found = re.search(r"^\).*\bAUTO_INCREMENT=(\d+)", description, re.MULTILINE)
@@ -253,7 +252,7 @@ def _next_id(connection: Connection, table: Table) -> int | None:
 
 
 def _raise_next_ids(connection: Connection, header: Header) -> None:
-    """Let each table go on at the backup's next id, unless it is further already."""
+    """Set each table's next id to the backup's, unless it is already greater."""
     for table, saved in zip(_tables(), header.tables, strict=True):
         next_id = saved.next_id or 0
         if next_id <= (_next_id(connection, table) or next_id):
@@ -268,7 +267,7 @@ def _raise_next_ids(connection: Connection, header: Header) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """See that a new name in a folder is on the disk."""
+    """Sync a new name in a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -30,41 +30,42 @@ T = TypeVar("T")
 def create_admin(username: str, email: str, stdin: bool, file: str | None) -> None:
     """Add an active user who is an administrator.
 
-    :param stdin: the password is what stands on standard input.
-    :param file: or what stands in this file; neither: a person is asked for it.
+    :param stdin: read the password from standard input.
+    :param file: read the password from this file; neither: ask a person for it.
     """
-    _refuse_wrong(lambda: validate(UserCreate, {"username": username, "email": email}))
+    _exit_on_error(lambda: validate(UserCreate, {"username": username, "email": email}))
     password = _read_password(stdin, file)
 
     def add() -> None:
         users.create_user(username, email, active=True, password=password, role="admin")
 
-    _refuse_wrong(in_transaction(add))
-    print(f"{email} was added, as an administrator.")
+    _exit_on_error(in_transaction(add))
+    print(f"{email} was added as an administrator.")
 
 
 @audit.by_command("set_password")
 def set_password(email: str, stdin: bool, file: str | None) -> None:
-    """Give a user another password, and end their sign-ins.
+    """Set a user's password, and end their sign-ins.
 
-    :param stdin: as for create_admin, as ``file``.
+    :param stdin: see create_admin, also for ``file``.
     """
     user_id = _find(email)
     password = _read_password(stdin, file)
-    _refuse_wrong(in_transaction(lambda: users.update_user(user_id, {"password": password})))
+    _exit_on_error(in_transaction(lambda: users.update_user(user_id, {"password": password})))
     print(f"The password of {email} was changed.")
     if not users.get_user(user_id).active:
         print(
-            "They still cannot sign in: the account is not active. To let them, an administrator"
-            f' sends {{"active": true}} by PATCH /users/{user_id}, or ticks "Active" on the page.'
+            "The user cannot sign in yet, because the account is not active. To activate it, an"
+            f' administrator sends {{"active": true}} with PATCH /users/{user_id}, or checks'
+            ' "Active" on the edit page.'
         )
 
 
 @audit.by_command("create_key")
 def create_key(email: str, name: str, scopes: list[str], days: int | None) -> None:
-    """Make an API key for a user, and print it: for the only time.
+    """Create an API key for a user, and print it; it cannot be shown again.
 
-    :param days: for how many days it is good; None: until it is removed.
+    :param days: the number of days for which it is valid; None: until it is removed.
     """
     user_id = _find(email)
 
@@ -73,13 +74,13 @@ def create_key(email: str, name: str, scopes: list[str], days: int | None) -> No
         who = Principal(user_id, user.username, user.role, SCOPES_OF_ROLE[user.role])
         return auth.create_key(who, name, scopes, days)
 
-    print(_refuse_wrong(in_transaction(make)).key)
+    print(_exit_on_error(in_transaction(make)).key)
 
 
 def list_keys(email: str | None) -> None:
-    """Print API keys, a line each with a tab between two values; not the keys themselves.
+    """Print API keys as tab-separated values, without the keys themselves.
 
-    :param email: those of the user with this address; None: everybody's.
+    :param email: only those of the user with this email; None: all.
     """
     keys = auth.list_keys(None if email is None else _find(email))
     print(*KEY_COLUMNS, sep="\t")
@@ -101,15 +102,15 @@ def list_keys(email: str | None) -> None:
 
 @audit.by_command("resume_key")
 def resume_key(key_id: int) -> None:
-    """Let an API key that is suspended be good again."""
-    key = _refuse_wrong(in_transaction(lambda: auth.resume_key(key_id)))
+    """Resume a suspended API key."""
+    key = _exit_on_error(in_transaction(lambda: auth.resume_key(key_id)))
     print(f"{printable(key.name)} of user:{key.user_id} is not suspended.")
 
 
 @audit.by_command("revoke_key")
 def revoke_key(key_id: int) -> None:
-    """Remove an API key; it is dead from then on."""
-    key = _refuse_wrong(in_transaction(lambda: auth.delete_key(key_id)))
+    """Remove an API key."""
+    key = _exit_on_error(in_transaction(lambda: auth.delete_key(key_id)))
     print(f"{printable(key.name)} of user:{key.user_id} was removed.")
 
 
@@ -126,9 +127,9 @@ def _find(email: str) -> int:
 
 
 def _read_password(stdin: bool, file: str | None) -> str:
-    """Return the password; a byte-order mark and a line end are no part of it."""
+    """Return the password, without a byte-order mark and the line end."""
     if stdin and file:
-        raise SystemExit("Say --password-stdin or --password-file, not both.")
+        raise SystemExit("Use either --password-stdin or --password-file, not both.")
     try:
         if file:
             return Path(file).read_text(encoding="utf-8-sig").rstrip("\r\n")
@@ -137,15 +138,15 @@ def _read_password(stdin: bool, file: str | None) -> str:
     except (OSError, ValueError) as error:
         raise SystemExit(f"The password cannot be read: {error}") from error
     if not sys.stdin.isatty():
-        raise SystemExit("Say where the password is: --password-stdin or --password-file FILE.")
+        raise SystemExit("Provide the password with --password-stdin or --password-file FILE.")
     password = getpass("Password: ")
-    if getpass("The same again: ") != password:
-        raise SystemExit("The two are not the same. Nothing was changed.")
+    if getpass("Repeat the password: ") != password:
+        raise SystemExit("The passwords do not match. Nothing was changed.")
     return password
 
 
-def _refuse_wrong(work: Callable[[], T]) -> T:
-    """Do this; what is wrong ends the command with its reason."""
+def _exit_on_error(work: Callable[[], T]) -> T:
+    """Do the work; an error of the domain ends the command with its reason."""
     try:
         return work()
     except AppError as error:

@@ -1,4 +1,4 @@
-"""The audit trail: what was done, and what is past its time."""
+"""Shows the audit trail, and removes expired data."""
 
 import os
 import sys
@@ -24,12 +24,12 @@ EVENTS_PER_BATCH = 1000
 
 
 def show(user: str | None, actor: str | None, since: str | None, limit: int) -> None:
-    """Print what was done, a line each, the newest last.
+    """Print audit events, one per line, newest last.
 
-    :param user: to the user with this id.
-    :param actor: by whom, such as ``user:1``.
-    :param since: a time or a date.
-    :param limit: how many lines at most: the newest.
+    :param user: only events that affected the user with this id.
+    :param actor: only events by this actor, such as ``user:1``.
+    :param since: only events since this time or date.
+    :param limit: the maximum number of events; older ones are left out.
     """
     options = {"user": user, "actor": actor, "since": since}
     given = {name: text for name, text in options.items() if text is not None}
@@ -43,7 +43,7 @@ def show(user: str | None, actor: str | None, since: str | None, limit: int) -> 
         for event in reversed(events):
             print(_line(event))
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -67,9 +67,9 @@ def _json(state: dict[str, Any]) -> str:
 
 
 def prune() -> None:
-    """Remove all that is past its time, in short transactions.
+    """Remove all expired data, in short transactions.
 
-    Of the trail that are the events older than ``AUDIT_DAYS``, to the second.
+    Audit events expire ``AUDIT_DAYS`` after they were recorded, to the second.
     """
     before = utcnow() - timedelta(days=current_app.config["AUDIT_DAYS"])
     remove_events = in_transaction(partial(service.remove_expired, EVENTS_PER_BATCH, before))

@@ -1,4 +1,4 @@
-"""Backup of all data to a file, and restore from it."""
+"""The commands for backup and restore."""
 
 import os
 import sys
@@ -17,23 +17,23 @@ from project.backup.archive import BackupError, Header
 from project.commands.terminal import confirm, exit_on_backup_error
 from project.logs import printable
 
-# On the disk, where there is such a folder: /tmp may be memory, of which a container has little.
+# On disk if possible: /tmp may be in memory, of which a container has little.
 SCRATCH = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # nosec
 SHOWN_KEYS = 50
 
 
 def back_up(file: str, force: bool = False) -> None:
-    """Write all data to a file, and say what was written.
+    """Write all data to a file, and print a summary.
 
-    :param file: ``-`` is standard output; what is said goes to standard error then.
-    :param force: replace a file of that name.
+    :param file: ``-`` is standard output; the summary then goes to standard error.
+    :param force: replace an existing file.
     """
     if file != "-":
         with exit_on_backup_error():
             _back_up(Path(file), file, lambda path: backup.back_up(path, force))
         return
     if sys.stdout.isatty():
-        raise SystemExit("Standard output is a terminal: send it to a file or to a program.")
+        raise SystemExit("Standard output is a terminal: redirect it to a file or a program.")
     descriptor = sys.stdout.fileno()
     with (
         exit_on_backup_error(),
@@ -48,11 +48,11 @@ def _back_up(path: Path, name: str, work: Callable[[Path], Header]) -> None:
     started = monotonic()
     for table in work(path).tables:
         print(f"{table.name}: {table.rows:,} rows")
-    _print_done("Wrote and checked", name, path, started)
+    _print_done("Wrote and verified", name, path, started)
 
 
 def _back_up_to(descriptor: int, path: Path) -> Header:
-    """Send a backup somewhere by way of a file, where it is checked."""
+    """Write a backup to a file, verify it there, and copy it to the descriptor."""
     header = backup.back_up(path)
     try:
         with path.open("rb") as file, open(descriptor, "wb", closefd=False) as output:
@@ -63,18 +63,18 @@ def _back_up_to(descriptor: int, path: Path) -> Header:
 
 
 def restore(file: str, yes: bool = False) -> None:
-    """Fill the database from such a file, and say what came in.
+    """Restore the database from such a file, and print a summary.
 
     :param file: ``-`` is standard input.
-    :param yes: do not ask, even when the database holds data.
+    :param yes: do not ask, even if the database contains data.
     """
     if file != "-":
         with exit_on_backup_error():
             _restore(Path(file), file, yes)
         return
     if sys.stdin.isatty():
-        raise SystemExit("Standard input is a terminal: take it from a file or from a program.")
-    # It is read more than once, so it goes into a file that only its owner may read.
+        raise SystemExit("Standard input is a terminal: redirect it from a file or a program.")
+    # It is read more than once, so it is copied to a file that only its owner may read.
     with exit_on_backup_error(), TemporaryDirectory(dir=SCRATCH) as folder:
         path = Path(folder, "backup")
         with path.open("wb") as copy:
@@ -84,14 +84,14 @@ def restore(file: str, yes: bool = False) -> None:
 
 def _restore(path: Path, name: str, yes: bool) -> None:
     backup.check_header(path, name)
-    if not yes and backup.holds_data():
+    if not yes and backup.has_data():
         confirm("data", "replace it")
         yes = True
     started = monotonic()
     rows = {table.name: table.rows for table in backup.restore(path, yes, name).tables}
     for table, count in rows.items():
-        left_out = " are left out: everybody signs in again." * (table == Session.__tablename__)
-        print(f"{table}: {count:,} rows{left_out}")
+        note = ", not restored: everybody has to sign in again." * (table == Session.__tablename__)
+        print(f"{table}: {count:,} rows{note}")
     _print_keys(rows[APIKey.__tablename__])
     _print_done("Restored", name, path, started)
 
@@ -99,7 +99,7 @@ def _restore(path: Path, name: str, yes: bool) -> None:
 def _print_keys(count: int) -> None:
     if not count:
         return
-    print("API keys that came with it, as good as they were:")
+    print("API keys in the backup, which are as valid as before:")
     for key in backup.list_keys(SHOWN_KEYS):
         print(printable(f"  {key.prefix} {key.name} {key.email}"))
     if count > SHOWN_KEYS:

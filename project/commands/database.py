@@ -1,4 +1,4 @@
-"""The schema of the database, and made-up users."""
+"""The commands for the database schema, and for generated users."""
 
 from collections.abc import Iterator
 from random import choice
@@ -27,10 +27,10 @@ USERS_PER_BATCH = 5000
 
 
 def recreate_db(yes: bool = False) -> None:
-    """Drop every table, the migrations' own too, and upgrade to the newest schema.
+    """Drop every table, including that of the migrations, and upgrade to the newest schema.
 
-    :param yes: do not ask, even when the database holds users.
-    :raises WrongDatabase: the settings now name another database than the engines have.
+    :param yes: do not ask, even if the database contains users.
+    :raises WrongDatabase: the settings name another database than the engines use.
     """
     check_database()
     if not yes and inspect(db.engine).has_table(User.__tablename__) and service.has_users():
@@ -44,9 +44,9 @@ def recreate_db(yes: bool = False) -> None:
 
 @audit.by_command("seed_db")
 def seed_db(count: int | None = None) -> None:
-    """Add the first two users where they are missing, or made-up users in bulk.
+    """Add the first two users if they are missing, or generated users in bulk.
 
-    :param count: how many made-up users to add, at least 1; None: the first two instead.
+    :param count: the number of users to generate, at least 1; None: add the first two instead.
     """
     if count is None:
         for username, email in FIRST_USERS:
@@ -56,7 +56,7 @@ def seed_db(count: int | None = None) -> None:
     with tqdm(total=count, unit=" users", unit_scale=True) as progress:
         for start in range(0, count, USERS_PER_BATCH):
             size = min(USERS_PER_BATCH, count - start)
-            in_transaction(service.create_users)(list(_made_up_users(size)))
+            in_transaction(service.create_users)(list(_generate_users(size)))
             progress.update(size)
     seconds = monotonic() - started
     print(f"Added {count:,} users in {seconds:.1f} s ({count / seconds:,.0f} users/s).")
@@ -66,17 +66,17 @@ def _add_first_user(username: str, email: str) -> str:
     try:
         in_transaction(service.create_user)(username, email)
     except EmailTaken:
-        return f"{email} is already there."
+        return f"{email} already exists."
     return f"{email} was added!"
 
 
-def _made_up_users(count: int) -> Iterator[tuple[str, str]]:
+def _generate_users(count: int) -> Iterator[tuple[str, str]]:
     for _ in range(count):
         yield f"{choice(FIRST_NAMES)} {choice(LAST_NAMES)}", f"{token_hex(8)}@example.com"
 
 
 def upgrade(revision: str = "head") -> None:
-    """Bring the schema up to a revision, and see that the newest has its tables."""
+    """Upgrade the schema to a revision, and check that no table is missing."""
     flask_migrate.upgrade(revision=revision)
     with exit_on_backup_error():
         backup.refuse_missing_tables()
@@ -84,15 +84,15 @@ def upgrade(revision: str = "head") -> None:
 
 
 def downgrade(revision: str = "-1") -> None:
-    """Take the schema back to a revision; `base` is the empty database."""
+    """Downgrade the schema to a revision; `base` is the empty database."""
     flask_migrate.downgrade(revision=revision)
     print(f"The database is at revision {current_revision() or 'base'}.")
 
 
 def migrate(message: str | None) -> None:
-    """Write a migration for what has changed in the models, with the number after the last one's.
+    """Write a migration for the changes in the models, with the next number.
 
-    :param message: what changes; becomes the docstring, and part of the file's name.
+    :param message: what changes; becomes the docstring and part of the file's name.
     """
     config = current_app.extensions["migrate"].migrate.get_config()
     last = ScriptDirectory.from_config(config).get_current_head() or "0"
@@ -100,6 +100,6 @@ def migrate(message: str | None) -> None:
 
 
 def current_revision() -> str | None:
-    """Return the revision that the database's schema is at; None: no migration was run."""
+    """Return the revision of the database schema; None: no migration has run."""
     with db.engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()

@@ -14,9 +14,9 @@ log = structlog.get_logger()
 
 
 def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
-    """Serve until interrupted, by Werkzeug's server: for development only.
+    """Serve with Werkzeug's server until interrupted; for development only.
 
-    :param reload: start anew when the code changes; only in debug mode.
+    :param reload: restart when the code changes; only in debug mode.
     """
     if app.config["ACCESS"] == "open" and not _is_loopback(host) and not is_running_from_reloader():
         print(
@@ -46,7 +46,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class QuietRequestHandler(WSGIRequestHandler):
-    """Leaves the line for each request to the application's own log."""
+    """Logs no requests, since the application does."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Write nothing."""

@@ -1,4 +1,4 @@
-"""What commands say to the person at a terminal."""
+"""Questions and errors at the terminal."""
 
 import sys
 from collections.abc import Iterator
@@ -8,18 +8,23 @@ from project.backup.archive import BackupError
 from project.database import db
 
 
-def confirm(held: str, loss: str) -> None:
-    """Go on only with the consent of a person at a terminal."""
+def confirm(content: str, action: str) -> None:
+    """Ask the person at the terminal to confirm; without consent, end the command.
+
+    :param content: what the database contains.
+    :param action: what will be done with it.
+    """
     url = db.engine.url.render_as_string(hide_password=True)
     if not sys.stdin.isatty():
-        raise SystemExit(f"{url} holds {held}. To {loss}, say --yes.")
-    if input(f"{url} holds {held}. {loss.capitalize()} all? [y/N] ").strip().lower() != "y":
+        raise SystemExit(f"{url} contains {content}. To {action}, use --yes.")
+    question = f"{url} contains {content}. {action.capitalize()} all? [y/N] "
+    if input(question).strip().lower() != "y":
         raise SystemExit("Nothing was changed.")
 
 
 @contextmanager
 def exit_on_backup_error() -> Iterator[None]:
-    """Let what is wrong with a backup or the database end the command with one line."""
+    """End the command with one line on an error of a backup or a file."""
     try:
         yield
     except (BackupError, OSError) as error:

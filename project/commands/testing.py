@@ -1,4 +1,4 @@
-"""The tests, and their coverage."""
+"""The commands for the tests and their coverage."""
 
 import os
 import subprocess
@@ -20,12 +20,12 @@ def run_tests(name: str | None = None, jobs: int = 1) -> int:
     """Run the tests on the test database.
 
     :param name: the dotted name of one test, class or module; None: all of project/tests.
-    :param jobs: how many processes run them, each on a database of its own: ``users_test``,
+    :param jobs: the number of processes, each with its own database: ``users_test``,
         ``users_test_2`` and so on.
     :return: the exit code, 0 when all passed.
     :raises DBAPIError: the test database cannot be reached; no test was run.
     """
-    from project.tests import parallel  # which nobody loads who serves
+    from project.tests import parallel  # not loaded by the service
 
     urls = parallel.databases(_reach_test_database(), jobs)
     sys.path.insert(0, str(ROOT))
@@ -35,7 +35,8 @@ def run_tests(name: str | None = None, jobs: int = 1) -> int:
     else:
         suite = loader.discover(str(ROOT / "project" / "tests"), top_level_dir=str(ROOT))
     if len(urls) < jobs:
-        print("The tests run in one process: their user may create no database.", file=sys.stderr)
+        reason = "their database user may not create databases"
+        print(f"The tests run in one process: {reason}.", file=sys.stderr)
     if len(urls) > 1:
         print(f"{suite.countTestCases()} tests in {len(urls)} processes", file=sys.stderr)
         suite = parallel.ParallelSuite(suite, urls)
@@ -55,23 +56,23 @@ def _reach_test_database() -> URL:
 
 
 def run_coverage(name: str | None = None, jobs: int = 1) -> int:
-    """Run the tests and tell which lines and branches of project/ they reach.
+    """Run the tests, and report the line and branch coverage of project/.
 
-    In a process of its own, so that what runs on import is counted.
+    They run in a new process, so that code that runs on import is measured.
 
-    :param name: as for run_tests.
-    :param jobs: as for run_tests.
-    :return: the exit code, 0 when all passed and enough was reached.
+    :param name: see run_tests.
+    :param jobs: see run_tests.
+    :return: the exit code, 0 when all tests passed and the coverage is sufficient.
     """
     coverage = [sys.executable, "-m", "coverage"]
     if subprocess.run([*coverage, "--version"], capture_output=True).returncode:
         raise SystemExit("coverage is not installed: pip install -r requirements-dev.txt")
     tests = ["manage.py", "test", f"--jobs={jobs}", *([name] if name else [])]
-    with TemporaryDirectory() as folder:  # a file of each process
+    with TemporaryDirectory() as folder:  # one file per process
         measured = {**os.environ, "COVERAGE_FILE": str(Path(folder, ".coverage"))}
         failed = subprocess.run([*coverage, "run", *tests], cwd=ROOT, env=measured).returncode
         files = [str(path) for path in Path(folder).iterdir()]
         subprocess.run([*coverage, "combine", "--quiet", *files], cwd=ROOT)
-    # One test alone cannot reach enough.
+    # A single test cannot reach the required coverage.
     report = [*coverage, "report", *(["--fail-under=0"] if name else [])]
     return failed or subprocess.run(report, cwd=ROOT).returncode

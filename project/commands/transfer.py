@@ -1,4 +1,4 @@
-"""Import and export of users, from and to files."""
+"""The commands for import and export of users."""
 
 import csv
 import gzip
@@ -33,18 +33,18 @@ GZIP_LEVEL = 6
 def import_users(
     file: str, dry_run: bool = False, report_file: str | None = None, match: str = "email"
 ) -> None:
-    """Add and change users by the rows of a file, and say what became of them.
+    """Create and update users from the rows of a file, and print a summary.
 
-    :param dry_run: say the same and change nothing.
-    :param report_file: where each row goes that was not plainly created; None: nowhere.
-    :param match: how a row finds its user: by ``email``, or by ``id`` where it has one.
-    :raises SystemExit: also when a row has failed; the others are imported.
+    :param dry_run: print the same, and change nothing.
+    :param report_file: a CSV file for all rows that did not simply create a user; None: no file.
+    :param match: match rows to users by ``email``, or by ``id`` if the row has one.
+    :raises SystemExit: also if a row has failed; the others are imported.
     """
     path, started, report = Path(file), monotonic(), Report()
     form, gzipped = _form(path)
-    with _told(), open(path, "rb") as data, _report_writer(report_file) as write:
+    with _exit_on_error(), open(path, "rb") as data, _report_writer(report_file) as write:
         size = path.stat().st_size if path.is_file() else None
-        # A little of gzip may unpack to more than the database has room for.
+        # A small gzip file may decompress to more than the database can store.
         limit = current_app.config["IMPORT_MAX_BYTES"] if gzipped else None
         source = Source(data.read, size, limit)
         columns = Columns(REQUIRED, optional_columns(by_admin=True), match == "id")
@@ -66,22 +66,22 @@ def import_users(
 
 
 def export_users(file: str, force: bool = False) -> None:
-    """Write all users to a file, which gets its name when it is complete.
+    """Write all users to a file, which appears under its name only when it is complete.
 
-    :param force: replace a file of that name.
+    :param force: replace an existing file.
     """
     path, started, rows = Path(file), monotonic(), 0
     form, gzipped = _form(path)
     if os.path.lexists(path) and not (force and path.is_file()):
-        raise SystemExit(f"{path} is already there. To replace it, say --force.")
-    with _told(), TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        raise SystemExit(f"{path} already exists. To replace it, use --force.")
+    with _exit_on_error(), TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         part = Path(folder, "part")
         with (
             open(part, "xb", opener=partial(os.open, mode=0o600)) as raw,
             _progress("Exporting", service.count_users(), " users") as progress,
         ):
-            packed = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if gzipped else None
-            with packed or nullcontext(raw) as data:
+            compressed = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if gzipped else None
+            with compressed or nullcontext(raw) as data:
                 for chunk in export_chunks(form):
                     data.write(chunk.data)
                     rows += chunk.rows
@@ -94,24 +94,24 @@ def export_users(file: str, force: bool = False) -> None:
 
 
 def _form(path: Path) -> tuple[str, bool]:
-    """Return the form that a file's name tells, and whether it is compressed."""
+    """Return the format of a file by its name, and whether it is compressed."""
     name = Path(path.name.lower())
     gzipped = name.suffix == ".gz"
     suffix = name.with_suffix("").suffix if gzipped else name.suffix
     if suffix not in FORMS:
-        raise SystemExit(f"{path}: the name must end in {', '.join(FORMS)}, or in these with .gz.")
+        raise SystemExit(f"{path}: the name must end in {', '.join(FORMS)}, optionally with .gz.")
     return FORMS[suffix], gzipped
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Make one line for the operator of what can go wrong."""
+def _exit_on_error() -> Iterator[None]:
+    """End the command with one line on an error of the import, the export or a file."""
     try:
         yield
     except OutOfProportion as error:
         raise SystemExit(error.message) from error
     except TooLarge as error:
-        remedy = "The setting IMPORT_MAX_BYTES says how much a gzip file may unpack to."
+        remedy = "The setting IMPORT_MAX_BYTES limits the size of decompressed gzip files."
         raise SystemExit(f"{error.message} {remedy}") from error
     except AppError as error:
         fields = [f"{problem.field}: {problem.message}" for problem in error.errors]
@@ -122,7 +122,7 @@ def _told() -> Iterator[None]:
 
 @contextmanager
 def _report_writer(file: str | None) -> Iterator[Any]:
-    """Give a function that writes rows of the report, as CSV."""
+    """Provide a function that writes rows to the report, as CSV."""
     if file is None:
         yield lambda _outcomes: None
         return
@@ -137,7 +137,7 @@ def _report_writer(file: str | None) -> Iterator[Any]:
 
 
 def _progress(doing: str, total: int | None, unit: str) -> "tqdm[Any]":
-    # A log file needs no ten lines a second.
+    # Ten updates per second are too many for a log file.
     seconds = 0.1 if sys.stderr.isatty() else 10
     return tqdm(desc=doing, total=total, unit=unit, unit_scale=True, mininterval=seconds)
 
@@ -149,14 +149,14 @@ def _print_summary(report: Report, seconds: float) -> None:
         print(f"{name:8}{count:>15,}")
     print(f"in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
     if report.ignored:
-        # What a file holds may be anything; a terminal is told text.
+        # A file may contain control characters, which must not reach the terminal.
         names = [name if name.isprintable() else ascii(name) for name in report.ignored]
-        print(f"Columns that were not used: {', '.join(names)}.")
+        print(f"Ignored columns: {', '.join(names)}.")
 
 
 def _failures(report: Report) -> str:
     failed = [outcome for outcome in report.rows if outcome.result == "failed"]
     lines = [f"line {each.line:,}: {each.reason}" for each in failed[:SHOWN_FAILURES]]
     if report.failed > len(lines):
-        lines.append("… --report FILE tells of all.")
+        lines.append("… Use --report FILE for a list of all.")
     return "\n".join(["These rows failed:", *lines])

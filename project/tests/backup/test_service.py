@@ -240,7 +240,7 @@ class ManyTablesTests(BackupTestCase):
         self.back_up()
         self.add_note(self.ids[0], "a", None, None)
         with mock.patch.object(backup, "_tables", lambda: [self.notes]):
-            self.assertTrue(backup.holds_data())
+            self.assertTrue(backup.has_data())
 
 
 class ConsistencyTests(BackupTestCase):
@@ -352,7 +352,7 @@ class WrittenFileTests(BackupTestCase):
 
     def test_existing_file_is_kept_unless_forced(self):
         self.path.write_text("mine")
-        with self.assertRaisesRegex(BackupError, "already there. To replace it, say --force."):
+        with self.assertRaisesRegex(BackupError, "already exists. To replace it, use --force."):
             backup.back_up(self.path)
         self.assertEqual(self.path.read_text(), "mine")
 
@@ -364,8 +364,8 @@ class WrittenFileTests(BackupTestCase):
         Path(self.folder, "file").touch()
         Path(self.folder, "dangling").symlink_to("nowhere")
         for name, reason in [
-            ("", "is no regular file"),
-            ("dangling", "is no regular file"),
+            ("", "is not a regular file"),
+            ("dangling", "is not a regular file"),
             ("nowhere/x", "cannot be written: No such file or directory"),
             ("file/x", "cannot be written: Not a directory"),
         ]:
@@ -415,7 +415,7 @@ class WrittenFileTests(BackupTestCase):
         flask_migrate.downgrade(revision="base")
 
         with self.assertRaisesRegex(
-            BackupError, f"at revision base and this code at {head_revision()}: "
+            BackupError, f"at revision base, and this code requires {head_revision()}: "
         ):
             backup.back_up(self.path)
 
@@ -461,7 +461,7 @@ class RefusedFileTests(BackupTestCase):
         for more in [b"x", self.content, gzip.compress(b"[]\n")]:
             self.path.write_bytes(self.content + more)
             with self.subTest(more):
-                self.refused("is not a whole backup: ")
+                self.refused("is not a valid backup: ")
 
     def test_file_packed_anew_is_taken(self):
         self.path.write_bytes(gzip.compress(gzip.decompress(self.content), 1))
@@ -474,17 +474,17 @@ class RefusedFileTests(BackupTestCase):
         edited = gzip.decompress(self.content).replace(b"user0", b"root0")
         self.path.write_bytes(gzip.compress(edited))
 
-        self.refused("its rows do not fit the digest at its end")
+        self.refused("its rows do not match the checksum at its end")
 
     def test_other_files_are_refused(self):
         for content, reason in [
-            (b"", "is not a whole backup: it is empty."),
+            (b"", "is not a valid backup: it is empty."),
             (b"SQLite format 3\x00", "Not a gzipped file"),
-            (gzip.compress(b""), "is not a whole backup"),
-            (gzip.compress(b"[]\n"), "it does not begin like one"),
-            (gzip.compress(b'{"format":1}\n'), "it does not begin like one"),
-            (gzip.compress(b"\xff\n"), "is not a whole backup"),
-            (gzip.compress(b"CREATE TABLE users (\n"), "is not a whole backup"),
+            (gzip.compress(b""), "is not a valid backup"),
+            (gzip.compress(b"[]\n"), "it does not begin with the header of one"),
+            (gzip.compress(b'{"format":1}\n'), "it does not begin with the header of one"),
+            (gzip.compress(b"\xff\n"), "is not a valid backup"),
+            (gzip.compress(b"CREATE TABLE users (\n"), "is not a valid backup"),
         ]:
             self.path.write_bytes(content)
             with self.subTest(content):
@@ -502,16 +502,16 @@ class RefusedFileTests(BackupTestCase):
         header, *rows = self.lines()[:-1]
         table = header["tables"][0]
         cases: list[tuple[dict[str, Any], str]] = [
-            ({"version": 2}, "has version 2 of the format; this code reads 1"),
-            ({"version": "\x1b" * 99}, r"has version '\\x1b.* of the format"),
-            ({"revision": "\x1b"}, "its header is not complete"),
-            ({"revision": "0999"}, f"of schema revision 0999 and this code of {head_revision()}"),
+            ({"version": 2}, "has format version 2; this code reads 1"),
+            ({"version": "\x1b" * 99}, r"has format version '\\x1b"),
+            ({"revision": "\x1b"}, "its header is incomplete"),
+            ({"revision": "0999"}, f"revision 0999, and this code requires {head_revision()}"),
             ({"tables": []}, "but the schema has"),
             ({"tables": [table, {**table, "name": "robots"}]}, "robots"),
             ({"tables": [{**table, "columns": [*table["columns"], "shoes"]}]}, "shoes"),
             ({"tables": [{**table, "columns": table["columns"][1:]}]}, "but the schema has"),
-            ({"tables": [{**table, "rows": -1}]}, "its header is not complete"),
-            ({"tables": [{"name": "users"}]}, "its header is not complete"),
+            ({"tables": [{**table, "rows": -1}]}, "its header is incomplete"),
+            ({"tables": [{"name": "users"}]}, "its header is incomplete"),
         ]
         for changes, reason in cases:
             self.write([{**header, **changes}, *rows])
@@ -525,7 +525,7 @@ class RefusedFileTests(BackupTestCase):
         for content in [self.content_of(header), self.content_of(header, *rows)]:
             self.path.write_bytes(gzip.compress(content))
             with self.subTest(lines=content.count(b"\n")):
-                self.refused("is not a whole backup: it ends early")
+                self.refused("is not a valid backup: it is truncated")
 
     def test_lines_without_end_are_refused_before_they_take_memory(self):
         header = self.lines()[0]
@@ -571,13 +571,13 @@ class RefusedFileTests(BackupTestCase):
         for row in [[], rows[0][:-1], [*before, "soon", *after], [*before, 7, *after], 7]:
             self.write([header, row, *rows[1:]])
             with self.subTest(row):
-                self.refused("is not a whole backup: ")
+                self.refused("is not a valid backup: ")
 
     def test_rows_that_the_database_refuses_change_nothing(self):
         header, *rows = self.lines()[:-1]
         self.write([header, rows[0], *rows[:-1]])
 
-        self.refused("The database refused: ")
+        self.refused("Database error: ")
 
     def test_values_of_the_wrong_type_are_refused(self):
         self.add_key(make_user(), "robot")
@@ -601,7 +601,7 @@ class RefusedFileTests(BackupTestCase):
             return delete(table)
 
         with mock.patch.object(sa, "delete", delete_and_spoil):
-            self.refused("is not a whole backup: ")
+            self.refused("is not a valid backup: ")
 
 
 class RefusedDatabaseTests(BackupTestCase):
@@ -611,7 +611,7 @@ class RefusedDatabaseTests(BackupTestCase):
         make_user()
         self.back_up()
 
-        with self.assertRaisesRegex(BackupError, "holds data. To replace it, say --yes."):
+        with self.assertRaisesRegex(BackupError, "contains data. To replace it, use --yes."):
             backup.restore(self.path)
 
         self.assertEqual(len(self.rows()), 1)
@@ -624,7 +624,7 @@ class RefusedDatabaseTests(BackupTestCase):
         self.addCleanup(flask_migrate.stamp)
 
         with self.assertRaisesRegex(
-            BackupError, f"at revision base and this code at {head_revision()}: "
+            BackupError, f"at revision base, and this code requires {head_revision()}: "
         ):
             backup.restore(self.path)
 
@@ -632,7 +632,9 @@ class RefusedDatabaseTests(BackupTestCase):
         self.back_up()
         db.drop_all()
 
-        with self.assertRaisesRegex(BackupError, "and lacks api_keys, .* `manage.py recreate_db`"):
+        with self.assertRaisesRegex(
+            BackupError, "are missing: api_keys, .* `manage.py recreate_db`"
+        ):
             backup.restore(self.path)
 
         self.printed(database.recreate_db)
@@ -665,13 +667,13 @@ class CommandLineTests(BackupTestCase):
         restored = self.manage("restore", "--yes", str(self.path))
 
         for result, bars, done in [
-            (saved, ["Writing", "Checking"], "Wrote and checked"),
+            (saved, ["Writing", "Checking"], "Wrote and verified"),
             (restored, ["Checking", "Restoring"], "Restored"),
         ]:
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertRegex(
                 result.stdout,
-                r"users: 1,200 rows\n(?:\w+: 0 rows(?: are left out: [\w ]+\.)?\n)*"
+                r"users: 1,200 rows\n(?:\w+: 0 rows(?:, not restored: [\w ]+\.)?\n)*"
                 rf"{done} {self.path} \([\d.]+kB\) in [\d.]+ s\.\n$",
             )
             for bar in bars:
@@ -687,9 +689,11 @@ class CommandLineTests(BackupTestCase):
                 self.add_key(user, name)
             all_three = self.restored()
 
-        keys = "API keys that came with it, as good as they were:\n  key_12345678 "
+        keys = "API keys in the backup, which are as valid as before:\n  key_12345678 "
         for printed in [alone, all_three]:
-            self.assertIn("\nsessions: 0 rows are left out: everybody signs in again.\n", printed)
+            self.assertIn(
+                "\nsessions: 0 rows, not restored: everybody has to sign in again.\n", printed
+            )
             self.assertIn(keys + r"robot\x1b[2J boss@example.com", printed)
         self.assertNotIn(" more", alone)
         self.assertIn("\n  and 2 more\n", all_three)
@@ -711,9 +715,9 @@ class CommandLineTests(BackupTestCase):
             restored = self.manage("restore", "-", "--yes", stdin=file)
 
         self.assertEqual(saved.returncode, 0, saved.stderr)
-        self.assertIn(b"Wrote and checked standard output (", saved.stderr)
+        self.assertIn(b"Wrote and verified standard output (", saved.stderr)
         self.assertEqual(refused.returncode, 1)
-        self.assertIn("holds data. To replace it, say --yes.\n", refused.stderr)
+        self.assertIn("contains data. To replace it, use --yes.\n", refused.stderr)
         self.assertEqual(restored.returncode, 0, restored.stderr)
         self.assertIn("Restored standard input (", restored.stdout)
         self.assertEqual(len(self.rows()), 3)
@@ -724,7 +728,7 @@ class CommandLineTests(BackupTestCase):
             result = self.manage("restore", "-", stdin=None, input=text)
 
             self.assertEqual(result.returncode, 1)
-            self.assertIn(f"standard input is not a whole backup: {reason}", result.stderr)
+            self.assertIn(f"standard input is not a valid backup: {reason}", result.stderr)
             self.assertNotIn("Traceback", result.stderr)
 
     def test_terminal_is_no_place_for_a_backup(self):
@@ -774,7 +778,7 @@ class CommandLineTests(BackupTestCase):
         result = self.manage("restore", str(self.path))
 
         self.assertEqual(result.returncode, 1)
-        self.assertIn("holds data. To replace it, say --yes.\n", result.stderr)
+        self.assertIn("contains data. To replace it, use --yes.\n", result.stderr)
 
     def test_restore_on_a_terminal_asks(self):
         make_user()
@@ -784,7 +788,9 @@ class CommandLineTests(BackupTestCase):
             with mock.patch("builtins.input", return_value="n") as question:
                 with self.assertRaisesRegex(SystemExit, "Nothing was changed."):
                     backups.restore(str(self.path))
-            self.assertRegex(question.call_args.args[0], r" holds data\. Replace it all\? \[y/N\]")
+            self.assertRegex(
+                question.call_args.args[0], r" contains data\. Replace it all\? \[y/N\]"
+            )
             self.assertEqual(len(self.rows()), 2)
             with mock.patch("builtins.input", return_value="y"):
                 self.printed(backups.restore, str(self.path))
@@ -795,7 +801,7 @@ class CommandLineTests(BackupTestCase):
     def test_what_is_refused_is_one_line_and_exit_code_1(self):
         self.path.write_text("mine")
         for arguments, reason in [
-            (["backup", str(self.path)], "already there"),
+            (["backup", str(self.path)], "already exists"),
             (["restore", str(self.path)], "Not a gzipped file"),
             (["restore", str(self.folder)], "Is a directory"),
             (["restore", str(self.folder / "nowhere")], "No such file"),

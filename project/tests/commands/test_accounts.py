@@ -31,7 +31,7 @@ class AccountCommandTests(CommandTestCase):
         with mock.patch("sys.stdin", io.StringIO(PASSWORD + "\n")):
             printed = self.printed(accounts.create_admin, "Ada", EMAIL, True, None)
 
-        self.assertEqual(printed, f"{EMAIL} was added, as an administrator.\n")
+        self.assertEqual(printed, f"{EMAIL} was added as an administrator.\n")
         made = auth.commit_sign_in(EMAIL, PASSWORD)
         who = principals.by_session(made.session)
         self.assertEqual(who and who.role, "admin")
@@ -45,7 +45,10 @@ class AccountCommandTests(CommandTestCase):
             (("Ada", EMAIL, False, short), "password: Must have at least 15 characters"),
             (("Ada", "Taken@example.com", False, good), "Sorry. That email already exists."),
             (("Ada", EMAIL, False, "/nowhere"), "The password cannot be read: "),
-            (("Ada", EMAIL, True, good), "Say --password-stdin or --password-file, not both."),
+            (
+                ("Ada", EMAIL, True, good),
+                "Use either --password-stdin or --password-file, not both.",
+            ),
         ]:
             with self.subTest(reason), self.assertRaises(SystemExit) as caught:
                 accounts.create_admin(*arguments)
@@ -91,9 +94,9 @@ class AccountCommandTests(CommandTestCase):
         self.assertEqual(
             printed,
             f"The password of {EMAIL} was changed.\n"
-            "They still cannot sign in: the account is not active. To let them, an administrator"
-            f' sends {{"active": true}} by PATCH /users/{user_id}, or ticks "Active" on the page.'
-            "\n",
+            "The user cannot sign in yet, because the account is not active. To activate it, an"
+            f' administrator sends {{"active": true}} with PATCH /users/{user_id}, or checks'
+            ' "Active" on the edit page.\n',
         )
         in_transaction(service.update_user)(user_id, {"active": True})
         auth.commit_sign_in(EMAIL, PASSWORD)

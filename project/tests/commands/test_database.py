@@ -26,7 +26,7 @@ class SeedDbTests(CommandTestCase):
         self.assertEqual(users, [("cnych", "qikqiak@gmail.com"), ("chyang", "icnych@gmail.com")])
         self.assertEqual(first, "qikqiak@gmail.com was added!\nicnych@gmail.com was added!\n")
         self.assertEqual(
-            second, "qikqiak@gmail.com is already there.\nicnych@gmail.com is already there.\n"
+            second, "qikqiak@gmail.com already exists.\nicnych@gmail.com already exists.\n"
         )
 
     def test_seed_db_with_count_adds_that_many_each_time(self):
@@ -90,7 +90,7 @@ class RecreateDbTests(CommandTestCase):
         result = self.manage("recreate_db")
 
         self.assertEqual(result.returncode, 1)
-        self.assertIn("holds users. To delete them, say --yes.", result.stderr)
+        self.assertIn("contains users. To delete them, use --yes.", result.stderr)
         self.assertTrue(service.has_users())
 
     def test_recreate_db_on_a_terminal_does_what_it_is_told(self):
@@ -104,7 +104,7 @@ class RecreateDbTests(CommandTestCase):
                 os.close(keyboard)
 
                 self.assertEqual(result.returncode, code, result.stderr)
-                self.assertIn("holds users. Delete them all? [y/N]", result.stdout)
+                self.assertIn("contains users. Delete them all? [y/N]", result.stdout)
                 self.assertEqual(service.has_users(), kept)
 
     def test_recreate_db_question_is_asked_in_the_body(self):
@@ -164,8 +164,8 @@ class DatabaseCommandTests(CommandTestCase):
             self.assertEqual(result.returncode, 1)
             self.assertEqual(
                 result.stderr,
-                f"The database says that it is at revision {head_revision()} and lacks {lacking}."
-                " Make it anew by `manage.py recreate_db`, then restore a backup.\n",
+                f"The database is marked as revision {head_revision()}, but these tables are"
+                f" missing: {lacking}. Run `manage.py recreate_db`, then restore a backup.\n",
             )
             self.assertEqual(result.stdout, "")
         self.printed(database.recreate_db)  # what it says helps, and so does the cleanup

@@ -41,7 +41,7 @@ class StartTests(CommandTestCase):
                 "mysql://u:p@127.0.0.1",
                 "Cannot start. DATABASE_TEST_URL: it does not name a database",
             ),
-            ("mysql://u:p@127.0.0.1:1/d", "The database refused: "),
+            ("mysql://u:p@127.0.0.1:1/d", "Database error: "),
         ]:
             for arguments in [["test"], ["test", "project.tests.test_config"]]:
                 with self.subTest(url, arguments=arguments):
@@ -59,7 +59,7 @@ class StartTests(CommandTestCase):
         self.assertEqual(result.returncode, 1)
         self.assertRegex(
             result.stderr,
-            r"^The database's schema is older than the code: \S.+\. Run `manage.py db upgrade`.\n$",
+            r"^The database schema is older than the code: \S.+\. Run `manage.py db upgrade`.\n$",
         )
 
     def test_every_command_says_what_it_does(self):

@@ -105,7 +105,7 @@ class ImportUsersTests(TransferCommandTestCase):
         with mock.patch.object(importing, "MAX_REPORTED_ROWS", 1):
             reason = self.refused(import_users, source, False, report)
 
-        self.assertIn("--report FILE tells of all", reason)
+        self.assertIn("Use --report FILE for a list of all", reason)
         with open(report, newline="", encoding="utf-8") as lines:
             self.assertEqual(
                 list(csv.reader(lines)),
@@ -122,7 +122,7 @@ class ImportUsersTests(TransferCommandTestCase):
 
         printed = self.printed(import_users, self.file("users.csv", rows))
 
-        self.assertIn("Columns that were not used: id, '\\x1b[2J'.\n", printed)
+        self.assertIn("Ignored columns: id, '\\x1b[2J'.\n", printed)
 
     def test_users_are_matched_by_id_where_that_is_asked_for(self):
         user = make_user(username="Ada", email="aad@example.com")
@@ -178,7 +178,7 @@ class ImportUsersTests(TransferCommandTestCase):
         self.assertEqual(
             self.refused(import_users, bomb),
             "The data is larger than 1,000 bytes. No row was imported. The setting IMPORT_MAX_BYTES"
-            " says how much a gzip file may unpack to.",
+            " limits the size of decompressed gzip files.",
         )
         self.assertEqual(self.emails(), [])
 
@@ -248,7 +248,7 @@ class ExportUsersTests(TransferCommandTestCase):
         path = self.file("users.csv", "mine")
 
         reason = self.refused(export_users, path)
-        self.assertEqual(reason, f"{path} is already there. To replace it, say --force.")
+        self.assertEqual(reason, f"{path} already exists. To replace it, use --force.")
         self.assertEqual(Path(path).read_text(), "mine")
 
         self.printed(export_users, path, True)
@@ -260,7 +260,7 @@ class ExportUsersTests(TransferCommandTestCase):
             for path, reason in [
                 (self.path("nowhere/users.csv"), "No such file or directory."),
                 (self.path("users.xlsx"), "the name must end in"),
-                (self.path("folder.csv"), "is already there."),
+                (self.path("folder.csv"), "already exists."),
             ]:
                 with self.subTest(path):
                     self.assertIn(reason, self.refused(export_users, path, True))
