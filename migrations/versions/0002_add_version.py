@@ -1,4 +1,4 @@
-"""Add a version to each user, which every change raises."""
+"""Add a version to each user, which every change increments."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # The server's default serves code that does not know the column yet.
+    # The server default is for code that does not know the column yet.
     op.add_column("users", sa.Column("version", sa.Integer(), server_default="1", nullable=False))
 
 

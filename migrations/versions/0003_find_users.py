@@ -23,7 +23,7 @@ users = sa.table("users", sa.column("id"), sa.column("username"), sa.column("use
 
 
 def fold(username: str) -> str:
-    """Fold as the code of this revision does, whatever later code does."""
+    """Fold as the code of this revision does; later code may differ."""
     normal = unicodedata.normalize("NFC", username)
     return unicodedata.normalize("NFC", normal.casefold()).rstrip(" ")
 

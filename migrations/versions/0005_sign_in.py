@@ -1,4 +1,4 @@
-"""Give users passwords and roles, and keep who has signed in and the API keys."""
+"""Add passwords and roles, and the tables of sign-ins, API keys and sign-in attempts."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Keep who did what."""
+"""Create the table of audit events."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Count how often a user was deactivated: what was made before the last time is over."""
+"""Count a user's deactivations, which invalidate earlier sign-ins and API keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,7 +15,7 @@ def upgrade() -> None:
     for table in TABLES:
         column = sa.Column("deactivations", sa.Integer(), server_default="0", nullable=False)
         op.add_column(table, column)
-    # Those of users who are not active are over as well. The others go on.
+    # Those of inactive users become invalid too; the others stay valid.
     op.execute(
         "UPDATE users SET deactivations = 1 WHERE active = 0 AND ("
         "EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id)"
@@ -25,5 +25,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in reversed(TABLES):
-        # No batch: it would make the table anew, and what goes with a user would go with the old.
+        # No batch: it would recreate the table, and dropping the old one would cascade.
         op.drop_column(table, "deactivations")

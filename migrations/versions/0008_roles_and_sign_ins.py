@@ -1,4 +1,4 @@
-"""Find users by role, and tell when they have last signed in."""
+"""Index users by role, and add the time of their last sign-in."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,5 +27,5 @@ def downgrade() -> None:
     op.create_index("ix_users_role", "users", ["role"])
     for columns in INDEXES:
         op.drop_index(f"ix_users_{'_'.join(columns)}", "users")
-    # No batch: it would make the table anew, and what goes with a user would go with the old.
+    # No batch: it would recreate the table, and dropping the old one would cascade.
     op.drop_column("users", "last_sign_in_at")

@@ -92,7 +92,7 @@ class MigrationTests(BaseTestCase):
     def test_lock_that_is_not_to_be_had_is_named(self):
         for answer, reason in [
             (0, "Another process has been migrating for 600 s."),
-            (None, "The database could give no lock for the migrations."),
+            (None, "The database could not provide a lock for the migrations."),
         ]:
             engine = mock.MagicMock()
             connection = engine.connect.return_value.__enter__.return_value
