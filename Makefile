@@ -16,7 +16,7 @@ MYSQLCLIENT := $(VENV)/.requirements-mysqlclient
 .DELETE_ON_ERROR:
 .PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test bench bench-check format lint check audit lock clean
 
-help: ## list these verbs
+help: ## list all verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUNTIME) ## migrate the database and serve on http://HOST:PORT, by default 127.0.0.1:5000
@@ -30,14 +30,14 @@ shell: $(RUNTIME) ## migrate the database and open a Python shell with app, db a
 test: $(DEVELOPMENT) ## the application's tests, with coverage: what to run before a commit
 	@$(BIN)/python -m e2e.suites $(SUITES) test-app
 
-test-all: $(DEVELOPMENT) ## all the suites below whose programs are on this machine
+test-all: $(DEVELOPMENT) ## all suites below whose programs are installed
 	@$(BIN)/python -m e2e.suites $(SUITES) --all
 
 test-app: $(DEVELOPMENT) ## the application's tests, on SQLite or on DATABASE_TEST_URL
 	@echo "== The application's tests, with coverage"
 	@$(BIN)/python manage.py cov --jobs $(JOBS)
 
-test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a MariaDB of their own
+test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a temporary MariaDB
 	@echo "== The application's tests on MariaDB, with coverage"
 	@COVERAGE_FILE=.coverage.mariadb $(BIN)/python -m e2e.on_mariadb $(BIN)/python manage.py cov --jobs $(JOBS)
 	@echo "== What each kind of request costs on MariaDB"
@@ -46,82 +46,82 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a Ma
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_recipes
 	@echo "== Backups between SQLite and MariaDB"
 	@$(BIN)/python -m unittest -v e2e.test_backup
-	@echo "== Right and wrong database URLs, with TLS"
+	@echo "== Valid and invalid database URLs, with TLS"
 	@$(BIN)/python -m unittest -v e2e.test_database_url
 
-test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## the same through mysqlclient instead of PyMySQL
+test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## the same with mysqlclient instead of PyMySQL
 	@echo "== The application's tests through mysqlclient"
 	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python manage.py test --jobs $(JOBS)
 	@echo "== The server through mysqlclient"
 	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python -m unittest -v e2e.test_server
 
-test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the examples of README, docs/ and examples/
+test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the examples in README, docs/ and examples/
 	@echo "== The server on SQLite"
 	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_recipes e2e.test_examples
 
-test-faults: $(DEVELOPMENT) ## what production does to a service: databases and processes that die or freeze
+test-faults: $(DEVELOPMENT) ## databases and processes that die or freeze, as in production
 	@echo "== Faults"
 	@$(BIN)/python -m unittest -v e2e.test_faults
 
-test-transfer: $(DEVELOPMENT) ## 100,000 users in, listed, searched, out, and into another database
+test-transfer: $(DEVELOPMENT) ## import, list, search and export 100,000 users, and import them into another database
 	@echo "== Import and export"
 	@$(BIN)/python -m unittest -v e2e.test_transfer
 
-test-openapi: $(DEVELOPMENT) ## what the API does against what its description says, by Schemathesis
+test-openapi: $(DEVELOPMENT) ## the API against its OpenAPI description, with Schemathesis
 	@echo "== The API against its description"
 	@$(BIN)/python -m unittest -v e2e.test_openapi
 
-test-page: $(DEVELOPMENT) ## the pages in a real Chromium
+test-page: $(DEVELOPMENT) ## the pages in Chromium
 	@echo "== The pages in Chromium"
 	@$(BIN)/python -m unittest -v e2e.test_page e2e.test_docs
 
-test-nginx: $(DEVELOPMENT) ## nginx's files under a real nginx
+test-nginx: $(DEVELOPMENT) ## the nginx configuration in a real nginx
 	@echo "== nginx"
 	@$(BIN)/python -m unittest -v e2e.test_nginx
 
-test-newcomer: $(DEVELOPMENT) ## what the README tells a newcomer to do, on a fresh copy
-	@echo "== The newcomer's way"
+test-newcomer: $(DEVELOPMENT) ## the steps in the README, on a fresh copy
+	@echo "== The steps in the README"
 	@$(BIN)/python -m unittest -v e2e.test_newcomer
 
-bench: $(MEASURING) ## measure all that docs/performance.md tells, and write it there; takes an hour
+bench: $(MEASURING) ## measure all figures of docs/performance.md, and write them there; takes an hour
 	@$(BIN)/python -m bench.contest
 	@$(BIN)/python -m bench.hot_path
 	@$(BIN)/python -m bench.growth
 	@$(BIN)/python -m bench.transfer
 
-bench-check: $(MEASURING) ## whether the servers that `make bench` compares answer alike
+bench-check: $(MEASURING) ## check that the servers that `make bench` compares give the same answers
 	@echo "== The contenders of the benchmark"
 	@$(BIN)/python -m bench.contest --check --users 2000
 
-stack-test: $(DEVELOPMENT) ## both Compose stacks, built and run for real; needs a Docker engine
+stack-test: $(DEVELOPMENT) ## build and run both Compose stacks; needs a Docker engine
 	@echo "== The stacks in containers"
 	@$(BIN)/python -m unittest -v e2e.test_stack
 
-check: lint test ## lint, and the application's tests with coverage; passes on every commit
+check: lint test ## lint, and the application's tests with coverage; must pass on every commit
 
-format: $(DEVELOPMENT) ## format the code, and correct what ruff can correct by itself
+format: $(DEVELOPMENT) ## format the code, and apply ruff's automatic fixes
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
-lint: $(DEVELOPMENT) ## lint, format, types, import rule, dangers, spelling, costs of requests
+lint: $(DEVELOPMENT) ## check style, format, types, import rule, security, spelling, costs of requests
 	@echo "== Lint and format"
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@echo "== Types"
 	@$(BIN)/mypy
-	@echo "== Imports flow down only"
+	@echo "== Import rule"
 	@$(BIN)/lint-imports --no-logo
-	@echo "== Dangers in the code"
+	@echo "== Security"
 	@$(BIN)/bandit -q -ll -c pyproject.toml -r project manage.py gunicorn.conf.py
 	@echo "== Spelling"
 	@$(BIN)/codespell
 	@echo "== What each kind of request costs"
 	@$(BIN)/python -m bench.costs
 
-audit: $(DEVELOPMENT) ## ask an outside service which locked versions have known flaws
+audit: $(DEVELOPMENT) ## check the locked versions for known vulnerabilities, over the network
 	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt
 
-lock: $(DEVELOPMENT) ## choose the versions in requirements*.txt anew
+lock: $(DEVELOPMENT) ## update the versions in requirements*.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url -o requirements.txt requirements.in
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -131,14 +131,14 @@ lock: $(DEVELOPMENT) ## choose the versions in requirements*.txt anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url -o requirements-mysqlclient.txt requirements-mysqlclient.in
 
-clean: ## remove .venv and what the tools have left; the databases in instance/ stay
+clean: ## remove .venv and the tools' caches; the databases in instance/ stay
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Python 3.11 or newer is needed; PYTHON=/path/to/python3 names another." >&2; exit 1; }
-	@echo "Making $(VENV)"
+		echo "Python 3.11 or newer is needed; PYTHON=/path/to/python3 selects another." >&2; exit 1; }
+	@echo "Creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
 $(RUNTIME): requirements.txt | $(BIN)/python
