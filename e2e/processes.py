@@ -252,7 +252,7 @@ def peak_memory(pid: int) -> float:
 
 
 def answers(url: str) -> bool:
-    """Say whether a server answers 200 there."""
+    """Return whether a server answers 200 there."""
     try:
         with urlopen(url, timeout=5) as response:
             return bool(response.status == 200)

@@ -117,7 +117,7 @@ class PythonClientTests(ExamplesTestCase):
 
         self.assertEqual(caught.exception.response.status_code, 400)
 
-    def test_change_of_somebody_else_is_kept(self) -> None:
+    def test_change_by_somebody_else_is_preserved(self) -> None:
         address = f"/users/{add_user(self.api, ADA)['id']}"
 
         def change_meanwhile(response: httpx.Response) -> None:

@@ -53,7 +53,7 @@ class Answer:
 
 
 class Load:
-    """Clients that add users until they are told to stop; a context manager."""
+    """Clients that add users until they are stopped; a context manager."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -154,7 +154,7 @@ class FaultTestCase(unittest.TestCase):
             path = answer.headers.get("Link", "<>").split(">")[0][1:]
         return emails
 
-    def assert_all_kept(self, load: Load) -> None:
+    def assert_none_lost(self, load: Load) -> None:
         """Assert that each acknowledged user is there, once."""
         emails = Counter(self.emails())
         self.assertEqual([email for email in load.acknowledged if emails[email] != 1], [])
@@ -187,7 +187,7 @@ class DatabaseFaultTests(FaultTestCase):
             self.assertLess(answer.seconds, 5)
         self.assertLess(seconds, 5)
         self.assertLessEqual(load.statuses(), {201, 503})
-        self.assert_all_kept(load)
+        self.assert_none_lost(load)
 
     def test_frozen_database_lets_nobody_wait_for_a_connection(self):
         self.database.freeze()
@@ -218,7 +218,7 @@ class DatabaseFaultTests(FaultTestCase):
             self.assert_unavailable(answer)
             # 15 s, perhaps for a thread alone, and then 3 s to connect.
             self.assertLess(answer.seconds, 20)
-        self.assert_all_kept(load)
+        self.assert_none_lost(load)
 
     def test_frozen_database_is_not_waited_for_twice_by_a_read(self):
         for _ in range(20):  # so that every worker's threads have a connection
@@ -363,10 +363,10 @@ class ProcessFaultTests(FaultTestCase):
 
         # What the worker had in hand when it died got no answer.
         self.assertLessEqual(load.statuses(), {201, 0})
-        self.assert_all_kept(load)
+        self.assert_none_lost(load)
         self.assertEqual(len(self.workers()), 2)
 
-    def test_client_that_sends_again_gets_the_answer_that_a_killed_worker_owed(self):
+    def test_retry_gets_the_answer_of_a_killed_worker(self):
         with RetryingLoad(self.url) as load:
             for _ in range(5):
                 load.wait_for(20)
@@ -375,7 +375,7 @@ class ProcessFaultTests(FaultTestCase):
 
         # A 400 would say that the email is taken: by the very request that got no answer.
         self.assertEqual(load.statuses(), {201, 0})
-        self.assert_all_kept(load)
+        self.assert_none_lost(load)
 
     def test_answer_that_got_lost_is_given_again(self):
         user = {"username": "u", "email": "u@example.com"}
@@ -411,7 +411,7 @@ class ProcessFaultTests(FaultTestCase):
         self.assertEqual(messages, {"pong of the new code!"})
         self.assertRegex(self.log.read_text(), r"reloaded +version=99\.0\.0\n")
         self.assertEqual(load.statuses(), {201})
-        self.assert_all_kept(load)
+        self.assert_none_lost(load)
 
     def test_termination_lets_requests_in_flight_finish(self):
         with self.database.connect() as connection, connection.cursor() as cursor:
@@ -434,7 +434,7 @@ class ProcessFaultTests(FaultTestCase):
             self.assertEqual(cursor.fetchall(), (("u@example.com",),))
 
     def refuses_connections(self) -> bool:
-        """Say whether nobody listens any more."""
+        """Return whether nobody listens any more."""
         parts = urlsplit(self.url)
         try:
             socket.create_connection((parts.hostname or "", parts.port or 0), 1).close()
@@ -443,6 +443,6 @@ class ProcessFaultTests(FaultTestCase):
         return False
 
     def waits_for_the_lock(self, cursor: Any) -> bool:
-        """Say whether the INSERT has come to the table that is locked."""
+        """Return whether the INSERT has come to the table that is locked."""
         cursor.execute("SHOW PROCESSLIST")
         return any("INSERT" in str(row) for row in cursor.fetchall())

@@ -1,4 +1,4 @@
-"""nginx's own files under a real nginx, in front of a service that says what it was told."""
+"""The nginx configuration in a real nginx, in front of a service that echoes its request."""
 
 import json
 import os
@@ -187,7 +187,7 @@ class NginxTestCase(unittest.TestCase):
     def get(
         self, source: str, path: str = "/users", **headers: str
     ) -> tuple[dict[str, str], HTTPMessage]:
-        """Ask from an address; return what the service was told, and the answer's headers.
+        """Send a request from an address; return what the service received, and its headers.
 
         The line in the log comes after the answer; it is waited for.
         """
@@ -196,12 +196,12 @@ class NginxTestCase(unittest.TestCase):
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET", path, headers=sent)
         response = connection.getresponse()
-        told = json.loads(response.read())
+        received = json.loads(response.read())
         connection.close()
         deadline = time.monotonic() + 10
         while len(self.log.read_text().splitlines()) == lines and time.monotonic() < deadline:
             time.sleep(0.01)
-        return told, response.headers
+        return received, response.headers
 
     def logged_client(self) -> str:
         """Return the address in the last line of the access log."""
@@ -230,15 +230,17 @@ class ErrorFormTests(NginxTestCase):
 
 
 class TrustedProxiesTests(NginxTestCase):
-    """Who called, as the service and the log are told."""
+    """The client's address, as the service and the log receive it."""
 
     def test_nobody_is_believed_unless_named(self):
         with self.nginx(""):
-            told, headers = self.get(
+            received, headers = self.get(
                 PROXY, X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="https"
             )
 
-            self.assertEqual((told["X-Forwarded-For"], told["X-Forwarded-Proto"]), (PROXY, "http"))
+            self.assertEqual(
+                (received["X-Forwarded-For"], received["X-Forwarded-Proto"]), (PROXY, "http")
+            )
             self.assertIsNone(headers["Strict-Transport-Security"])
             self.assertEqual(self.logged_client(), PROXY)
 
@@ -256,10 +258,10 @@ class TrustedProxiesTests(NginxTestCase):
                 (STRANGER, f"203.0.113.9, {PROXY}", STRANGER),
             ]:
                 with self.subTest(source, forwarded=forwarded):
-                    told, _headers = self.get(source, X_Forwarded_For=forwarded)
+                    received, _headers = self.get(source, X_Forwarded_For=forwarded)
 
-                    self.assertEqual(told["X-Forwarded-For"], client)
-                    self.assertEqual(told["X-Real-IP"], client)
+                    self.assertEqual(received["X-Forwarded-For"], client)
+                    self.assertEqual(received["X-Real-IP"], client)
                     self.assertEqual(self.logged_client(), client)
 
     def test_scheme_is_believed_of_those_proxies_only(self):
@@ -271,11 +273,11 @@ class TrustedProxiesTests(NginxTestCase):
                 (STRANGER, "https", "http"),
             ]:
                 with self.subTest(source, sent=sent):
-                    told, headers = self.get(
+                    received, headers = self.get(
                         source, X_Forwarded_For="203.0.113.9", X_Forwarded_Proto=sent
                     )
 
-                    self.assertEqual(told["X-Forwarded-Proto"], scheme)
+                    self.assertEqual(received["X-Forwarded-Proto"], scheme)
                     self.assertEqual(
                         headers["Strict-Transport-Security"] is not None, scheme == "https"
                     )
@@ -283,7 +285,7 @@ class TrustedProxiesTests(NginxTestCase):
     def test_headers_of_the_service_are_sent_once(self):
         with self.nginx(PROXY):
             for path in ["/users", "/users/0"]:
-                _told, headers = self.get(PROXY, path, X_Forwarded_Proto="https")
+                _received, headers = self.get(PROXY, path, X_Forwarded_Proto="https")
 
                 for name, value in [*ALWAYS, OVER_TLS, NO_STORE]:
                     with self.subTest(path, name=name):

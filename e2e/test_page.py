@@ -209,7 +209,7 @@ class PageTests(BrowserTestCase):
         self.page.get_by_role("link", name="Show all").click()
         expect(self.page.get_by_role("listitem")).to_have_count(2)
 
-    def test_person_is_told_of_a_lost_update_and_starts_from_the_current_values(self) -> None:
+    def test_lost_update_is_shown_with_the_current_values(self) -> None:
         self.add("Ada", "ada@example.com")
         self.page.get_by_role("link", name="Edit Ada").click()
         self.page.request.patch(f"{self.url}/users/1", data={"username": "Ada Byron"})

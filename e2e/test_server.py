@@ -274,7 +274,7 @@ class GunicornTests(AnyServerTests, ServerTestCase):
         self.assertEqual(len(answers), 1)
         self.assertEqual(answers.pop()[0], 201)
 
-    def test_two_hundred_writers_are_all_kept(self):
+    def test_two_hundred_writers_lose_no_user(self):
         def write(number: int) -> int:
             user = {"username": f"u{number}", "email": f"u{number}@example.com"}
             return self.request("POST", "/users", user)[0]
@@ -428,11 +428,11 @@ class ProductionTestCase(ServerTestCase):
 
 
 class ProductionTests(ProductionTestCase):
-    """Logs and metrics, with the door open."""
+    """Logs and metrics, with open access."""
 
     more = {"ACCESS": "open"}
 
-    def test_open_door_is_warned_of_once(self):
+    def test_open_access_is_warned_of_once(self):
         warnings = until(self.warnings)  # another worker may have answered before the first warns
 
         self.assertEqual([line["level"] for line in warnings], ["warning"])
@@ -440,7 +440,7 @@ class ProductionTests(ProductionTestCase):
         self.assertEqual(len(self.warnings()), 1)
 
     def warnings(self) -> list[dict[str, Any]]:
-        """Return the lines about the open door."""
+        """Return the lines about open access."""
         return [line for line in self.lines() if line["event"].startswith("ACCESS=open")]
 
     def test_version_is_logged_once(self):
@@ -455,11 +455,11 @@ class ProductionTests(ProductionTestCase):
         self.request("GET", "/users/secret@example.com?q=secret", **{"X-Request-ID": "third"})
         self.request("GET", "/health/live", **{"X-Request-ID": "fourth"})
 
-        told = [line for line in self.lines() if line["event"] == "request"]
+        requests = [line for line in self.lines() if line["event"] == "request"]
         self.assertEqual(
             [
                 (line["request_id"], line["method"], line["route"], line["status"])
-                for line in told
+                for line in requests
                 if line["route"] != "/ping"
             ],
             [
@@ -468,7 +468,7 @@ class ProductionTests(ProductionTestCase):
                 ("third", "GET", "/users/<user_id>", 400),
             ],
         )
-        for line in told:
+        for line in requests:
             self.assertEqual(line["level"], "info")
             self.assertGreater(line["ms"], 0)
             self.assertRegex(line["timestamp"], r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
@@ -573,7 +573,7 @@ class LostOutputTests(ServerTestCase):
                 yield process
 
     def assert_works(self) -> None:
-        """Assert that what is written is acknowledged and kept, and that errors have their form."""
+        """Assert that no acknowledged write is lost, and that errors have the right form."""
         user = {"username": "u", "email": "u@example.com"}
         self.assertEqual(self.request("POST", "/users", user)[0], 201)
         self.assertEqual(self.request("POST", "/users", user)[0], 400)
@@ -628,7 +628,7 @@ class LostOutputTests(ServerTestCase):
 
 
 class ProtectedTests(ProductionTestCase):
-    """The same with the door shut, as it is unless something else is said."""
+    """The same with protected access, the default in production."""
 
     more = {"REGISTRATION": "on"}
 
@@ -640,9 +640,9 @@ class ProtectedTests(ProductionTestCase):
         token = self.request("POST", "/auth/login", person)[1]["auth_token"]
         self.assertEqual(self.request("GET", "/users/1", Authorization=f"Bearer {token}")[0], 200)
 
-        told = [line for line in self.lines() if line["event"] == "request"]
-        self.assertEqual(told[-1]["principal"], "user:1")
-        self.assertNotIn("principal", told[-2])
+        requests = [line for line in self.lines() if line["event"] == "request"]
+        self.assertEqual(requests[-1]["principal"], "user:1")
+        self.assertNotIn("principal", requests[-2])
         text = self.log.read_text()
         self.assertNotIn("secret", text.lower())
         self.assertNotIn("otters", text)

@@ -157,7 +157,7 @@ class StackTestCase(unittest.TestCase):
     def setUpClass(cls) -> None:
         folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="users-stack-")))
         copy_tracked_files(folder)
-        # Open, as the contract's first rows are; TLSTests stand before the shut door.
+        # Open access, as in the first API; TLSTests use protected access.
         variables = {"HTTP_PORT": str(cls.port), "ACCESS": "open"}
         stack = Stack(folder, cls.project, cls.file, cls.port, **variables)
         cls.stack = cls.enterClassContext(stack.running())
@@ -357,7 +357,7 @@ class DevelopmentTests(AnyStackTests, StackTestCase):
         until(lambda: self.ping() == "changed!")
 
     def ping(self) -> str | None:
-        """Return what /ping says; None while the server starts anew."""
+        """Return the answer of /ping; None while the server restarts."""
         try:
             return str(self.stack.get("/ping").json["message"])
         except OSError:
@@ -454,7 +454,7 @@ class ProductionTests(AnyStackTests, ProductionTestCase):
         self.assertLess(time.monotonic() - started, 3)
 
     def answers(self, site: Site) -> bool:
-        """Say whether a server answers already."""
+        """Return whether a server answers already."""
         try:
             return site.get("/health/live").status == 200
         except (OSError, HTTPException):
@@ -495,7 +495,7 @@ class ProductionTests(AnyStackTests, ProductionTestCase):
         self.assertEqual(self.in_layers(images, secrets), set())
 
     def secrets(self) -> set[str]:
-        """Read the service's key and both passwords, as nobody but root of this host can."""
+        """Read the service's key and both passwords, which only root of this host can read."""
         files = ["secret_key", "mysql_root_password", "mysql_client.cnf"]
         words = ["run", "--rm", "-T", "--no-deps", "--cap-add", "DAC_OVERRIDE"]
         words += ["--entrypoint", "grep", "secrets", "-ohE", "[0-9a-f]{64}"]
@@ -842,7 +842,7 @@ class NginxTests(ProductionTestCase):
         users = gzip.decompress(packed.body).splitlines()
         self.assertEqual(len(users), len(exported.body.splitlines()) - 1)
 
-    def test_import_that_is_refused_early_is_told_why(self):
+    def test_import_that_is_refused_early_gets_the_reason(self):
         body = b"no,header\n" + b"x,y\n" * 5_000_000
 
         answer = self.stack.request("POST", "/users/import", body, **CSV)
@@ -870,7 +870,7 @@ class NginxTests(ProductionTestCase):
                 self.assertEqual(answer.headers["Content-Encoding"], encoding)
         self.assertIsNone(self.stack.get("/users").headers["Content-Encoding"])
 
-    def test_static_files_are_kept_by_clients_and_answers_are_not(self):
+    def test_static_files_are_cached_and_api_responses_are_not(self):
         for path in [
             "/static/page.css",
             "/bootstrap/static/css/bootstrap.min.css",
@@ -925,7 +925,7 @@ def begun_answer(connection: socket.socket) -> bytes:
 
 
 def ended(connection: socket.socket) -> bool:
-    """Say whether the other side has ended a connection that does not block."""
+    """Return whether the other side has ended a connection that does not block."""
     try:
         return not connection.recv(65536)
     except BlockingIOError:
@@ -971,7 +971,7 @@ class FaultTests(ProductionTestCase):
         self.assertLess(slowest, 10)
 
     def database_answers(self) -> bool:
-        """Say whether MySQL answers inside its container."""
+        """Return whether MySQL answers inside its container."""
         client = ["mysql", "--defaults-extra-file=/run/users/mysql_client.cnf", "-h", "127.0.0.1"]
         try:
             self.stack.compose("exec", "-T", "users-db", *client, "-e", "SELECT 1")
@@ -1095,7 +1095,7 @@ class TLSTests(unittest.TestCase):
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
 
-    def test_door_is_shut_until_an_administrator_signs_in(self):
+    def test_access_is_protected_until_an_administrator_signs_in(self):
         refused = self.request("GET", "/users")
         self.assertEqual(refused.json["message"], "Provide a valid auth token.")
         page = self.request("GET", "/", Accept="text/html")

@@ -12,7 +12,7 @@ PASSWORD = "grey otters paddle home at dusk"
 
 
 class AuditTestCase(BaseTestCase):
-    """Has ways to sign in, to call as somebody, and to see what was recorded."""
+    """Base with helpers to sign in, to call as a user, and to read the recorded events."""
 
     def events(self) -> list[Any]:
         """Return all events, in the order in which they were recorded."""

@@ -213,7 +213,7 @@ class ImportEventTests(AuditTestCase, CommandTestCase):
                 counts = {"created": created, "updated": 0, "skipped": 0, "failed": 0}
                 self.assertEqual((event.action, event.after), ("users.imported", counts))
 
-    def test_database_that_goes_away_is_the_error_that_is_told(self):
+    def test_database_that_goes_away_is_the_reported_error(self):
         def write(_rows: object) -> None:
             raise Unavailable
 

@@ -131,7 +131,7 @@ class KeyEventTests(AuditTestCase, CommandTestCase):
             found = [(event.actor, event.action, event.user_id) for event in events]
             self.assertEqual(found, [("key:1", "key.used", 1)] * uses)
 
-    def test_use_is_written_on_a_fresh_connection_when_the_kept_one_has_died(self):
+    def test_use_is_written_on_a_new_connection_when_the_old_one_is_dead(self):
         key = self.make()
         dead: Any = thread_connection(db.engine).connection.driver_connection
         dead.close()

@@ -1,4 +1,4 @@
-"""Who may call what while access is protected: a row for each route, a column for each caller.
+"""Access control while access is protected: a row for each route, a column for each caller.
 
 A route without a row fails, and so does a row without a route.
 """
@@ -24,13 +24,13 @@ COLUMNS = "nobody ordinary viewer editor admin read_key write_key expired_key re
 PERSON = {"username": "New", "email": "new@example.com"}
 LOGIN = {"email": "viewer@example.com", "password": PASSWORD}
 
-# What each caller is answered, in the order of COLUMNS. TARGET is another, ordinary user's id, and
-# OWN the caller's. Pages are called with a session cookie, so that keys are nobody there.
+# The status that each caller gets, in the order of COLUMNS. TARGET is the id of another, ordinary
+# user, and OWN the caller's. Pages are called with a session cookie, so keys do not count there.
 OPEN = "200 200 200 200 200 200 200 200 200 200"
 READ = "403 403 200 200 200 200 403 401 401 401"
 WRITE = "403 403 403 200 200 403 200 401 401 401"
 OWN_READ = "403 200 200 200 200 200 403 401 401 401"
-# The keys are an administrator's, and without that scope nobody changes an administrator.
+# The keys belong to an administrator, whom only callers with the scope ``admin`` may change.
 OWN_WRITE = "403 200 200 200 200 403 403 401 401 401"
 ADMIN = "403 403 403 403 200 403 403 401 401 401"
 SIGNED_IN = "403 200 200 200 200 403 403 401 401 401"
@@ -38,7 +38,7 @@ ANY_BEARER = "403 200 200 200 200 200 200 401 401 401"
 READ_PAGE = "303 403 200 200 200 303 303 303 303 303"
 WRITE_PAGE = "303 403 403 200 200 303 303 303 303 303"
 OWN_PAGE = "303 200 200 200 200 303 303 303 303 303"
-GOES_ON = "303 303 303 303 303 303 303 303 303 303"
+REDIRECT = "303 303 303 303 303 303 303 303 303 303"
 
 ROWS: dict[str, tuple[str, Any]] = {
     "GET /openapi.json": (OPEN, None),
@@ -82,10 +82,10 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /remove/TARGET": (WRITE_PAGE, None),
     "POST /remove/TARGET": (WRITE_PAGE.replace("200", "303"), {"version": "1"}),
     "GET /sign-in": (OPEN, None),
-    "POST /sign-in": (GOES_ON, LOGIN),
-    "POST /sign-out": (GOES_ON, {}),
+    "POST /sign-in": (REDIRECT, LOGIN),
+    "POST /sign-out": (REDIRECT, {}),
     "GET /account": (OWN_PAGE, None),
-    "POST /account": (GOES_ON, {**PERSON, "version": "1", "current_password": PASSWORD}),
+    "POST /account": (REDIRECT, {**PERSON, "version": "1", "current_password": PASSWORD}),
     "POST /account/password": (
         OWN_PAGE.replace("200", "303"),
         {"current_password": PASSWORD, "password": "another fine and long one"},
@@ -95,12 +95,12 @@ PAGES = {"", "edit", "remove", "sign-in", "sign-out", "account"}
 
 
 class Protected(TestingConfig):
-    """Settings of the tests, with the door shut."""
+    """The test settings, with protected access."""
 
     ACCESS = "protected"
 
 
-class DoorTests(BaseTestCase):
+class AccessTests(BaseTestCase):
     """Every route, called by every kind of caller."""
 
     def create_app(self) -> Flask:
@@ -113,7 +113,7 @@ class DoorTests(BaseTestCase):
             for method in rule.methods or ()
             if method not in {"HEAD", "OPTIONS"}
             and "/static/" not in rule.rule
-            and "refuse " not in rule.endpoint  # 405, whoever asks
+            and "refuse " not in rule.endpoint  # 405 for every caller
         }
         names = {"TARGET": "<user_id>", "OWN": "<user_id>", "KEY": "<key_id>"}
         rows = set()
@@ -155,7 +155,7 @@ class DoorTests(BaseTestCase):
         return client.open(path, method=method, **options)
 
     def make_account(self, **values: Any) -> User:
-        """Add somebody who can sign in; their password is not looked at and hashed each time."""
+        """Add a user who can sign in; the password is hashed only once for all."""
         return make_user(
             active=True, password_hash=self.password_hash, password_version=1, **values
         )
@@ -190,7 +190,7 @@ class DoorTests(BaseTestCase):
         return user.id, {"Authorization": f"Bearer {token}"}, session
 
     def key_of(self, user_id: int) -> APIKey:
-        """Give a user a key, to be removed."""
+        """Add a key for the user, for the routes of a key."""
         key = APIKey(
             user_id=user_id,
             name="x",
@@ -204,7 +204,7 @@ class DoorTests(BaseTestCase):
         return key
 
     def empty(self) -> None:
-        """Remove all users, and what goes with them."""
+        """Remove all users, with their sessions and keys."""
         db.session.remove()
         for table in (Session, APIKey, User):
             db.session.query(table).delete()

@@ -1,4 +1,4 @@
-"""A user who was deactivated: sign-ins are over for good, keys until somebody resumes them."""
+"""Deactivation of a user: it ends sign-ins for good, and suspends keys until they are resumed."""
 
 import io
 from contextlib import redirect_stdout
@@ -28,7 +28,7 @@ KEY = {"name": "robot", "scopes": ["users:read"]}
 
 
 class Protected(TestingConfig):
-    """Settings of the tests, with the door shut."""
+    """Settings of the tests, with protected access."""
 
     ACCESS = "protected"
 
@@ -222,7 +222,7 @@ class ResumeTests(DeactivationTestCase):
         return self.call("PATCH", f"/auth/keys/{key_id}", token, json=sent)
 
     def listed(self) -> bool:
-        """Say whether the key is listed as suspended."""
+        """Return whether the key is listed as suspended."""
         (key,) = self.call("GET", "/auth/keys", self.token).json["data"]["keys"]
         return bool(key["suspended"])
 

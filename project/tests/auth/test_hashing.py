@@ -128,7 +128,7 @@ class HashingTests(AuthTestCase):
             passwords._places.release(taken)
 
     def state(self) -> Any:
-        """Return what is kept of users, sign-ins and keys, and what is counted."""
+        """Return the stored users, sign-ins, keys and counts."""
         counted = [row.failures for row in db.session.query(SignInAttempts) if row.failures]
         keys = db.session.query(IdempotencyKey).count()
         db.session.rollback()

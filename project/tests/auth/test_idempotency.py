@@ -11,7 +11,7 @@ NEW = {"username": "New", "email": "new@example.com"}
 
 
 class CallersKeyTests(AuthTestCase):
-    """Idempotency-Key, with the door shut."""
+    """Idempotency-Key, with protected access."""
 
     def create_app(self) -> Flask:
         return create_app(Protected)

@@ -1,4 +1,4 @@
-"""Whoever changes their own email shows by their password that it is they, over the API."""
+"""Users who change their own email over the API must send their current password."""
 
 from typing import Any
 from unittest import mock
@@ -158,7 +158,7 @@ class OwnEmailTests(AuthTestCase):
 
         self.assertEqual(self.actions(), [("user:1", "password.refused", 1)])
 
-    def test_open_door_asks_those_who_have_signed_in(self):
+    def test_open_access_asks_signed_in_users_for_their_password(self):
         self.app.config["ACCESS"] = "open"
 
         self.assertEqual(self.patch({"email": NEW}).status_code, 400)

@@ -24,7 +24,7 @@ AS_PERSON = {"Accept": "text/html"}
 
 
 class Protected(TestingConfig):
-    """Settings of the tests, with the door shut."""
+    """Settings of the tests, with protected access."""
 
     ACCESS = "protected"
 

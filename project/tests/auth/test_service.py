@@ -42,9 +42,9 @@ class CommitTests(AuthTestCase):
         self.register()
         verify = passwords.verify_password
 
-        def deactivate(kept: str | None, password: str) -> bool:
+        def deactivate(stored: str | None, password: str) -> bool:
             in_transaction(users.update_user)(1, {"active": False})
-            return verify(kept, password)
+            return verify(stored, password)
 
         with mock.patch.object(auth, "verify_password", deactivate):
             self.assertEqual(self.log_in().status_code, 401)

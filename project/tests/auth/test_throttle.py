@@ -1,4 +1,4 @@
-"""Those who guess passwords have to wait, and nobody else."""
+"""Clients that guess passwords have to wait, and no others."""
 
 from datetime import timedelta
 from threading import Barrier, BoundedSemaphore, Thread
@@ -157,7 +157,7 @@ class ThrottleTests(AuthTestCase):
         self.assertEqual(self.statuses(2, address=AWAY), [401, 429])
         self.assertEqual(self.attempt(address=AWAY).headers["Retry-After"], "2")
 
-    def test_owner_gets_in_at_once_while_many_addresses_go_on_knocking(self):
+    def test_owner_signs_in_at_once_while_many_addresses_attack(self):
         addresses = [f"203.0.113.{number}" for number in range(120)]
         looks = 0
         for _second in range(4):
@@ -308,7 +308,7 @@ class ThrottleTests(AuthTestCase):
         for _removed in pruning.remove_all("sign-in attempts"):
             pass
 
-    def test_removal_takes_no_more_than_it_is_told(self):
+    def test_removal_respects_its_limit(self):
         for number in range(3):
             self.attempt(email=f"user{number}@example.com")
         self.assertEqual(in_transaction(throttle.remove_old)(100), 0)
@@ -338,16 +338,16 @@ class ThrottleTests(AuthTestCase):
         for email in [ADA["email"], "nobody@example.com"]:
             with recorded_commands() as commands:
                 found = [self.attempt(email=email) for _ in range(PAIR.free + 2)]
-            told = [
+            responses = [
                 (each.status_code, each.data, each.headers.get("Retry-After")) for each in found
             ]
-            answers.append((told, len(commands)))
+            answers.append((responses, len(commands)))
 
         self.assertEqual(answers[0], answers[1])
 
 
 class TakenEmailTests(AuthTestCase):
-    """Which mailboxes there are is told slowly to those who may not see the users."""
+    """Callers who may not read users are slowed down when they probe for taken emails."""
 
     def create_app(self) -> Flask:
         return create_app(Protected)
@@ -442,7 +442,7 @@ class TakenEmailTests(AuthTestCase):
         for _ in range(TAKEN.free + 2):
             self.assertEqual(self.change().status_code, 400)
 
-    def test_open_door_slows_nobody(self):
+    def test_open_access_slows_nobody_down(self):
         self.app.config["ACCESS"] = "open"
         for _ in range(TAKEN.free + 2):
             self.assertEqual(self.ask().status_code, 400)

@@ -46,7 +46,7 @@ def normalised_lengths() -> Iterator[list[int]]:
 
 
 class AuthTestCase(BaseTestCase):
-    """Has ways to sign in and to call as somebody."""
+    """Base with helpers to sign in and to call as a user."""
 
     def register(self, **changes: str) -> str:
         """Make an account; return its token."""
@@ -229,8 +229,8 @@ class LoginTests(AuthTestCase):
                 self.assertLessEqual(max(lengths, default=0), 256)
 
     def test_hash_of_another_service_is_replaced_at_sign_in(self):
-        kept = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-        user = make_user(email=ADA["email"], active=True, password_hash=kept)
+        stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+        user = make_user(email=ADA["email"], active=True, password_hash=stored)
         etag = self.client.get(f"/users/{user.id}").headers["ETag"]
 
         token = self.log_in().json["auth_token"]
@@ -563,7 +563,7 @@ class APIKeyTests(AuthTestCase):
         self.assertEqual(response.status_code, 201, response.text)
         return str(response.json["data"]["key"])
 
-    def test_key_is_shown_once_and_kept_as_a_hash(self):
+    def test_key_is_shown_once_and_stored_as_a_hash(self):
         body = {"name": "robot", "scopes": ["users:write", "users:read"], "expires_in_days": 7}
         response = self.call("POST", "/auth/keys", self.token, json=body)
 

@@ -1,4 +1,4 @@
-"""backup and restore: what is kept, what is refused, and that nothing is left half done.
+"""Backup and restore: what is restored, what is refused, and that nothing is left incomplete.
 
 The moves between SQLite and MariaDB are in e2e/test_backup.py.
 """
@@ -350,7 +350,7 @@ class WrittenFileTests(BackupTestCase):
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
         self.assertEqual(os.listdir(self.folder), [self.path.name])
 
-    def test_existing_file_is_kept_unless_forced(self):
+    def test_existing_file_is_not_replaced_without_force(self):
         self.path.write_text("mine")
         with self.assertRaisesRegex(BackupError, "already exists. To replace it, use --force."):
             backup.back_up(self.path)
@@ -384,7 +384,7 @@ class WrittenFileTests(BackupTestCase):
 
                 self.assertEqual(os.listdir(self.folder), [])
 
-    def test_file_that_does_not_read_back_is_not_kept(self):
+    def test_file_that_does_not_read_back_is_removed(self):
         make_users(5)
         self.back_up()
         before = self.path.read_bytes()
@@ -430,7 +430,7 @@ class WrittenFileTests(BackupTestCase):
 
 
 class RefusedFileTests(BackupTestCase):
-    """What is no whole backup for this code changes nothing."""
+    """A file that is not a valid backup for this code changes nothing."""
 
     def setUp(self) -> None:
         super().setUp()

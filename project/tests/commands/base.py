@@ -33,16 +33,16 @@ class CommandTestCase(BaseTestCase):
         }
 
     def manage(
-        self, *arguments: str, anew: bool = False, **options
+        self, *arguments: str, new_process: bool = False, **options
     ) -> subprocess.CompletedProcess[Any]:
         """Run manage.py on the test database, with the options of ``subprocess.run``.
 
-        :param anew: start Python anew, which takes a second, instead of a process that is forked.
+        :param new_process: start Python, which takes a second, instead of forking a process.
         """
         environment = self.environment(**options.pop("environment", {}))
         options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, **options}
         start = [sys.executable, "manage.py"]
-        if not anew:
+        if not new_process:
             start, options["pass_fds"] = forks.start()
         return subprocess.run(
             [*start, *arguments], cwd=ROOT, env=environment, timeout=120, **options

@@ -1,4 +1,4 @@
-"""Runs manage.py in real processes that do not import everything anew.
+"""Runs manage.py in real processes that are forked after the imports.
 
 To start Python and to import the service takes a second; most tests that call manage.py would do
 little else. One process, the server, imports it once and forks a child for each call. A child has

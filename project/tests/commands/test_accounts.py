@@ -36,7 +36,7 @@ class AccountCommandTests(CommandTestCase):
         who = principals.by_session(made.session)
         self.assertEqual(who and who.role, "admin")
 
-    def test_what_is_wrong_is_said_and_nothing_is_added(self):
+    def test_errors_are_printed_and_nothing_is_added(self):
         make_user(email="taken@example.com")
         good, short = self.password_file(), self.password_file("short")
         for arguments, reason in [
@@ -75,7 +75,7 @@ class AccountCommandTests(CommandTestCase):
         self.assertIsNone(principals.by_session(session))
         auth.commit_sign_in(EMAIL, PASSWORD)
 
-    def test_byte_order_mark_is_no_part_of_a_password(self):
+    def test_byte_order_mark_is_not_part_of_a_password(self):
         make_user(email=EMAIL, active=True)
         marked = f"\ufeff{PASSWORD}\r\n"
 
@@ -86,7 +86,7 @@ class AccountCommandTests(CommandTestCase):
             self.printed(accounts.set_password, EMAIL, True, None)
         auth.commit_sign_in(EMAIL, PASSWORD)
 
-    def test_password_of_an_inactive_user_is_set_and_the_rest_is_said(self):
+    def test_password_of_an_inactive_user_is_set_with_a_hint(self):
         user_id = make_user(email=EMAIL).id
 
         printed = self.printed(accounts.set_password, EMAIL, False, self.password_file())
@@ -103,7 +103,7 @@ class AccountCommandTests(CommandTestCase):
         again = self.printed(accounts.set_password, EMAIL, False, self.password_file())
         self.assertEqual(again, f"The password of {EMAIL} was changed.\n")
 
-    def test_nobody_gets_no_password_and_no_key(self):
+    def test_unknown_user_gets_no_password_and_no_key(self):
         for call in [
             lambda: accounts.set_password(EMAIL, False, self.password_file()),
             lambda: accounts.create_key("no address", "robot", ["users:read"], None),
@@ -111,7 +111,7 @@ class AccountCommandTests(CommandTestCase):
             with self.assertRaises(SystemExit):
                 call()
 
-    def test_key_is_printed_and_good(self):
+    def test_key_is_printed_and_valid(self):
         make_user(email=EMAIL, role="viewer", active=True)
 
         key = self.printed(accounts.create_key, EMAIL, "robot", ["users:read"], 7).strip()

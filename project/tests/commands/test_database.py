@@ -93,7 +93,7 @@ class RecreateDbTests(CommandTestCase):
         self.assertIn("contains users. To delete them, use --yes.", result.stderr)
         self.assertTrue(service.has_users())
 
-    def test_recreate_db_on_a_terminal_does_what_it_is_told(self):
+    def test_recreate_db_on_a_terminal_does_what_the_person_answers(self):
         make_user()
         for answer, code, kept in [("n", 1, True), ("", 1, True), ("y", 0, False)]:
             with self.subTest(answer):

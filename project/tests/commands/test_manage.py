@@ -13,11 +13,11 @@ from project.web import pruning
 
 
 class StartTests(CommandTestCase):
-    """What manage.py says when it cannot do what it should."""
+    """The errors of manage.py when it cannot start."""
 
     def test_wrong_setting_is_one_clear_line(self):
         wrong = {"APP_SETTINGS": "nowhere.Config"}
-        result = self.manage("db", "current", anew=True, environment=wrong)
+        result = self.manage("db", "current", new_process=True, environment=wrong)
 
         self.assertEqual(result.returncode, 1)
         self.assertEqual(

@@ -100,7 +100,7 @@ class ImportUsersTests(TransferCommandTestCase):
         self.assertRegex(result.stdout, r"created +2\n(.*\n)+This was a dry run: nothing was chan")
         self.assertEqual(self.emails(), [])
 
-    def test_report_holds_every_row_not_plainly_created(self):
+    def test_report_contains_every_row_that_created_no_user(self):
         source, report = self.file("users.csv", BAD), self.path("report.csv")
         with mock.patch.object(importing, "MAX_REPORTED_ROWS", 1):
             reason = self.refused(import_users, source, False, report)
@@ -117,7 +117,7 @@ class ImportUsersTests(TransferCommandTestCase):
             )
         self.assertEqual(stat.S_IMODE(os.stat(report).st_mode), 0o600)
 
-    def test_columns_that_are_not_used_are_told(self):
+    def test_ignored_columns_are_printed(self):
         rows = "id,username,email,\x1b[2J\r\n7,Ada,ada@example.com,x\r\n"
 
         printed = self.printed(import_users, self.file("users.csv", rows))
@@ -192,12 +192,12 @@ class ImportUsersTests(TransferCommandTestCase):
                 self.assertIn(reason, refused := self.refused(import_users, file, True))
                 self.assertNotIn("IMPORT_MAX_BYTES", refused)
 
-    def test_plain_file_may_have_any_number_of_failures(self):
+    def test_uncompressed_file_may_have_any_number_of_failures(self):
         file = self.file("users.csv", CSV + "x\n" * 40_000)
 
         self.assertIn("line 4: Has 1 columns", self.refused(import_users, file))
 
-    def test_plain_file_may_be_of_any_size(self):
+    def test_uncompressed_file_may_have_any_size(self):
         self.app.config["IMPORT_MAX_BYTES"] = 10
 
         self.printed(import_users, self.file("users.csv", CSV))

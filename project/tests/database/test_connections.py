@@ -85,7 +85,7 @@ class TutorialBase(TestCase):
 
 
 class TutorialBaseTests(BaseTestCase):
-    """Whoever follows the tutorial loses nothing."""
+    """The tutorial's way to create tests loses no data."""
 
     def test_first_versions_base_leaves_the_served_database_alone(self):
         for name in ("DevelopmentConfig", "ProductionConfig"):

@@ -52,7 +52,7 @@ class UnreachableDatabaseTests(BaseTestCase):
         self.assertEqual(response.json["status"], "error")
         self.assertEqual(response.json["message"], "The database does not respond.")
 
-    def test_requests_that_need_it_are_told_to_come_back(self):
+    def test_requests_that_need_it_get_retry_after(self):
         user = {"username": "a", "email": "a@example.com"}
         for response in [
             self.client.get("/users"),

@@ -463,8 +463,8 @@ class RaceTests(ImportTestCase):
             yield
         self.assertEqual(len(ran), times)
 
-    def kept(self, theirs: Any, ours: Any) -> Any:
-        """Return what is expected where others are kept, or on SQLite, where they are not."""
+    def expected(self, theirs: Any, ours: Any) -> Any:
+        """Return the result that keeps a concurrent change, or on SQLite the one that does not."""
         return ours if db.engine.dialect.name == "sqlite" else theirs
 
     def test_user_that_another_adds_is_found_at_the_second_try(self):
@@ -477,11 +477,11 @@ class RaceTests(ImportTestCase):
         with self.meanwhile(theirs):
             report = self.report(row(2, "Ada", "ada@example.com"), row(3, "Bo", "bo@example.com"))
 
-        self.assertEqual((report.created, report.updated), self.kept((1, 1), (2, 0)))
+        self.assertEqual((report.created, report.updated), self.expected((1, 1), (2, 0)))
         users = {user[2]: (user[1], user[6]) for user in self.users()}
         self.assertEqual(
             users,
-            {"ada@example.com": ("Ada", 1), "bo@example.com": ("Bo", self.kept(2, 1))},
+            {"ada@example.com": ("Ada", 1), "bo@example.com": ("Bo", self.expected(2, 1))},
         )
 
     def test_user_that_another_changes_is_changed_at_the_second_try(self):
@@ -492,7 +492,7 @@ class RaceTests(ImportTestCase):
 
         self.assertEqual((report.created, report.updated), (1, 1))
         users = {user[2]: (user[1], user[3], user[6]) for user in self.users()}
-        changed = ("B", *self.kept((True, 3), (False, 2)))
+        changed = ("B", *self.expected((True, 3), (False, 2)))
         self.assertEqual(users, {"ada@example.com": ("Ada", False, 1), "bo@example.com": changed})
 
     def test_user_that_another_removes_is_created_at_the_second_try(self):
@@ -501,7 +501,7 @@ class RaceTests(ImportTestCase):
         with self.meanwhile("DELETE FROM users"):
             report = self.report(row(3, "B", "bo@example.com"))
 
-        self.assertEqual((report.created, report.updated), self.kept((1, 0), (0, 1)))
+        self.assertEqual((report.created, report.updated), self.expected((1, 0), (0, 1)))
         self.assertEqual([user[1:3] for user in self.users()], [("B", "bo@example.com")])
 
     def test_address_that_another_takes_fails_its_row_at_the_second_try(self):
@@ -512,10 +512,10 @@ class RaceTests(ImportTestCase):
         with self.meanwhile(theirs):
             report = self.report(row(2, "Bo", "x@b.cc", id="1"), match_id=True)
 
-        self.assertEqual((report.updated, report.failed), self.kept((0, 1), (1, 0)))
+        self.assertEqual((report.updated, report.failed), self.expected((0, 1), (1, 0)))
         users = [user[2] for user in self.users()]
         self.assertEqual(
-            users, self.kept(["bo@example.com", "x@b.cc"], ["x@b.cc", "cy@example.com"])
+            users, self.expected(["bo@example.com", "x@b.cc"], ["x@b.cc", "cy@example.com"])
         )
 
     def test_import_that_is_always_overtaken_gives_up_and_can_be_sent_again(self):
@@ -552,7 +552,7 @@ class FailureTests(ImportTestCase):
             self.assertEqual(caught.exception.message, f"The data is cut off. {taken}")
         self.assertEqual(len(self.users()), 8)
 
-    def test_database_that_goes_away_is_told_with_what_was_taken(self):
+    def test_database_that_goes_away_is_reported_with_the_imported_rows(self):
         for error in [driver_error(2013, "Lost", lost=True), driver_error(1205, "Waited too long")]:
             with self.subTest(error.orig):
                 batches = import_users(self.ROWS)

@@ -88,7 +88,7 @@ class CSVTests(unittest.TestCase):
                 rows(data)
             self.assertRegex(caught.exception.message, r"^The header cannot be read: .+\.$")
 
-    def test_broken_row_is_told_and_the_next_is_read(self):
+    def test_broken_row_is_reported_and_the_next_is_read(self):
         for broken, reason in [
             (b"Ada", "Has 1 columns; the header has 2."),
             (b"a,b,c", "Has 3 columns; the header has 2."),
@@ -138,7 +138,7 @@ class NDJSONTests(unittest.TestCase):
             rows(data, "ndjson"), [Row(1, {"username": "Ada", "a": [1]}), Row(3, {"email": None})]
         )
 
-    def test_broken_row_is_told_and_the_next_is_read(self):
+    def test_broken_row_is_reported_and_the_next_is_read(self):
         for broken, reason in [
             (b"x", None),
             (b"[]", "Must be a JSON object."),
@@ -162,7 +162,7 @@ class NDJSONTests(unittest.TestCase):
 
 
 class ColumnsTests(unittest.TestCase):
-    """Which columns are read, and what is told of the others."""
+    """Which columns are read, and how ignored ones are reported."""
 
     def read(self, data: str, form: str, with_id: bool = False) -> tuple[list[Any], list[str]]:
         """Return the rows' values, and the names that were ignored."""
@@ -170,7 +170,7 @@ class ColumnsTests(unittest.TestCase):
         read = read_rows(Source(BytesIO(data.encode()).read), form, False, known)
         return [row.values for row in read if isinstance(row, Row)], known.ignored
 
-    def test_names_that_are_not_used_are_told_once_as_they_are_written(self):
+    def test_ignored_columns_are_reported_once_as_written(self):
         csv = "ID,username, Note ,EMAIL,,note,Role\n7,Ada,n,ada@example.com,x,m,admin\n"
         ndjson = "\n".join(
             json.dumps({**ADA, **more})

@@ -73,7 +73,7 @@ class ReadRowTests(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(self.row(created_at=text)["created_at"], TIME)
 
-    def test_what_is_wrong_is_named_whether_the_rest_is_plain_or_not(self):
+    def test_error_is_named_whether_the_rest_is_simple_or_not(self):
         for email in ["a@example.com", "ä@example.com"]:
             for name, value, reason in [
                 ("active", "yes", "Must be true or false."),

@@ -54,7 +54,7 @@ class ImportTests(BaseTestCase):
     def emails(self) -> list[str]:
         return [row.email for row in all_users()]
 
-    def test_rows_become_users_and_the_others_are_told(self):
+    def test_rows_become_users_and_the_others_are_reported(self):
         make_user(username="B", email="bo@example.com")
         body = CSV + "Ada,ADA@example.com,true\r\nCy,nobody,\r\nBo,bo@example.com,false\r\n"
 
@@ -156,7 +156,7 @@ class ImportTests(BaseTestCase):
                     response.json["message"], r"^The data is larger than [\d,]+ bytes\."
                 )
 
-    def test_body_that_would_cost_too_much_is_refused_and_the_rows_taken_are_told(self):
+    def test_body_that_would_cost_too_much_is_refused_with_the_imported_rows(self):
         good = "".join(f"u{number},u{number}@example.com\n" for number in range(5000))
         head = ("username,email\n" + good).encode()
         for name, body, encoding, taken in [
@@ -175,7 +175,7 @@ class ImportTests(BaseTestCase):
                     response.json["message"], r"up to line [\d,]+ would be imported\.$"
                 )
 
-    def test_broken_body_is_refused_and_the_rows_taken_are_told(self):
+    def test_broken_body_is_refused_with_the_imported_rows(self):
         short = {"CONTENT_LENGTH": "1000"}
         cases: list[tuple[str | bytes, dict[str, str], dict[str, Any], str]] = [
             ("a,b", {}, {}, "The header is invalid. No row was imported."),

@@ -218,7 +218,7 @@ class AddUserTests(BaseTestCase):
                 ]
                 self.assertEqual(statuses[1], 400)
 
-    def test_refusal_of_the_form_is_not_kept(self):
+    def test_refusal_of_the_form_is_not_stored(self):
         form = {"username": "Ada", "email": "ada@example.com", "idempotency_key": "k"}
         user = make_user(email="ada@example.com")
         self.assertEqual(self.client.post("/", data=form).status_code, 400)

@@ -1,4 +1,4 @@
-"""What a password must be, and how it is kept."""
+"""The rules for passwords, and how they are stored."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -182,7 +182,7 @@ class CheckPasswordTests(BaseTestCase):
 
 
 class HashTests(BaseTestCase):
-    """What is kept of a password."""
+    """The stored hash of a password."""
 
     def test_hash_is_argon2id_with_a_salt_of_its_own(self):
         first, second = hash_password(GOOD), hash_password(GOOD)
@@ -194,9 +194,9 @@ class HashTests(BaseTestCase):
         self.assertFalse(needs_rehash(first))
 
     def test_password_is_the_same_however_it_is_typed(self):
-        kept = hash_password("man\u0303ana por la man\u0303ana")
+        stored = hash_password("man\u0303ana por la man\u0303ana")
 
-        self.assertTrue(verify_password(kept, "ma\u00f1ana por la ma\u00f1ana"))
+        self.assertTrue(verify_password(stored, "ma\u00f1ana por la ma\u00f1ana"))
 
     def test_nobody_has_no_password(self):
         for password in ["", GOOD]:
@@ -205,23 +205,23 @@ class HashTests(BaseTestCase):
     def test_hash_of_another_service_is_verified_and_to_be_replaced(self):
         long = "é" * 50  # 100 bytes, of which bcrypt sees 72
         for password in [GOOD, long]:
-            kept = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode()
+            stored = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode()
             with self.subTest(password):
-                self.assertTrue(verify_password(kept, password))
-                self.assertFalse(verify_password(kept, "x" + password))
-                self.assertTrue(needs_rehash(kept))
+                self.assertTrue(verify_password(stored, password))
+                self.assertFalse(verify_password(stored, "x" + password))
+                self.assertTrue(needs_rehash(stored))
 
     def test_hash_with_other_parameters_is_to_be_replaced(self):
-        kept = hash_password(GOOD)
+        stored = hash_password(GOOD)
         self.app.config["ARGON2_PASSES"] = 2
 
-        self.assertTrue(verify_password(kept, GOOD))
-        self.assertTrue(needs_rehash(kept))
+        self.assertTrue(verify_password(stored, GOOD))
+        self.assertTrue(needs_rehash(stored))
 
     def test_what_is_no_hash_fits_no_password(self):
-        for kept in ["", "x", "$argon2id$", "$2b$"]:
-            with self.subTest(kept):
-                self.assertFalse(verify_password(kept, GOOD))
+        for stored in ["", "x", "$argon2id$", "$2b$"]:
+            with self.subTest(stored):
+                self.assertFalse(verify_password(stored, GOOD))
 
 
 class TurnTests(BaseTestCase):

@@ -90,7 +90,7 @@ class ClientErrorTests(BaseTestCase):
 
                 self.assertEqual(response.mimetype, "application/json")
 
-    def test_form_with_too_many_fields_is_told_so(self):
+    def test_form_with_too_many_fields_is_refused(self):
         fields = {f"f{number}": "x" for number in range(101)}
 
         response = self.client.post("/", data=fields, content_type="multipart/form-data")
@@ -98,7 +98,7 @@ class ClientErrorTests(BaseTestCase):
         self.assertEqual(response.status_code, 413)
         self.assertEqual(response.json["message"], "The form has more than 100 fields.")
 
-    def test_form_that_is_too_large_is_told_so(self):
+    def test_form_that_is_too_large_is_refused(self):
         data = {"username": "x" * 65_536}
         for terminated in [{}, {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}]:
             response = self.client.post(

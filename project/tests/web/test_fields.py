@@ -54,14 +54,14 @@ class IdTests(unittest.TestCase):
                 self.assertEqual(read_id(digits), number)
 
 
-class PlainTextTests(unittest.TestCase):
+class SimpleTextTests(unittest.TestCase):
     """What is known at a glance to be right."""
 
-    def test_usual_texts_are_plain(self):
+    def test_usual_texts_are_simple(self):
         for text in ["cnych", "Dagný Novák", "名前", "😀"]:
             self.assertTrue(is_simple_text(text), text)
 
-    def test_what_is_plain_breaks_no_rule(self):
+    def test_simple_text_is_valid(self):
         made_up = random.Random(20261123)
         pieces = [chr(code) for code in range(0x250)]
         pieces += [chr(made_up.randrange(0x110000)) for _ in range(2_000)]

@@ -28,7 +28,7 @@ class IdempotencyKeyTests(BaseTestCase):
     """POST /users with an Idempotency-Key."""
 
     def create_app(self) -> Flask:
-        """Let nobody wait for a lock for more than a second, the least that MySQL knows."""
+        """Set the lock timeout to one second, MySQL's minimum."""
         with mock.patch.object(engines, "LOCK_SECONDS", 1):
             return super().create_app()
 
@@ -42,8 +42,8 @@ class IdempotencyKeyTests(BaseTestCase):
         """Return the emails of all users."""
         return [row.email for row in all_users()]
 
-    def kept(self) -> int:
-        """Return how many keys are kept."""
+    def stored(self) -> int:
+        """Return the number of stored keys."""
         with db.engine.connect() as connection:
             return connection.scalar(select(func.count()).select_from(IdempotencyKey)) or 0
 
@@ -68,7 +68,7 @@ class IdempotencyKeyTests(BaseTestCase):
         self.assertEqual((again.status_code, again.data), (201, first.data))
         self.assertEqual(self.emails(), [])
 
-    def test_refusal_is_kept(self):
+    def test_refusal_is_stored(self):
         taken = make_user(email="ada@example.com")
         first = self.post("k")
         self.client.delete(f"/users/{taken.id}")
@@ -85,7 +85,7 @@ class IdempotencyKeyTests(BaseTestCase):
                 first, again = (self.post(f"k{number}", body) for _ in range(2))
 
                 self.assertEqual((first.status_code, first.data), (400, again.data))
-        self.assertEqual(self.kept(), 4)
+        self.assertEqual(self.stored(), 4)
 
     def test_key_of_another_body_is_unprocessable_and_changes_nothing(self):
         self.post("k")
@@ -100,14 +100,14 @@ class IdempotencyKeyTests(BaseTestCase):
         self.assertEqual(self.emails(), ["ada@example.com"])
         self.assertEqual(self.post("k").status_code, 201)
 
-    def test_kept_hash_of_a_request_takes_the_secret_key(self):
+    def test_stored_hash_of_a_request_includes_the_secret_key(self):
         body = b'{"username": "Ada", "email": "ada@example.com"}'
         self.post("k", body)
 
         with db.engine.connect() as connection:
-            kept = connection.scalar(select(IdempotencyKey.request_hash))
+            stored = connection.scalar(select(IdempotencyKey.request_hash))
         asked = b"POST /users\n" + body
-        self.assertEqual(kept, hmac.digest(b"secret", asked, "sha256").hex())
+        self.assertEqual(stored, hmac.digest(b"secret", asked, "sha256").hex())
 
     def test_secret_key_can_be_rotated(self):
         first = self.post("k")
@@ -149,26 +149,26 @@ class IdempotencyKeyTests(BaseTestCase):
                 self.assertEqual(response.json["message"], "Invalid header: Idempotency-Key.")
                 self.assertEqual(response.json["errors"][0]["field"], "Idempotency-Key")
         self.assertEqual(self.emails(), [])
-        self.assertEqual(self.kept(), 0)
+        self.assertEqual(self.stored(), 0)
 
-    def test_body_too_large_is_not_kept(self):
+    def test_body_too_large_is_not_stored(self):
         with mock.patch.dict(self.app.config, MAX_CONTENT_LENGTH=10):
             self.assertEqual(self.post("k").status_code, 413)
 
-        self.assertEqual(self.kept(), 0)
+        self.assertEqual(self.stored(), 0)
         self.assertEqual(self.post("k").status_code, 201)
 
-    def test_failure_of_ours_is_not_kept(self):
+    def test_server_error_is_not_stored(self):
         with mock.patch.object(service, "create_user", side_effect=RuntimeError):
             self.assertEqual(self.post("k").status_code, 500)
 
-        self.assertEqual(self.kept(), 0)
+        self.assertEqual(self.stored(), 0)
         self.assertEqual(self.post("k").status_code, 201)
 
-    def test_without_a_key_nothing_is_kept(self):
+    def test_without_a_key_nothing_is_stored(self):
         self.assertEqual(self.client.post("/users", json=ADA).status_code, 201)
 
-        self.assertEqual(self.kept(), 0)
+        self.assertEqual(self.stored(), 0)
 
     def test_second_request_waits_for_the_first(self):
         in_work, answers = [], []
@@ -236,7 +236,7 @@ class IdempotencyKeyTests(BaseTestCase):
         with mock.patch.object(service, "create_user", create):
             first = self.post("k")
 
-        self.assertEqual((first.status_code, self.kept()), (201, 1))
+        self.assertEqual((first.status_code, self.stored()), (201, 1))
         self.assertEqual(self.post("k").data, first.data)
         self.assertEqual(self.emails(), ["ada@example.com"])
 
@@ -307,7 +307,7 @@ class IdempotencyKeyTests(BaseTestCase):
             self.assertNotEqual(again.headers["Location"], first.headers["Location"])
             self.assertEqual(self.post("k").data, again.data)
 
-        self.assertEqual(self.kept(), 1)
+        self.assertEqual(self.stored(), 1)
 
     def at(self, now: datetime) -> Any:
         """Let it be this time for the keys."""
@@ -323,7 +323,7 @@ class IdempotencyKeyTests(BaseTestCase):
             self.assertEqual(in_transaction(idempotency.remove_expired)(9), 1)
         with self.at(utcnow() + timedelta(hours=26)):
             self.assertEqual(in_transaction(idempotency.remove_expired)(1), 1)
-            self.assertEqual(self.kept(), 1)
+            self.assertEqual(self.stored(), 1)
             self.assertEqual(in_transaction(idempotency.remove_expired)(9), 1)
             self.assertEqual(in_transaction(idempotency.remove_expired)(9), 0)
 

@@ -6,9 +6,9 @@ from project.web.response_headers import CONTENT_SECURITY_POLICY
 
 
 class ResponseHeadersTests(BaseTestCase):
-    """What browsers and caches are told."""
+    """The headers for browsers and caches."""
 
-    def test_answers_with_personal_data_are_not_kept(self):
+    def test_responses_with_personal_data_are_not_cached(self):
         make_user()
 
         for method, path in [
