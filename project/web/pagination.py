@@ -14,9 +14,9 @@ from flask import current_app
 from itsdangerous import BadData, Signer, base64_decode, base64_encode
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
-from sqlalchemy import Column, Row
+from sqlalchemy import Column
 
-from project.database import keyset
+from project.database import Row, keyset
 from project.errors import FieldError, Invalid
 
 MAX_LIMIT = 1000
@@ -45,7 +45,7 @@ class Page(NamedTuple):
     :param total: the number of rows in all pages; None: not counted.
     """
 
-    rows: Sequence[Row[Any]]
+    rows: Sequence[Row]
     next: str | None = None
     previous: str | None = None
     total: int | None = None
@@ -62,7 +62,7 @@ def find_page(
     query: PageQuery,
     kind: str,
     order: Sequence[Column[Any]],
-    find: Callable[[int, list[Any] | None], Sequence[Row[Any]]],
+    find: Callable[[int, list[Any] | None], Sequence[Row]],
 ) -> Page:
     """Return the page of a list that a query asks for.
 
@@ -79,8 +79,12 @@ def find_page(
     if len(rows) <= query.limit:
         return Page(rows)
     shown = rows[: query.limit]
-    key = keyset.to_cursor([getattr(shown[-1], column.name) for column in order])
-    return Page(shown, make_cursor(kind, key))
+    return Page(shown, make_cursor(kind, key_of(shown[-1], order)))
+
+
+def key_of(row: Row, order: Sequence[Column[Any]]) -> list[Any]:
+    """Return the sort key of a row, as a cursor contains it."""
+    return keyset.to_cursor([getattr(row, column.name) for column in order])
 
 
 def make_cursor(kind: str, key: Sequence[Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NewType
 
 import orjson
 from flask import current_app, has_request_context, request
-from sqlalchemy import delete, insert, update
+from sqlalchemy import bindparam, delete, insert, update
 
 from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, NAME_LENGTH, AuditEvent
@@ -22,6 +22,9 @@ from project.web.request_id import request_id
 ANONYMOUS = "anonymous"
 PRUNER = "command:prune"
 _INSERT = insert(AuditEvent.__table__)
+_UPDATE_COUNTS = update(AuditEvent.__table__).where(
+    AuditEvent.__table__.c.id == bindparam("event_id")
+)
 
 Action = NewType("Action", str)
 _actions: set[Action] = set()
@@ -102,9 +105,7 @@ def record(
 
 def update_counts(event_id: int, counts: dict[str, int]) -> None:
     """Update the counts of an action that is still running, in the current transaction."""
-    table = AuditEvent.__table__
-    statement = update(table).where(table.c.id == event_id)
-    db.session.connection().execute(statement, {"after": _to_json(counts)})
+    write(_UPDATE_COUNTS, {"event_id": event_id, "after": _to_json(counts)})
 
 
 def list_events(

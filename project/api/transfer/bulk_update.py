@@ -13,7 +13,7 @@ from sqlalchemy import Column, DateTime, String, TextClause, bindparam, text
 from sqlalchemy.dialects import mysql
 
 from project.api.users import fields
-from project.database import db
+from project.database import db, write
 
 COUNTS = ("id", "version", "changes", "deactivations")
 
@@ -42,7 +42,7 @@ def run(states: Sequence[dict[str, Any]], now: datetime) -> int:
         rows.append(row)
     statement = _statement(names, dialect.name == "sqlite")
     parameters = {"states": orjson.dumps(rows).decode(), "now": now}
-    return db.session.connection().execute(statement, parameters).rowcount
+    return write(statement, parameters).row_count
 
 
 @cache

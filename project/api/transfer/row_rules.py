@@ -1,6 +1,7 @@
 """Validates a row of an import by the rules of ``UserImport``."""
 
 import re
+from contextlib import suppress
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -40,12 +41,10 @@ def read_row(values: dict[str, Any]) -> dict[str, Any]:
     username, email = values.get("username"), values.get("email")
     if is_simple_text(username) and is_simple_email(email):
         row: dict[str, Any] = {"username": username, "email": email}
-        try:
+        with suppress(ValidationError):  # below, the schema lists all errors
             return row | {
                 name: read(values[name]) for name, read in _READERS.items() if name in values
             }
-        except ValidationError:
-            pass  # the schema lists all errors
     return validate(UserImport, values).model_dump(exclude_unset=True)
 
 

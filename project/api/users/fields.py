@@ -26,8 +26,8 @@ IMPORTED = tuple(name for name in UserImport.model_fields if name in RECORDED)
 STORED = tuple(dict.fromkeys([*SHOWN, *RECORDED, "version", "password_version"]))
 """The columns that a write reads from a user's row."""
 
-_stored = namedtuple("_stored", STORED)  # type: ignore[misc]
-StoredUser: Any = _stored
+_StoredUser = namedtuple("StoredUser", STORED)  # type: ignore[misc]
+StoredUser: Any = _StoredUser
 """A user's row after a write."""
 
 JSON = json_object([COLUMNS[name] for name in SHOWN]).label("json")

@@ -3,12 +3,18 @@
 A cursor is valid for one order and one set of filters: these are part of its signature.
 """
 
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Column
+
 from project.api.users import queries, service
+from project.api.users.fields import COLUMNS
 from project.api.users.folding import fold_email, fold_username
 from project.api.users.queries import Filters
 from project.api.users.schemas import UserListQuery
 from project.database import Row
-from project.web.pagination import Page, make_cursor, read_cursor
+from project.web.pagination import Page, find_page, key_of, make_cursor, read_cursor
 
 
 def list_in_order(query: UserListQuery, columns: tuple[str, ...]) -> Page:
@@ -17,16 +23,9 @@ def list_in_order(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     :param columns: the columns of the rows, as for ``service.get_user``.
     :raises Invalid: the cursor is not valid for this order and these filters (400).
     """
-    sort, limit, filters = query.sort, query.limit, _filters(query)
-    kind = _kind(sort, filters)
-    after = (
-        None if query.cursor is None else queries.read_key(sort, read_cursor(kind, query.cursor))
-    )
-    rows = service.list_users(limit + 1, sort, after, filters, columns)
-    if len(rows) <= limit:
-        return Page(rows)
-    shown = rows[:limit]
-    return Page(shown, make_cursor(kind, queries.key_of(sort, shown[-1])))
+    filters = _filters(query)
+    find = partial(service.list_users, sort=query.sort, filters=filters, columns=columns)
+    return find_page(query, _kind(query.sort, filters), _order(query.sort), find)
 
 
 def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -> Page:
@@ -67,7 +66,7 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     if len(found) <= query.limit:
         return Page(rows)
     part = found[query.limit - 1][0]
-    return Page(rows, make_cursor(kind, [part, *queries.key_of(part, rows[-1])]))
+    return Page(rows, make_cursor(kind, [part, *key_of(rows[-1], _order(part))]))
 
 
 def count(query: UserListQuery) -> int:
@@ -77,7 +76,11 @@ def count(query: UserListQuery) -> int:
 
 def _cursor(query: UserListQuery, row: Row) -> str:
     """Return the cursor of the page after a row in the query's order."""
-    return make_cursor(_kind(query.sort, _filters(query)), queries.key_of(query.sort, row))
+    return make_cursor(_kind(query.sort, _filters(query)), key_of(row, _order(query.sort)))
+
+
+def _order(sort: str) -> list[Column[Any]]:
+    return [queries.sort_column(sort), COLUMNS.id]
 
 
 def _filters(query: UserListQuery) -> Filters:

@@ -24,7 +24,8 @@ from sqlalchemy import (
 
 from project.api.users import fields
 from project.api.users.models import User
-from project.database import Row, keyset
+from project.api.users.schemas import NO_ROLE
+from project.database import keyset
 
 _users = fields.COLUMNS
 _LIMIT = bindparam("limit", type_=Integer)
@@ -46,7 +47,7 @@ SORTS = tuple(_SORTED_BY)
 # Reading a time as text costs half, and the cursor and the page need text.
 _RENDERED: dict[str, ColumnElement[Any]] = {
     "json": fields.JSON,
-    "created_at_text": cast(_users.created_at, String(19)).label("created_at_text"),
+    "created_at_text": cast(_users.created_at, String(19)).label("created_at"),
 }
 _HAS_PREFIX = {
     name: and_(column >= bindparam(f"{name}_from"), column < bindparam(f"{name}_to"))
@@ -57,7 +58,6 @@ _PARTS: dict[str | None, list[ColumnElement[bool]]] = {
     "username": [_HAS_PREFIX["username"]],
     "email": [_HAS_PREFIX["email"], not_(_HAS_PREFIX["username"])],
 }
-NO_ROLE = "none"
 
 
 class Filters(NamedTuple):
@@ -139,7 +139,8 @@ def page(
     if after:
         key = [bindparam("key", type_=column.type), bindparam("key_id", type_=Integer)]
         conditions += keyset.after(order, key, descending=descending)
-    statement = select(*_select((*columns, "id", _key_name(column)))).where(*conditions)
+    key_column = f"{column.name}_text" if f"{column.name}_text" in _RENDERED else column.name
+    statement = select(*_select((*columns, "id", key_column))).where(*conditions)
     statement = statement.order_by(*(each.desc() if descending else each for each in order))
     if index := _index(column, filters):
         for dialect in ("mysql", "mariadb"):
@@ -161,23 +162,12 @@ def sort_column(sort: str) -> Column[Any]:
     return _SORTED_BY[sort.removeprefix("-")]
 
 
-def key_of(sort: str, row: Row) -> tuple[Any, int]:
-    """Return the sort key of a row, with a time as text, and the id."""
-    return getattr(row, _key_name(sort_column(sort))), row.id
-
-
-def read_key(sort: str, content: Sequence[Any]) -> tuple[Any, int]:
-    """Return the sort key and the id in a cursor's content."""
-    key, user_id = keyset.from_cursor([sort_column(sort), _users.id], content)
-    return key, user_id
-
-
-def _key_name(column: Column[Any]) -> str:
-    return f"{column.name}_text" if f"{column.name}_text" in _RENDERED else column.name
-
-
 def _select(names: Sequence[str]) -> list[ColumnElement[Any]]:
-    return [_RENDERED.get(name, _users.get(name)) for name in dict.fromkeys(names)]
+    columns: dict[str | None, ColumnElement[Any]] = {}
+    for name in names:  # of two forms of one column, the first is wanted
+        column = _RENDERED.get(name, _users.get(name))
+        columns.setdefault(column.key, column)
+    return [*columns.values()]
 
 
 def _conditions(filters: tuple[str, ...], part: str | None) -> list[ColumnElement[bool]]:

@@ -21,7 +21,8 @@ from project.api.users.models import ROLES
 from project.web.fields import TEXT_LENGTH, Flag, Moment, Text, read_id, read_time
 from project.web.pagination import MAX_LIMIT, Limit
 
-ROLE_FILTERS = (*ROLES, "none")
+NO_ROLE = "none"
+ROLE_FILTERS = (*ROLES, NO_ROLE)
 _FLAGS = {"true": True, "false": False}
 # MySQL's DATETIME supports no years before 1000.
 _read_imported_time = partial(

@@ -81,8 +81,9 @@ def get_user(user_id: int, columns: tuple[str, ...] = queries.COMPLETE) -> Row:
 
 def list_users(
     limit: int,
+    after: Sequence[Any] | None = None,
+    *,
     sort: str = "id",
-    after: tuple[Any, int] | None = None,
     filters: Filters = NO_FILTERS,
     columns: tuple[str, ...] = queries.COMPLETE,
 ) -> Sequence[Row]:
@@ -151,7 +152,7 @@ def count_users(filters: Filters = NO_FILTERS, prefix: str | None = None) -> int
     return total
 
 
-def _keys(after: tuple[Any, int] | None) -> dict[str, Any]:
+def _keys(after: Sequence[Any] | None) -> dict[str, Any]:
     return {} if after is None else {"key": after[0], "key_id": after[1]}
 
 

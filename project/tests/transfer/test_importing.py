@@ -79,8 +79,8 @@ class ImportTests(ImportTestCase):
                 (3, "Cy", "cy@example.com", False, THEN, THEN, 1),
             ],
         )
-        self.assertEqual(service.list_users(1, "email")[0].email_folded, "ada@example.com")
-        self.assertEqual(service.list_users(3, "username")[1].username_folded, "bo")
+        self.assertEqual(service.list_users(1, sort="email")[0].email_folded, "ada@example.com")
+        self.assertEqual(service.list_users(3, sort="username")[1].username_folded, "bo")
 
     def test_known_mailbox_is_changed_or_passed_over(self):
         make_user(username="Ada", email="ada@example.com", created_at=THEN, active=True)
@@ -112,7 +112,7 @@ class ImportTests(ImportTestCase):
                 (3, "𝔘 \\\"'", "ZOË@xn--bcher-kva.example", False, THEN, NOW, 2),
             ],
         )
-        self.assertEqual(service.list_users(1, "username")[0].username_folded, "ada l")
+        self.assertEqual(service.list_users(1, sort="username")[0].username_folded, "ada l")
 
     def test_later_row_of_a_mailbox_changes_what_the_earlier_has_made(self):
         rows = [
@@ -333,7 +333,7 @@ class MatchIdTests(ImportTestCase):
         )
         first = self.users()[0]
         self.assertEqual(first, (1, "A", "New@Example.com", False, THEN, NOW, 2))
-        self.assertEqual(service.list_users(1, "username")[0].username_folded, "a")
+        self.assertEqual(service.list_users(1, sort="username")[0].username_folded, "a")
 
     def test_row_without_an_id_is_matched_by_its_mailbox(self):
         self.check(

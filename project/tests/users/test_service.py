@@ -87,14 +87,13 @@ class ListUsersTests(BaseTestCase):
             ("-email", [3, 1, 2, 4, 5]),
         ]:
             with self.subTest(sort):
-                rows = service.list_users(9, sort)
+                rows = service.list_users(9, sort=sort)
                 first = min(self.ids(rows)) - 1
 
                 self.assertEqual([each - first for each in self.ids(rows)], expected)
                 for position, row in enumerate(rows, start=1):
-                    rest = service.list_users(
-                        9, sort, (getattr(row, queries.sort_column(sort).name), row.id)
-                    )
+                    key = getattr(row, queries.sort_column(sort).name), row.id
+                    rest = service.list_users(9, key, sort=sort)
                     self.assertEqual([each - first for each in self.ids(rest)], expected[position:])
 
     @staticmethod
