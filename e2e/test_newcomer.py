@@ -62,7 +62,7 @@ class MakeRunTests(unittest.TestCase):
         process, log = self.make_run(PORT=port)
         wait_until(lambda: answers(f"{url}/ping"), process, log, seconds=600)
         printed = log.read_text()
-        for words in ["Making .venv", "Installing", "at revision", f"Running on {url}"]:
+        for words in ["Creating .venv", "Installing", "at revision", f"Running on {url}"]:
             self.assertIn(words, printed)
         self.assertTrue(answers(f"{url}/users"))
         self.assertTrue((self.folder / "clone" / "instance" / "users_dev.db").exists())
