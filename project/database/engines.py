@@ -65,13 +65,12 @@ def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]
         "hide_parameters": True,
         "poolclass": NullPool,
         "pool_reset_on_return": None,
-        # Statements take parameters by name with every driver.
-        "paramstyle": "named" if url.get_backend_name() == "sqlite" else "pyformat",
     }
     if url.get_backend_name() == "sqlite":
         busy = LOCK_SECONDS if answer is None else min(answer, LOCK_SECONDS)
         connect_args = {"timeout": busy, "isolation_level": None}
     else:
+        options["paramstyle"] = "pyformat"  # mysqlclient would take parameters by position
         connect_args = {"charset": "utf8mb4", "connect_timeout": connect}
         # PyMySQL's connect timeout covers the TCP handshake only, but a frozen server accepts the
         # connection and then sends nothing; limit_answers sets the timeout for statements later.

@@ -13,7 +13,7 @@ def explain(statement: Select[Any], parameters: dict[str, Any]) -> Sequence[Row[
     filled = _fill(statement, parameters)
     with db.engine.connect() as connection:
         if connection.dialect.name == "sqlite":
-            left = {name: value for name, value in parameters.items() if f":{name}" in filled}
+            left = (parameters.get("role"),) * filled.count("?")
             return connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {filled}", left).all()
         mariadb = "MariaDB" in connection.exec_driver_sql("SELECT version()").scalar_one()
         form = "" if mariadb else "FORMAT=TRADITIONAL"
