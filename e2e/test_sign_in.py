@@ -104,9 +104,11 @@ class ThrottleTests(SignInTestCase):
             for number in range(FREE):
                 self.assertEqual(self.log_in(servers[number % 2], "wrong")[0], 401)
             for number in range(3):  # until the wait is long enough to be seen
-                _status, wait = self.log_in(servers[number % 2], "wrong")
-                time.sleep(wait)
-                self.assertEqual(self.log_in(servers[number % 2], "wrong")[0], 401)
+                status, wait = self.log_in(servers[number % 2], "wrong")
+                if status == 429:  # the service's clock has whole seconds: a wait of 1 s may be over
+                    time.sleep(wait)
+                    status, _wait = self.log_in(servers[number % 2], "wrong")
+                self.assertEqual(status, 401)
             answers = [self.log_in(url, PASSWORD) for url in servers]
             self.assertEqual([status for status, _ in answers], [429, 429])
             self.assertGreater(min(wait for _, wait in answers), 4)
