@@ -6,6 +6,7 @@ an app is created, not when this module is imported.
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -49,46 +50,34 @@ def read_environment(name: str) -> str | None:
         raise ConfigError(f"{name}_FILE: {path} cannot be read ({error}).") from error
 
 
-def positive_integer(text: str) -> int:
+def positive_integer(text: str, maximum: int | None = None) -> int:
     """Parse an integer of at least 1.
 
+    :param maximum: the largest that is accepted; None: any.
     :raises ValueError: the text is not one.
     """
     number = int(text)
-    if number < 1:
+    if number < 1 or (maximum is not None and number > maximum):
         raise ValueError(text)
     return number
 
 
-def days(text: str) -> int:
-    """Parse an integer of days, from 1 to 36,500 (a century).
-
-    :raises ValueError: the text is not one.
-    """
-    number = positive_integer(text)
-    if number > 36_500:
-        raise ValueError(text)
-    return number
+days = partial(positive_integer, maximum=36_500)  # a century
 
 
-def access(text: str) -> str:
-    """Parse ``open`` or ``protected``.
+def one_of(values: Mapping[str, T]) -> Callable[[str], T]:
+    """Return a function that parses one of these texts, and raises ValueError for any other."""
 
-    :raises ValueError: the text is neither.
-    """
-    if text not in {"open", "protected"}:
-        raise ValueError(text)
-    return text
+    def parse(text: str) -> T:
+        if text not in values:
+            raise ValueError(text)
+        return values[text]
+
+    return parse
 
 
-def on_or_off(text: str) -> bool:
-    """Parse ``on`` or ``off``.
-
-    :raises ValueError: the text is neither.
-    """
-    if text not in {"on", "off"}:
-        raise ValueError(text)
-    return text == "on"
+access = one_of({"open": "open", "protected": "protected"})
+on_or_off = one_of({"on": True, "off": False})
 
 
 def words(text: str) -> list[str]:

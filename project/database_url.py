@@ -12,41 +12,16 @@ DRIVERS = {
 }
 """The drivers of each database; the first is the default."""
 
-TLS_OPTIONS = (
-    "ssl_ca",
-    "ssl_capath",
-    "ssl_cert",
-    "ssl_key",
-    "ssl_cipher",
-    "ssl_check_hostname",
-)
-COMMON_OPTIONS = (
-    *TLS_OPTIONS,
-    "charset",
-    "client_flag",
-    "collation",
-    "connect_timeout",
-    "init_command",
-    "local_infile",
-    "read_default_file",
-    "read_default_group",
-    "read_timeout",
-    "sql_mode",
-    "unix_socket",
-    "use_unicode",
-    "write_timeout",
-)
+TLS_OPTIONS = "ssl_ca ssl_capath ssl_cert ssl_key ssl_cipher ssl_check_hostname".split()
+COMMON_OPTIONS = """
+    charset client_flag collation connect_timeout init_command local_infile read_default_file
+    read_default_group read_timeout sql_mode unix_socket use_unicode write_timeout
+    """.split()
+SQLITE_OPTIONS = "cached_statements check_same_thread detect_types isolation_level timeout uri"
 OPTIONS = {
-    "pysqlite": (
-        "cached_statements",
-        "check_same_thread",
-        "detect_types",
-        "isolation_level",
-        "timeout",
-        "uri",
-    ),
-    "pymysql": (*COMMON_OPTIONS, "bind_address", "program_name"),
-    "mysqldb": (*COMMON_OPTIONS, "auth_plugin", "compress", "ssl_mode"),
+    "pysqlite": SQLITE_OPTIONS.split(),
+    "pymysql": [*TLS_OPTIONS, *COMMON_OPTIONS, "bind_address", "program_name"],
+    "mysqldb": [*TLS_OPTIONS, *COMMON_OPTIONS, "auth_plugin", "compress", "ssl_mode"],
 }
 """The options of each driver that a URL may set: those that text can express and that work.
 

@@ -9,17 +9,8 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    ColumnElement,
-    DateTime,
-    String,
-    case,
-    cast,
-    func,
-    literal_column,
-)
+import sqlalchemy as sa
+from sqlalchemy import Column, ColumnElement, String
 
 
 def json_object(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
@@ -36,8 +27,8 @@ def csv_line(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
 
 def _json_value(column: Column[Any]) -> ColumnElement[str]:
     if isinstance(column.type, String):
-        value: ColumnElement[str] = func.json_quote(column, type_=String)
-    elif isinstance(column.type, DateTime):
+        value: ColumnElement[str] = sa.func.json_quote(column, type_=String)
+    elif isinstance(column.type, sa.DateTime):
         value = _text('"') + _unquoted_value(column) + _text('"')
     else:
         value = _unquoted_value(column)
@@ -48,27 +39,29 @@ def _csv_value(column: Column[Any]) -> ColumnElement[str]:
     if not isinstance(column.type, String):
         return _or_if_null(_unquoted_value(column), "", column)
     quote, two_quotes = _text('"'), _text('""')
-    value = quote + func.replace(column, quote, two_quotes, type_=String) + quote
+    value = quote + sa.func.replace(column, quote, two_quotes, type_=String) + quote
     return _or_if_null(value, "", column)
 
 
 def _unquoted_value(column: Column[Any]) -> ColumnElement[str]:
-    if isinstance(column.type, DateTime):
+    if isinstance(column.type, sa.DateTime):
         # SQLite stores a fraction of the second, always zero.
-        seconds = func.substr(cast(column, String(19)), literal_column("1"), literal_column("19"))
-        return func.replace(seconds, _text(" "), _text("T"), type_=String) + _text("Z")
-    if isinstance(column.type, Boolean):
-        return case((column, _text("true")), else_=_text("false"))
-    return cast(column, String(11))
+        seconds = sa.func.substr(
+            sa.cast(column, String(19)), sa.literal_column("1"), sa.literal_column("19")
+        )
+        return sa.func.replace(seconds, _text(" "), _text("T"), type_=String) + _text("Z")
+    if isinstance(column.type, sa.Boolean):
+        return sa.case((column, _text("true")), else_=_text("false"))
+    return sa.cast(column, String(11))
 
 
 def _or_if_null(value: ColumnElement[str], text: str, column: Column[Any]) -> ColumnElement[str]:
     """Return a value, or a text instead of NULL: concatenation with NULL gives NULL."""
     if not column.nullable:
         return value
-    return case((column.is_(None), _text(text)), else_=value)
+    return sa.case((column.is_(None), _text(text)), else_=value)
 
 
 def _text(value: str) -> ColumnElement[str]:
     """Return the SQL literal of a text without apostrophes."""
-    return literal_column(f"'{value}'", String)
+    return sa.literal_column(f"'{value}'", String)

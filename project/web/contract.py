@@ -7,7 +7,7 @@ only calls its service. They also record both as the view's ``contract``, from w
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from operator import attrgetter
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -115,17 +115,12 @@ def accepts(
     :raises Invalid: the body is not a JSON object, or violates the schema (400).
     """
 
-    def decorate(view: View) -> View:
-        @wraps(view)
-        def wrapper(**kwargs: Any) -> Any:
-            if not request.is_json:
-                raise wrong_type(errors=[WRONG_TYPE])
-            return view(body=validate(schema, _read_json()), **kwargs)
+    def read() -> BaseModel:
+        if not request.is_json:
+            raise wrong_type(errors=[WRONG_TYPE])
+        return validate(schema, _read_json())
 
-        declare(wrapper, body=schema, wrong_type=wrong_type)
-        return wrapper
-
-    return decorate
+    return _pass_as("body", read, body=schema, wrong_type=wrong_type)
 
 
 def accepts_query(schema: type[BaseModel]) -> Callable[[View], View]:
@@ -133,13 +128,19 @@ def accepts_query(schema: type[BaseModel]) -> Callable[[View], View]:
 
     :raises Invalid: a parameter is unknown, repeated or invalid (400).
     """
+    return _pass_as("query", partial(_read_query, schema), query=schema)
+
+
+def _pass_as(name: str, read: Callable[[], Any], **facts: Any) -> Callable[[View], View]:
+    """Pass what ``read`` returns to the view under this name."""
 
     def decorate(view: View) -> View:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
-            return view(query=_read_query(schema), **kwargs)
+            kwargs[name] = read()
+            return view(**kwargs)
 
-        declare(wrapper, query=schema)
+        declare(wrapper, **facts)
         return wrapper
 
     return decorate
@@ -153,7 +154,7 @@ def returns(
     location: str | None = None,
     etag: bool = True,
     prerendered: bool = False,
-) -> Callable[[View], Callable[..., Response]]:
+) -> Callable[[View], View]:
     """Respond with the object that the view returns.
 
     :param schema: its fields, read from the object's attributes, are the response's ``data``.
@@ -165,60 +166,38 @@ def returns(
     """
     serialise: Callable[[Any], Any] = _prerendered if prerendered else _serialiser(schema)
 
-    def decorate(view: View) -> Callable[..., Response]:
-        @wraps(view)
-        def wrapper(**kwargs: Any) -> Response:
-            item = view(**kwargs)
-            text = message.format(item) if message else None
-            response = envelope.success(serialise(item), text, status)
-            if location:
-                response.headers["Location"] = location.format(item)
-            if etag:
-                response.set_etag(preconditions.etag(item.version))
-                if preconditions.is_known(item.version):
-                    response.status_code, response.data = 304, b""
-            return response
+    def respond(item: Any) -> Response:
+        text = message.format(item) if message else None
+        response = envelope.success(serialise(item), text, status)
+        if location:
+            response.headers["Location"] = location.format(item)
+        if etag:
+            response.set_etag(preconditions.etag(item.version))
+            if preconditions.is_known(item.version):
+                response.status_code, response.data = 304, b""
+        return response
 
-        declare(wrapper, data=schema, status=status, message=message, location=location, etag=etag)
-        return wrapper
-
-    return decorate
+    facts = {"status": status, "message": message, "location": location, "etag": etag}
+    return _respond_by(respond, data=schema, **facts)
 
 
-def returns_message(message: str) -> Callable[[View], Callable[..., Response]]:
+def returns_message(message: str) -> Callable[[View], View]:
     """Respond with a message about the object that the view returns, without the object.
 
     :param message: a format string, in which ``{0.email}`` is the returned object's email.
     """
-
-    def decorate(view: View) -> Callable[..., Response]:
-        @wraps(view)
-        def wrapper(**kwargs: Any) -> Response:
-            return envelope.success(message=message.format(view(**kwargs)))
-
-        declare(wrapper, message=message)
-        return wrapper
-
-    return decorate
+    return _respond_by(lambda item: envelope.success(message=message.format(item)), message=message)
 
 
-def returns_token(message: str, status: int = 200) -> Callable[[View], Callable[..., Response]]:
+def returns_token(message: str, status: int = 200) -> Callable[[View], View]:
     """Respond with the access token that the view returns."""
-
-    def decorate(view: View) -> Callable[..., Response]:
-        @wraps(view)
-        def wrapper(**kwargs: Any) -> Response:
-            return envelope.success(message=message, status=status, auth_token=view(**kwargs))
-
-        declare(wrapper, message=message, status=status, token=True)
-        return wrapper
-
-    return decorate
+    respond = partial(envelope.success, None, message, status)
+    return _respond_by(respond, message=message, status=status, token=True)
 
 
 def returns_page(
     schema: type[BaseModel], name: str, *, prerendered: bool = False
-) -> Callable[[View], Callable[..., Response]]:
+) -> Callable[[View], View]:
     """Respond with the page of objects that the view returns.
 
     ``data`` has the objects under ``name``, and ``next``: the cursor of the next page, or null. It
@@ -229,22 +208,29 @@ def returns_page(
     """
     serialise_all = _prerendered_list if prerendered else _list_serialiser(schema)
 
-    def decorate(view: View) -> Callable[..., Response]:
+    def respond(page: Page) -> Response:
+        data: dict[str, Any] = {name: serialise_all(page.rows), "next": page.next}
+        if page.total is not None:
+            data["total"] = page.total
+        response = envelope.success(data)
+        if page.next:
+            asked = current_request()
+            query = _next_query(asked.args.to_dict(), page.next)
+            response.headers["Link"] = f'<{asked.path}?{query}>; rel="next"'
+        return response
+
+    return _respond_by(respond, data=schema, list_name=name)
+
+
+def _respond_by(respond: Callable[[Any], Response], **facts: Any) -> Callable[[View], View]:
+    """Respond with what ``respond`` makes of what the view returns."""
+
+    def decorate(view: View) -> View:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Response:
-            page: Page = view(**kwargs)
-            data: dict[str, Any] = {name: serialise_all(page.rows)}
-            data["next"] = page.next
-            if page.total is not None:
-                data["total"] = page.total
-            response = envelope.success(data)
-            if page.next:
-                asked = current_request()
-                query = _next_query(asked.args.to_dict(), page.next)
-                response.headers["Link"] = f'<{asked.path}?{query}>; rel="next"'
-            return response
+            return respond(view(**kwargs))
 
-        declare(wrapper, data=schema, list_name=name)
+        declare(wrapper, **facts)
         return wrapper
 
     return decorate

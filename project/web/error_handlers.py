@@ -15,38 +15,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
+from project import errors
 from project.database.failures import is_outage
-from project.errors import (
-    AppError,
-    Conflict,
-    FieldError,
-    Forbidden,
-    Invalid,
-    NotFound,
-    PreconditionFailed,
-    TooLarge,
-    TooManyRequests,
-    Unauthenticated,
-    Unavailable,
-    Unprocessable,
-    UnsupportedInput,
-)
+from project.errors import AppError, FieldError
 from project.web import envelope
 from project.web.guard import MissingCredentials
 from project.web.request_id import request_id
 
 _STATUS: dict[type[AppError], int] = {
-    Invalid: 400,
-    Unauthenticated: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    PreconditionFailed: 412,
-    TooLarge: 413,
-    UnsupportedInput: 415,
-    Unprocessable: 422,
-    TooManyRequests: 429,
-    Unavailable: 503,
+    errors.Invalid: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
+    errors.TooLarge: 413,
+    errors.UnsupportedInput: 415,
+    errors.Unprocessable: 422,
+    errors.TooManyRequests: 429,
+    errors.Unavailable: 503,
 }
 RETRY_AFTER_SECONDS = 2
 _KIND = "users.error_kind"
@@ -138,11 +125,11 @@ def handle_app_error(error: AppError) -> Response:
         log.warning("unavailable", request_id=request_id(), reason=error.message)
         return _server_error(error, error.message, status)
     response = _renderer()(Failure(error, status, error.message, error.errors))
-    if isinstance(error, Unauthenticated | MissingCredentials):
+    if isinstance(error, errors.Unauthenticated | MissingCredentials):
         # RFC 6750 section 3: the error code is only for clients that have sent a token.
         reason = ', error="invalid_token"' if status == 401 else ""
         response.headers["WWW-Authenticate"] = f'Bearer realm="users"{reason}'
-    elif isinstance(error, TooManyRequests):
+    elif isinstance(error, errors.TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
 
@@ -151,7 +138,7 @@ def _handle_database_error(error: SQLAlchemyError) -> Response:
     if not is_outage(error):
         return _handle_unexpected_error(error)
     log.warning("database away", request_id=request_id(), reason=str(getattr(error, "orig", error)))
-    return _server_error(error, Unavailable.message, 503, "database away")
+    return _server_error(error, errors.Unavailable.message, 503, "database away")
 
 
 def _handle_http_error(error: HTTPException) -> Response:

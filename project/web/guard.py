@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, NamedTuple
 
-from flask import current_app, has_request_context, request
+from flask import Flask, current_app, has_request_context, request
 
 from project.errors import AppError, Forbidden
 from project.web.contract import declare
@@ -29,7 +29,7 @@ SCOPES_OF_ROLE: dict[str | None, frozenset[str]] = {
 BEARER = "bearer"
 SESSION = "session"
 _PRINCIPAL = "users.principal"
-_EMAIL_CHANGE = "email change"
+_GUARD = "guard"
 _read_only = {ADMIN: False}  # by scope
 
 
@@ -93,8 +93,9 @@ def scopes() -> tuple[str, ...]:
     return (*(scope for scope in _read_only if scope != ADMIN), ADMIN)
 
 
-def _unknown(scope: str) -> LookupError:
-    return LookupError(f"No feature has registered the scope {scope!r}.")
+def _check_registered(scope: str) -> None:
+    if scope not in _read_only:
+        raise LookupError(f"No feature has registered the scope {scope!r}.")
 
 
 def is_open() -> bool:
@@ -102,22 +103,15 @@ def is_open() -> bool:
     return bool(current_app.config["ACCESS"] == "open")
 
 
-def register(credentials: str, identify: Identify) -> None:
-    """Register how callers with one kind of credentials are identified.
+def init_app(app: Flask, identify: dict[str, Identify], change_email: ChangeEmail) -> None:
+    """Tell the guard how callers are identified, and how users change their own email.
 
-    :param credentials: ``BEARER`` for API clients, or ``SESSION`` for browsers.
-    :param identify: returns the caller; None when the request has no such credentials.
+    :param identify: for ``BEARER`` (API clients) and ``SESSION`` (browsers), a function that
+        returns the caller; None when the request has no such credentials.
+    :param change_email: returns a context manager for the caller, their current password and the
+        client's address; the email is changed within it.
     """
-    current_app.extensions.setdefault("guard", {})[credentials] = identify
-
-
-def register_email_change(change: ChangeEmail) -> None:
-    """Register the check for users who change their own email.
-
-    :param change: returns a context manager for the caller, their current password and the client's
-        address; the email is changed within it.
-    """
-    current_app.extensions["guard"][_EMAIL_CHANGE] = change
+    app.extensions[_GUARD] = identify, change_email
 
 
 def own_email_change(who: Principal, current_password: str) -> AbstractContextManager[None]:
@@ -126,7 +120,7 @@ def own_email_change(who: Principal, current_password: str) -> AbstractContextMa
     :raises Invalid: the password is wrong (400).
     :raises TooManyRequests: there were too many wrong passwords before (429).
     """
-    change: ChangeEmail = current_app.extensions["guard"][_EMAIL_CHANGE]
+    change: ChangeEmail = current_app.extensions[_GUARD][1]
     return change(who, current_password, request.remote_addr or "")
 
 
@@ -144,7 +138,7 @@ def principal(credentials: str = BEARER, *, anew: bool = False) -> Principal:
     """
     who = None if anew else known_principal()
     if who is None:
-        who = current_app.extensions["guard"][credentials]()
+        who = current_app.extensions[_GUARD][0][credentials]()
         if who is None:
             raise MissingCredentials
         request.environ[_PRINCIPAL] = who
@@ -161,8 +155,7 @@ def require_still(scope: str) -> None:
     :raises Unauthenticated: the caller's credentials are no longer valid (401).
     :raises Forbidden: the caller no longer has the scope (403).
     """
-    if scope not in _read_only:
-        raise _unknown(scope)
+    _check_registered(scope)
     if (scope == ADMIN or not is_open()) and scope not in principal(anew=True).scopes:
         raise Forbidden
 
@@ -188,8 +181,7 @@ def require(
     :raises Forbidden: the caller does not have the scope (403).
     :raises LookupError: the scope is not registered; raised by the decorator, not by the view.
     """
-    if scope not in _read_only:
-        raise _unknown(scope)
+    _check_registered(scope)
     read_only = _read_only[scope]
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -219,22 +211,15 @@ def find_principal(credentials: str) -> Principal | None:
         return None
 
 
-def current_browser_user() -> Principal | None:
-    """Return the user who has signed in with this browser; None: nobody."""
-    return find_principal(SESSION)
-
-
-def require_admin(credentials: str = BEARER) -> Principal:
-    """Return the caller, who must be an administrator even when access is open.
+def require_admin() -> None:
+    """Check that the caller is an administrator, even when access is open.
 
     :raises MissingCredentials: the request has no credentials (403).
     :raises Unauthenticated: its credentials are invalid (401).
     :raises Forbidden: the caller is not an administrator (403).
     """
-    who = principal(credentials)
-    if ADMIN not in who.scopes:
+    if ADMIN not in principal().scopes:
         raise Forbidden
-    return who
 
 
 def is_admin() -> bool:
@@ -248,7 +233,6 @@ def may(scope: str) -> bool:
 
     :raises LookupError: the scope is not registered.
     """
-    if scope not in _read_only:
-        raise _unknown(scope)
+    _check_registered(scope)
     who = known_principal()
     return is_open() if who is None else scope in who.scopes or is_open()

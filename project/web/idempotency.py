@@ -15,31 +15,17 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 from flask import Response, current_app, request
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    DateTime,
-    Index,
-    Integer,
-    String,
-    Text,
-    bindparam,
-    delete,
-    event,
-    insert,
-    select,
-    update,
-)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, SessionTransaction, mapped_column
 
 from project.clock import utcnow
-from project.database import TABLE_OPTIONS, Row, db, in_transaction, read
+from project.database import TABLE_OPTIONS, db, in_transaction, read, write
 from project.database.failures import is_lock_timeout
 from project.errors import Conflict, FieldError, Invalid, Unprocessable
 from project.web.guard import known_principal
-from project.web.pruning import prunes
+from project.web.pruning import delete_oldest, prunes
 
 HEADER = "Idempotency-Key"
 RETENTION = timedelta(hours=24)
@@ -51,8 +37,6 @@ LONGEST_KEY = 255
 KEY = re.compile(
     rf'([!#-~][ -~]{{0,{LONGEST_KEY - 1}}})|"((?:[ !#-\[\]-~]|\\["\\]){{1,{LONGEST_KEY}}})"'
 )
-
-_NO_SYNC = {"synchronize_session": False}
 
 _running: set[str] = set()  # the hashes of the keys whose work this process is doing
 
@@ -84,20 +68,23 @@ class IdempotencyKey(db.Model):  # type: ignore[name-defined,misc]
 
     __tablename__ = "idempotency_keys"
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    request_hash: Mapped[str] = mapped_column(String(64))
-    answer: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(DateTime)
+    id: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
+    key_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    request_hash: Mapped[str] = mapped_column(sa.String(64))
+    answer: Mapped[str | None] = mapped_column(sa.Text)
+    created_at: Mapped[datetime] = mapped_column(sa.DateTime)
 
-    __table_args__ = (Index(None, "created_at"), TABLE_OPTIONS)
+    __table_args__ = (sa.Index(None, "created_at"), TABLE_OPTIONS)
 
 
-_columns: list[Any] = [IdempotencyKey.request_hash, IdempotencyKey.answer]
-_FOUND = select(*_columns).where(
-    IdempotencyKey.key_hash == bindparam("key_hash"),
-    IdempotencyKey.created_at > bindparam("expired"),
+_table: Any = IdempotencyKey.__table__
+_IS_KEY = _table.c.key_hash == sa.bindparam("claimed")
+_FOUND = sa.select(_table.c.request_hash, _table.c.answer).where(
+    _IS_KEY, _table.c.created_at > sa.bindparam("expired")
 )
+_CLAIM = sa.insert(_table)
+_STORE = sa.update(_table).where(_IS_KEY)
+_REMOVE_EXPIRED = sa.delete(_table).where(_IS_KEY, _table.c.created_at <= sa.bindparam("expired"))
 
 
 def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Response:
@@ -112,23 +99,27 @@ def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Respo
     :raises KeyReused: the key was already used for another request (422).
     """
     claim = claim_of(key, asked)
-    while (stored := _find(claim)) is None:
+    valid = {"claimed": claim.key_hash, "expired": claim.created_at - RETENTION}
+    while not (found := read(_FOUND, valid)):
         try:
             return _answer_and_store(claim, answer)
         except _KeyTaken:
-            _remove_expired_answer(claim)
-    if not _is_hash_of(asked, stored.request_hash):
+            in_transaction(write)(_REMOVE_EXPIRED, valid)
+    if not _is_hash_of(asked, found[0].request_hash):
         raise KeyReused(errors=[FieldError(HEADER, "Was already used for another request.")])
-    return _from_json(stored.answer)
+    status, headers, body = orjson.loads(found[0].answer)
+    return current_app.response_class(body, status, headers)
 
 
 @in_transaction
 def _answer_and_store(claim: IdempotencyKey, answer: Callable[[], Response]) -> Response:
     with _begins_with(claim):
         response = answer()
-        db.session.connection()  # begins the transaction if the work has not
-    stored = update(IdempotencyKey).where(_is_of(claim)).values(answer=_to_json(response))
-    db.session.execute(stored, execution_options=_NO_SYNC)
+        headers = [
+            (name, response.headers[name]) for name in STORED_HEADERS if name in response.headers
+        ]
+        parts = [response.status_code, headers, response.get_data(as_text=True)]
+        write(_STORE, {"claimed": claim.key_hash, "answer": orjson.dumps(parts).decode()})
     return response
 
 
@@ -145,19 +136,19 @@ def _begins_with(claim: IdempotencyKey) -> Iterator[None]:
     values = {name: getattr(claim, name) for name in ("key_hash", "request_hash", "created_at")}
     has_begun = False
 
-    def insert_claim(_session: object, transaction: SessionTransaction, on: Connection) -> None:
+    def insert_claim(_session: object, transaction: SessionTransaction, on: Any) -> None:
         nonlocal has_begun
         if transaction.nested:
             return
         try:
-            on.execute(insert(IdempotencyKey), values)
+            on.execute(_CLAIM, values)
         except IntegrityError as error:
             raise _KeyTaken from error
         has_begun = True
         _running.add(claim.key_hash)
 
     session = db.session()
-    event.listen(session, "after_begin", insert_claim)
+    sa.event.listen(session, "after_begin", insert_claim)
     try:
         yield
     except DBAPIError as error:
@@ -167,7 +158,7 @@ def _begins_with(claim: IdempotencyKey) -> Iterator[None]:
             raise KeyInUse(errors=[FieldError(HEADER, "Is in use.")]) from error
         raise
     finally:
-        event.remove(session, "after_begin", insert_claim)
+        sa.event.remove(session, "after_begin", insert_claim)
         if has_begun:
             _running.discard(claim.key_hash)
 
@@ -192,26 +183,6 @@ def _is_hash_of(asked: bytes, stored: str) -> bool:
     return any(hmac.compare_digest(_hash_request(asked, key), stored) for key in keys)
 
 
-def _find(claim: IdempotencyKey) -> Row | None:
-    """Return the request hash and response stored for the key; None: there is no valid one."""
-    found = read(_FOUND, {"key_hash": claim.key_hash, "expired": utcnow() - RETENTION})
-    return found[0] if found else None
-
-
-@in_transaction
-def _remove_expired_answer(claim: IdempotencyKey) -> None:
-    expired = delete(IdempotencyKey).where(_is_of(claim), _has_expired())
-    db.session.execute(expired, execution_options=_NO_SYNC)
-
-
-def _is_of(claim: IdempotencyKey) -> ColumnElement[bool]:
-    return IdempotencyKey.key_hash == claim.key_hash
-
-
-def _has_expired() -> ColumnElement[bool]:
-    return IdempotencyKey.created_at <= utcnow() - RETENTION
-
-
 @prunes("stored answers")
 def remove_expired(limit: int) -> int:
     """Remove expired keys and their responses.
@@ -219,17 +190,7 @@ def remove_expired(limit: int) -> int:
     :param limit: the maximum number of keys.
     :return: the number of keys removed.
     """
-    expired = (
-        select(IdempotencyKey.id)
-        .where(_has_expired())
-        .order_by(IdempotencyKey.created_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    if ids := db.session.scalars(expired).all():
-        chosen = IdempotencyKey.id.in_(ids)
-        db.session.execute(delete(IdempotencyKey).where(chosen), execution_options=_NO_SYNC)
-    return len(ids)
+    return delete_oldest(_table.c.id, _table.c.created_at, utcnow() - RETENTION, limit)
 
 
 def read_key() -> tuple[str, bytes] | None:
@@ -255,16 +216,3 @@ def invalid_key() -> Invalid:
     """Return the error for a header that is not a valid key."""
     problem = FieldError(HEADER, f"Must be 1 to {LONGEST_KEY} printable ASCII characters.")
     return Invalid(f"Invalid header: {HEADER}.", [problem])
-
-
-def _to_json(response: Response) -> str:
-    headers = [
-        (name, response.headers[name]) for name in STORED_HEADERS if name in response.headers
-    ]
-    parts = [response.status_code, headers, response.get_data(as_text=True)]
-    return orjson.dumps(parts).decode()
-
-
-def _from_json(answer: str) -> Response:
-    status, headers, body = orjson.loads(answer)
-    return current_app.response_class(body, status, headers)

@@ -8,14 +8,16 @@ See docs/decisions/pruning.md.
 import random
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from threading import Thread
 from typing import TypeVar
 
 import structlog
 from flask import Flask
+from sqlalchemy import Column, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from project.database import close_thread_connections, in_transaction
+from project.database import close_thread_connections, db, in_transaction
 from project.database.failures import is_outage
 
 SECONDS_BETWEEN_ROUNDS = 60
@@ -43,6 +45,20 @@ def prunes(what: str) -> Callable[[Remove], Remove]:
         return remove
 
     return decorate
+
+
+def delete_oldest(key: Column[int], time: Column[datetime], until: datetime, limit: int) -> int:
+    """Delete the oldest rows of a table, except those that another transaction has locked.
+
+    :param key: the table's primary key.
+    :param time: rows are deleted if this column is not after ``until``, naive UTC.
+    :return: the number of rows deleted.
+    """
+    oldest = select(key).where(time <= until).order_by(time).limit(limit)
+    found = db.session.scalars(oldest.with_for_update(skip_locked=True)).all()
+    if found:
+        db.session.execute(delete(key.table).where(key.in_(found)))
+    return len(found)
 
 
 def prunable() -> list[str]:

@@ -10,15 +10,20 @@ from typing import Any
 
 from flask import Flask
 
-Function = Callable[..., Any]
+REGISTRIES = (
+    "view_functions",
+    "before_request_funcs",
+    "after_request_funcs",
+    "teardown_request_funcs",
+    "teardown_appcontext_funcs",
+    "error_handler_spec",
+)
 
 
 class SynchronousFlask(Flask):
     """Flask that does not check each function before each call; ``refuse_async`` checks once."""
 
-    def ensure_sync(self, func: Function) -> Function:
-        """Return the function as it is."""
-        return func
+    ensure_sync = staticmethod(lambda func: func)
 
 
 def refuse_async(app: Flask) -> None:
@@ -26,7 +31,7 @@ def refuse_async(app: Flask) -> None:
 
     :raises TypeError: a view, a hook or an error handler is async, or wraps an async function.
     """
-    for function in _functions(app):
+    for function in _functions([getattr(app, name) for name in REGISTRIES]):
         innermost = unwrap(function, stop=_is_async)
         if _is_async(innermost):
             raise TypeError(
@@ -35,21 +40,13 @@ def refuse_async(app: Flask) -> None:
             )
 
 
-def _is_async(function: Function) -> bool:
+def _is_async(function: Callable[..., Any]) -> bool:
     return iscoroutinefunction(function) or isasyncgenfunction(function)
 
 
-def _functions(app: Flask) -> Iterator[Function]:
-    yield from app.view_functions.values()
-    hooks: tuple[Any, ...] = (
-        app.before_request_funcs,
-        app.after_request_funcs,
-        app.teardown_request_funcs,
-    )
-    for by_blueprint in hooks:
-        for functions in by_blueprint.values():
-            yield from functions
-    yield from app.teardown_appcontext_funcs
-    for by_status in app.error_handler_spec.values():
-        for by_class in by_status.values():
-            yield from by_class.values()
+def _functions(registered: Any) -> Iterator[Callable[..., Any]]:
+    if callable(registered):
+        yield registered
+    else:
+        for each in registered.values() if isinstance(registered, dict) else registered:
+            yield from _functions(each)

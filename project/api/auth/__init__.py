@@ -1,6 +1,7 @@
 """Authentication: sign-in, access tokens, API keys. May import users and the layers below it."""
 
 import warnings
+from functools import partial
 
 from flask import Blueprint, Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
@@ -56,17 +57,15 @@ def init_app(app: Flask) -> None:
     if app.config["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
         # This key is public anyway; production rejects it.
         warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
-    with app.app_context():
-        guard.register(guard.BEARER, principals.by_bearer)
-        guard.register(guard.SESSION, pages.by_cookie)
-        guard.register_email_change(service.commit_email_change)
+    identify = {guard.BEARER: principals.by_bearer, guard.SESSION: pages.by_cookie}
+    guard.init_app(app, identify, service.commit_email_change)
     app.session_interface = BrowserSessions()
     app.config["PERMANENT_SESSION_LIFETIME"] = app.config["TOKEN_HOURS"] * 3600
     for error in (guard.MissingCredentials, Unauthenticated):
         app.register_error_handler(error, pages.redirect_to_sign_in)
     app.context_processor(
         lambda: {
-            "current_user": guard.current_browser_user,
+            "current_user": partial(guard.find_principal, guard.SESSION),
             "may": guard.may,
             "csrf_token": generate_csrf if app.config.get("WTF_CSRF_ENABLED", True) else str,
         }
