@@ -206,10 +206,11 @@ def returns_page(
 
     :param prerendered: whether the rows have their JSON as ``json``, rendered by the database.
     """
-    serialise_all = _prerendered_list if prerendered else _list_serialiser(schema)
+    serialise = _serialiser(schema)
 
     def respond(page: Page) -> Response:
-        data: dict[str, Any] = {name: serialise_all(page.rows), "next": page.next}
+        rows = _prerendered_list(page.rows) if prerendered else [*map(serialise, page.rows)]
+        data: dict[str, Any] = {name: rows, "next": page.next}
         if page.total is not None:
             data["total"] = page.total
         response = envelope.success(data)
@@ -307,8 +308,3 @@ def _serialiser(schema: type[BaseModel]) -> Callable[[Any], Any]:
     names = tuple(schema.model_fields)
     read = attrgetter(*names)
     return lambda item: dict(zip(names, read(item), strict=True))
-
-
-def _list_serialiser(schema: type[BaseModel]) -> Callable[[Sequence[Any]], Any]:
-    serialise = _serialiser(schema)
-    return lambda rows: [serialise(row) for row in rows]

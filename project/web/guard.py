@@ -60,10 +60,6 @@ class Principal(NamedTuple):
         """The caller's name in logs and audit events: ``user:7`` or ``key:3``."""
         return f"user:{self.user_id}" if self.key_id is None else f"key:{self.key_id}"
 
-    def is_user(self, user_id: str) -> bool:
-        """Return whether the caller is the user with this id, signed in."""
-        return self.key_id is None and user_id == str(self.user_id)
-
 
 Identify = Callable[[], Principal | None]
 ChangeEmail = Callable[[Principal, str, str], AbstractContextManager[None]]
@@ -192,8 +188,9 @@ def require(
                     find_principal(credentials)
                 return view(**kwargs)
             who = principal(credentials)
-            if scope not in who.scopes and not (allow_self and who.is_user(kwargs["user_id"])):
-                raise Forbidden
+            if scope not in who.scopes:
+                if not allow_self or who.name != f"user:{kwargs['user_id']}":
+                    raise Forbidden
             return view(**kwargs)
 
         if credentials == BEARER:

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import islice
 from threading import Thread
 from typing import TypeVar
 
@@ -101,7 +102,9 @@ def prune_some(app: Flask, failing: set[str]) -> None:
         try:
             for what in prunable():
                 try:
-                    _remove_some(what)
+                    for removed in islice(remove_all(what), BATCHES_PER_ROUND):
+                        if removed < ROWS_PER_BATCH:
+                            break
                     failing.discard(what)
                 except Exception as error:  # of any kind: the next round may succeed
                     if what not in failing:
@@ -112,9 +115,3 @@ def prune_some(app: Flask, failing: set[str]) -> None:
                         break
         finally:
             close_thread_connections()
-
-
-def _remove_some(what: str) -> None:
-    for batch, removed in enumerate(remove_all(what), 1):
-        if removed < ROWS_PER_BATCH or batch == BATCHES_PER_ROUND:
-            break
