@@ -42,13 +42,7 @@ class TooManyPasswords(Unavailable):
     message = "Too many passwords are being checked at the moment. Please try again."
 
 
-class _SlotState(threading.local):
-    """Whether this thread holds the slot."""
-
-    has_slot = False
-
-
-_state = _SlotState()
+_state = threading.local()
 _places = threading.BoundedSemaphore(1 + WAITING)
 _hashing = threading.Lock()
 
@@ -61,7 +55,7 @@ def hashing_slot() -> Iterator[None]:
 
     :raises TooManyPasswords: too many others are waiting, or the wait is too long (503).
     """
-    if _state.has_slot:
+    if getattr(_state, "has_slot", False):
         yield
         return
     if not _places.acquire(blocking=False):
@@ -129,7 +123,8 @@ def verify_password(stored: str | None, password: str) -> bool:
             if stored is not None and stored.startswith("$2b$"):
                 # bcrypt uses the first 72 bytes; older versions truncated longer ones silently.
                 return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], stored.encode())
-            return _hasher().verify(stored or _dummy_hash(), text) and stored is not None
+            hasher = _hasher()
+            return hasher.verify(stored or _dummy_hash(hasher), text) and stored is not None
         except (VerificationError, ValueError):
             return False
 
@@ -153,12 +148,8 @@ def _make_hasher(passes: int, memory: int) -> PasswordHasher:
     return PasswordHasher(passes, memory, parallelism=1, type=Type.ID)
 
 
-def _dummy_hash() -> str:
-    return _make_dummy_hash(_hasher())
-
-
 @cache
-def _make_dummy_hash(hasher: PasswordHasher) -> str:
+def _dummy_hash(hasher: PasswordHasher) -> str:
     return hasher.hash("")
 
 
