@@ -1,12 +1,14 @@
 """The base of all pages' forms."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import request
 from flask_wtf import FlaskForm
 from flask_wtf.form import _Auto
 
-from project.errors import AppError, FieldError, Invalid, TooManyRequests
+from project.errors import AppError, FieldError, TooManyRequests
+from project.web.contract import Schema, validate
 
 
 def strip(text: str | None) -> str:
@@ -14,13 +16,13 @@ def strip(text: str | None) -> str:
     return (text or "").strip()
 
 
-def or_empty(text: str | None) -> str:
-    """Return the text; empty if it was not sent."""
-    return text or ""
-
-
 class PageForm(FlaskForm):  # type: ignore[misc]
     """A form that takes its values from a browser's form: text only, no files and no JSON."""
+
+    status = 400
+    """The status of the response that shows the form again."""
+    headers: Sequence[tuple[str, str]] = ()
+    """The headers of that response."""
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
         """The source of a form's values."""
@@ -31,16 +33,21 @@ class PageForm(FlaskForm):  # type: ignore[misc]
                 return formdata
             return request.form or None if form.is_submitted() else None
 
+    def read(self, schema: type[Schema]) -> Schema:
+        """Return the form's values as an object of the schema.
 
-class ShowsErrors:
-    """A form that shows errors beside their fields."""
+        :raises Invalid: a value violates the schema (400).
+        """
+        names = [name for name in schema.model_fields if name in self]
+        return validate(schema, {name: self[name].data for name in names})
 
-    def show(self, error: AppError) -> None:
-        """Show the error's messages beside their fields."""
-        for problem in error.errors:
-            field = self[problem.field]  # type: ignore[index]
-            field.errors = (*field.errors, problem.message)
+    def show(self, error: AppError, field: str = "") -> None:
+        """Show the error's messages beside their fields.
 
-    def show_refusal(self, error: TooManyRequests) -> None:
-        """Show beside the error's field that the person has to wait."""
-        self.show(Invalid(errors=[FieldError(error.field, error.message)]))
+        :param field: the field for an error that names none.
+        """
+        if isinstance(error, TooManyRequests):
+            field = field or error.field
+            self.status, self.headers = 429, [("Retry-After", str(error.retry_after))]
+        for problem in error.errors or ([FieldError(field, error.message)] if field else []):
+            self[problem.field].errors = (*self[problem.field].errors, problem.message)

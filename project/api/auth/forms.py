@@ -2,10 +2,10 @@
 
 from wtforms import HiddenField, PasswordField, StringField
 
-from project.web.forms import PageForm, ShowsErrors, strip
+from project.web.forms import PageForm, strip
 
 
-class SignInForm(ShowsErrors, PageForm):
+class SignInForm(PageForm):
     """The sign-in form; ``next`` is the path to open afterwards."""
 
     email = StringField("Email address", filters=[strip])
@@ -13,7 +13,7 @@ class SignInForm(ShowsErrors, PageForm):
     next = HiddenField()
 
 
-class PasswordForm(ShowsErrors, PageForm):
+class PasswordForm(PageForm):
     """The form for changing one's own password."""
 
     current_password = PasswordField("Current password")

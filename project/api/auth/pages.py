@@ -6,8 +6,8 @@ a deactivation, a copy of the cookie is therefore invalid.
 
 from typing import Any
 
-from flask import Response, abort, flash, redirect, render_template, request, session, url_for
-from werkzeug.wrappers import Response as Redirect
+from flask import abort, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
 
 from project.api.auth import bp, principals, service
 from project.api.auth.errors import WrongCredentials
@@ -19,15 +19,12 @@ from project.api.users.errors import UserChanged
 from project.api.users.forms import ProfileForm
 from project.api.users.schemas import UserReplace
 from project.database import in_transaction
-from project.errors import AppError, FieldError, Invalid, TooManyRequests
+from project.errors import AppError, Invalid, TooManyRequests
 from project.web import error_handlers, guard
-from project.web.contract import validate
 from project.web.forms import PageForm
 
 SIGN_IN = "sign_in"
 MAX_NEXT_LENGTH = 1000  # nginx accepts 4 KB of headers from the service
-
-Answer = str | Redirect | tuple[str, int] | tuple[str, int, dict[str, str]]
 
 
 def by_cookie() -> guard.Principal | None:
@@ -35,7 +32,7 @@ def by_cookie() -> guard.Principal | None:
     return principals.by_session(session[SIGN_IN]) if SIGN_IN in session else None
 
 
-def redirect_to_sign_in(error: AppError) -> Response | Redirect:
+def redirect_to_sign_in(error: AppError) -> ResponseReturnValue:
     """Redirect browsers to the sign-in page; API clients get the error as usual."""
     if not error_handlers.wants_page():
         return error_handlers.handle_app_error(error)
@@ -49,36 +46,33 @@ def redirect_to_sign_in(error: AppError) -> Response | Redirect:
 @bp.get("/sign-in")
 def sign_in_form() -> str:
     """Show the sign-in form; ``next`` is the path to open afterwards."""
-    return _render_sign_in(SignInForm(data={"next": request.args.get("next")}))
+    form = SignInForm(data={"next": request.args.get("next")})
+    return render_template("sign_in.html", form=form)
 
 
 @bp.post("/sign-in")
-def sign_in() -> Answer:
+def sign_in() -> ResponseReturnValue:
     """Sign in: this browser gets a new session, and its previous one ends."""
     form = SignInForm()
     if form.validate_on_submit():
         try:
-            body = validate(Login, {name: form[name].data for name in Login.model_fields})
+            body = form.read(Login)
             made = service.commit_sign_in(
                 body.email, body.password, request.remote_addr or "", replaces=session.get(SIGN_IN)
             )
-        except Invalid as error:
-            form.show(error)
-        except (WrongCredentials, TooManyAttempts) as error:
-            form.show(Invalid(errors=[FieldError("password", error.message)]))
-            if isinstance(error, TooManyAttempts):
-                return _render_sign_in(form), 429, {"Retry-After": str(error.retry_after)}
+        except (Invalid, WrongCredentials, TooManyAttempts) as error:
+            form.show(error, "password")
         else:
             session.clear()
             session.permanent = True
             session[SIGN_IN] = made.session
             default = "users.index" if made.role else "auth.account_form"
             return redirect(_own_path(form.next.data) or url_for(default), 303)
-    return _render_sign_in(form), 400
+    return render_template("sign_in.html", form=form), form.status, form.headers
 
 
 @bp.post("/sign-out")
-def sign_out() -> Redirect:
+def sign_out() -> ResponseReturnValue:
     """Sign out in this browser."""
     if not PageForm().validate_on_submit():
         abort(400, "The form has expired. Please go back and submit it again.")
@@ -93,47 +87,37 @@ def sign_out() -> Redirect:
 @bp.get("/account")
 def account_form() -> str:
     """Show the forms for one's own account."""
-    user = users.get_user(_who().user_id)
-    return _render_account(ProfileForm(obj=user), PasswordForm(formdata=None))
+    form = ProfileForm(obj=users.get_user(guard.principal(guard.SESSION).user_id))
+    return render_template("account.html", form=form, password_form=PasswordForm(formdata=None))
 
 
 @bp.post("/account")
-def change_account() -> Answer:
+def change_account() -> ResponseReturnValue:
     """Change one's own name and email."""
-    form, who = ProfileForm(), _who()
-    status, headers = 400, {}
+    form, who = ProfileForm(), guard.principal(guard.SESSION)
     if form.validate_on_submit():
         try:
-            body = validate(UserReplace, form.fields())
-            users.commit_change(
-                who.user_id,
-                body.changes(),
-                form.has_version,
-                current_password=body.current_password,
-            )
+            sent = form.read(UserReplace).model_dump(exclude_unset=True)
+            users.commit_change(who.user_id, sent, form.has_version)
         except UserChanged as error:
             form = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
-            form.username.errors, status = (error.message,), 412
-        except Invalid as error:
+            form.username.errors, form.status = (error.message,), 412
+        except (Invalid, TooManyRequests) as error:
             form.show(error)
-        except TooManyRequests as error:
-            form.show_refusal(error)
-            status, headers = 429, {"Retry-After": str(error.retry_after)}
         else:
             flash("Your account was changed.")
             return redirect(url_for("auth.account_form"), 303)
-    return _render_account(form, PasswordForm(formdata=None)), status, headers
+    page = render_template("account.html", form=form, password_form=PasswordForm(formdata=None))
+    return page, form.status, form.headers
 
 
 @bp.post("/account/password")
-def change_own_password() -> Answer:
+def change_own_password() -> ResponseReturnValue:
     """Change one's own password; all other sign-ins end."""
-    form, who = PasswordForm(), _who()
-    status, headers = 400, {}
+    form, who = PasswordForm(), guard.principal(guard.SESSION)
     if form.validate_on_submit():
         try:
-            sent = {name: form[name].data for name in PasswordChange.model_fields}
-            body = validate(PasswordChange, sent)
+            body = form.read(PasswordChange)
             service.commit_password_change(
                 who.user_id,
                 who.session or "",
@@ -141,24 +125,14 @@ def change_own_password() -> Answer:
                 body.password,
                 request.remote_addr or "",
             )
-        except Invalid as error:
+        except (Invalid, TooManyAttempts) as error:
             form.show(error)
-        except TooManyAttempts as error:
-            form.show_refusal(error)
-            status, headers = 429, {"Retry-After": str(error.retry_after)}
         else:
             flash("Your password was changed. You are signed out everywhere else.")
             return redirect(url_for("auth.account_form"), 303)
     own = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
-    return _render_account(own, form), status, headers
-
-
-def _who() -> guard.Principal:
-    """Return the user who is signed in with this browser.
-
-    :raises MissingCredentials: nobody is (403; a browser is redirected to the sign-in page).
-    """
-    return guard.principal(guard.SESSION)
+    page = render_template("account.html", form=own, password_form=form)
+    return page, form.status, form.headers
 
 
 def _own_path(path: str | None) -> str | None:
@@ -166,11 +140,3 @@ def _own_path(path: str | None) -> str | None:
     if not path or not path.startswith("/") or path.startswith("//"):
         return None
     return path if path.isprintable() and "\\" not in path else None
-
-
-def _render_sign_in(form: SignInForm) -> str:
-    return render_template("sign_in.html", form=form)
-
-
-def _render_account(form: ProfileForm, password_form: PasswordForm) -> str:
-    return render_template("account.html", form=form, password_form=password_form)

@@ -1,19 +1,13 @@
 """The pages' forms. They only define fields; the schemas validate their values."""
 
-from typing import Any
 from uuid import uuid4
 
 from wtforms import BooleanField, HiddenField, PasswordField, StringField
 
-from project.api.users.schemas import UserReplace
-from project.web.forms import PageForm, ShowsErrors, or_empty, strip
+from project.web.forms import PageForm, strip
 
 
-def _or_new_key(key: str | None) -> str:
-    return key or str(uuid4())
-
-
-class UserForm(ShowsErrors, PageForm):
+class UserForm(PageForm):
     """A user's name and email. Surrounding white space is stripped.
 
     The email is a text field: a browser's email field refuses non-ASCII addresses and rewrites
@@ -27,11 +21,11 @@ class UserForm(ShowsErrors, PageForm):
 class UserAddForm(UserForm):
     """Adds a user. Each form has its own key: submitted twice, it adds one user."""
 
-    idempotency_key = HiddenField(filters=[_or_new_key])
+    idempotency_key = HiddenField(filters=[lambda key: key or str(uuid4())])
 
 
 class VersionedForm(PageForm):
-    """A form about a user in the version that the form showed."""
+    """Changes or removes a user in the version that the form showed."""
 
     version = HiddenField()
 
@@ -46,19 +40,11 @@ class ProfileForm(UserForm, VersionedForm):
     current_password = PasswordField(
         "Current password, for a new email",
         id="password_for_email",  # the page has another form with a current password field
-        filters=[or_empty],
+        default="",
     )
-
-    def fields(self) -> dict[str, Any]:
-        """Return the user's new values."""
-        return {name: self[name].data for name in UserReplace.model_fields if name in self}
 
 
 class UserEditForm(ProfileForm):
     """Changes a user."""
 
     active = BooleanField("Active")
-
-
-class UserRemoveForm(VersionedForm):
-    """Removes a user."""

@@ -3,15 +3,15 @@
 from typing import Any
 
 from flask import Response, flash, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response as Redirect
+from flask.typing import ResponseReturnValue
 
 from project.api.users import bp, paging, service
 from project.api.users.errors import OnlyByAdministrators, UserChanged
-from project.api.users.forms import UserAddForm, UserEditForm, UserForm, UserRemoveForm
+from project.api.users.forms import UserAddForm, UserEditForm, UserForm, VersionedForm
 from project.api.users.schemas import UserCreate, UserListQuery, UserReplace
 from project.database import Row, in_transaction
 from project.errors import Invalid, TooManyRequests
-from project.web.contract import validate, validate_query
+from project.web.contract import validate_query
 from project.web.fields import parse_id
 from project.web.guard import SESSION, may, require
 from project.web.idempotency import answer_once
@@ -20,8 +20,6 @@ USERS_PER_PAGE = 50
 LIST_PARAMETERS = ("q", "cursor", "before")
 LISTED = ("id", "username", "created_at_text")
 FOUND = (*LISTED, "email")
-
-Answer = str | Redirect | tuple[str, int] | tuple[str, int, dict[str, str]]
 
 
 @bp.get("/")
@@ -38,12 +36,12 @@ def index() -> str:
 
 @bp.post("/")
 @require("users:write", credentials=SESSION)
-def add_user() -> Answer:
+def add_user() -> ResponseReturnValue:
     """Add the form's user; the redirect prevents a reload of the page from adding it again."""
     form = UserAddForm()
     if form.validate_on_submit():
         try:
-            user = validate(UserCreate, form.data)
+            user = form.read(UserCreate)
             _add_once(form.idempotency_key.data, user)
         except Invalid as error:
             form.show(error)
@@ -67,37 +65,29 @@ def edit_user_form(user_id: str) -> str:
 
 @bp.post("/edit/<user_id>")
 @require("users:write", credentials=SESSION)
-def edit_user(user_id: str) -> Answer:
+def edit_user(user_id: str) -> ResponseReturnValue:
     """Change the user to the form's values, unless somebody else changed it since it was shown.
 
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
     """
     form = UserEditForm()
-    status, headers = 400, {}
     if form.validate_on_submit():
         try:
-            body = validate(UserReplace, form.fields())
+            sent = form.read(UserReplace).model_dump(exclude_unset=True)
             changed = service.commit_change(
-                parse_id(user_id),
-                body.changes(),
-                form.has_version,
-                by_admin=may("admin"),
-                current_password=body.current_password,
+                parse_id(user_id), sent, form.has_version, by_admin=may("admin")
             )
         except UserChanged:
             user = _get_changeable(user_id)
             current = UserEditForm(formdata=None, obj=user)
             return _render_user("edit.html", current, user, lost=form), 412
-        except Invalid as error:
+        except (Invalid, TooManyRequests) as error:
             form.show(error)
-        except TooManyRequests as error:
-            form.show_refusal(error)
-            status, headers = 429, {"Retry-After": str(error.retry_after)}
         else:
             flash(f"{changed.email} was changed!")
             return _back_to_list()
-    return _render_user("edit.html", form, _get_changeable(user_id)), status, headers
+    return _render_user("edit.html", form, _get_changeable(user_id)), form.status, form.headers
 
 
 @bp.get("/remove/<user_id>")
@@ -109,32 +99,31 @@ def remove_user_form(user_id: str) -> str:
     :raises UserNotFound: no user has this id (404).
     """
     user = _get_changeable(user_id)
-    return _render_user("remove.html", UserRemoveForm(obj=user), user)
+    return _render_user("remove.html", VersionedForm(obj=user), user)
 
 
 @bp.post("/remove/<user_id>")
 @require("users:write", credentials=SESSION)
-def remove_user(user_id: str) -> Answer:
+def remove_user(user_id: str) -> ResponseReturnValue:
     """Remove the user, unless somebody changed it since it was shown.
 
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
     """
-    form = UserRemoveForm()
-    status = 400
+    form = VersionedForm()
     if form.validate_on_submit():
         try:
             removed = in_transaction(service.delete_user)(
                 parse_id(user_id), form.has_version, by_admin=may("admin")
             )
         except UserChanged:
-            status = 412
+            user = _get_changeable(user_id)
+            current = VersionedForm(formdata=None, obj=user)
+            return _render_user("remove.html", current, user, lost=form), 412
         else:
             flash(f"{removed.email} was removed!")
             return _back_to_list()
-    user = _get_changeable(user_id)
-    current = UserRemoveForm(formdata=None, obj=user) if status == 412 else form
-    return _render_user("remove.html", current, user, lost=status == 412), status
+    return _render_user("remove.html", form, _get_changeable(user_id)), 400
 
 
 def _add_once(key: str | None, user: UserCreate) -> None:
@@ -187,13 +176,11 @@ def _get_changeable(user_id: str) -> Row:
     return user
 
 
-def _render_user(
-    template: str, form: UserForm | UserRemoveForm, user: Row, lost: object = None
-) -> str:
+def _render_user(template: str, form: VersionedForm, user: Row, lost: object = None) -> str:
     return render_template(template, form=form, user=user, lost=lost, values=_list_parameters())
 
 
-def _back_to_list() -> Redirect:
+def _back_to_list() -> ResponseReturnValue:
     return redirect(url_for("users.index", **_list_parameters()), 303)
 
 

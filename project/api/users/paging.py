@@ -11,8 +11,7 @@ from sqlalchemy import Column
 from project.api.users import queries, service
 from project.api.users.fields import COLUMNS
 from project.api.users.folding import fold_email, fold_username
-from project.api.users.queries import Filters
-from project.api.users.schemas import UserListQuery
+from project.api.users.schemas import NO_ROLE, UserListQuery
 from project.database import Row
 from project.web.pagination import Page, find_page, key_of, make_cursor, read_cursor
 
@@ -23,9 +22,9 @@ def list_in_order(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     :param columns: the columns of the rows, as for ``service.get_user``.
     :raises Invalid: the cursor is not valid for this order and these filters (400).
     """
-    filters = _filters(query)
+    filters = filters_of(query)
     find = partial(service.list_users, sort=query.sort, filters=filters, columns=columns)
-    return find_page(query, _kind(query.sort, filters), _order(query.sort), find)
+    return find_page(query, _kind(query, query.sort), _order(query.sort), find)
 
 
 def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -> Page:
@@ -55,13 +54,10 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     :param columns: as for list_in_order.
     :raises Invalid: the cursor is not valid for this search and these filters (400).
     """
-    filters = _filters(query)
-    kind = _kind(f"q={fold_username(query.q or '')}", filters)
-    after = None
-    if query.cursor is not None:
-        part, key, user_id = read_cursor(kind, query.cursor)
-        after = part, key, user_id
-    found = service.search_users(query.q or "", query.limit + 1, after, filters, columns)
+    prefix = query.q or ""
+    kind = _kind(query, f"q={fold_username(prefix)}")
+    after = None if query.cursor is None else read_cursor(kind, query.cursor)
+    found = service.search_users(prefix, query.limit + 1, after, filters_of(query), columns)
     rows = [row for _part, row in found[: query.limit]]
     if len(found) <= query.limit:
         return Page(rows)
@@ -69,27 +65,31 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     return Page(rows, make_cursor(kind, [part, *key_of(rows[-1], _order(part))]))
 
 
-def count(query: UserListQuery) -> int:
-    """Return the number of users in all pages of the query."""
-    return service.count_users(_filters(query), query.q)
+def filters_of(query: UserListQuery) -> dict[str, Any]:
+    """Return the values of the query's filters by name, as for ``service.list_users``."""
+    filters: dict[str, Any] = {}
+    if query.active is not None:
+        filters["active"] = query.active
+    if query.email is not None:
+        filters["email_folded"] = fold_email(query.email)
+    if query.role == NO_ROLE:
+        filters["no_role"] = None
+    elif query.role is not None:
+        filters["role"] = query.role
+    return filters
 
 
 def _cursor(query: UserListQuery, row: Row) -> str:
     """Return the cursor of the page after a row in the query's order."""
-    return make_cursor(_kind(query.sort, _filters(query)), key_of(row, _order(query.sort)))
+    return make_cursor(_kind(query, query.sort), key_of(row, _order(query.sort)))
 
 
 def _order(sort: str) -> list[Column[Any]]:
     return [queries.sort_column(sort), COLUMNS.id]
 
 
-def _filters(query: UserListQuery) -> Filters:
+def _kind(query: UserListQuery, order: str) -> str:
     email = None if query.email is None else fold_email(query.email)
-    return Filters(query.active, email, query.role)
-
-
-def _kind(order: str, filters: Filters) -> str:
-    active, email, role = filters
     # Cursors from before there were roles stay valid.
-    with_role = "" if role is None else f" role={role}"
-    return f"users {order} Filters(active={active!r}, email_folded={email!r}){with_role}"
+    with_role = "" if query.role is None else f" role={query.role}"
+    return f"users {order} Filters(active={query.active!r}, email_folded={email!r}){with_role}"

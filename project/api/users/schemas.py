@@ -1,9 +1,10 @@
 """The JSON schemas of users, with the rules of each field."""
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, LiteralString, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +24,9 @@ from project.web.pagination import MAX_LIMIT, Limit
 
 NO_ROLE = "none"
 ROLE_FILTERS = (*ROLES, NO_ROLE)
+SORTS = ("id", "created_at", "username", "email")
+_ORDERS = (*SORTS, *(f"-{name}" for name in SORTS))
+MAX_IDS = 500
 _FLAGS = {"true": True, "false": False}
 # MySQL's DATETIME supports no years before 1000.
 _read_imported_time = partial(
@@ -40,12 +44,15 @@ def _check_email(text: str) -> str:
     return text
 
 
-def _check_role(value: Any) -> Any:
-    if value is not None and value not in ROLES:
-        raise PydanticCustomError(
-            "role", "Must be one of {roles}, or null.", {"roles": ", ".join(ROLES)}
-        )
-    return value
+def _one_of(values: Sequence[str | None], message: LiteralString) -> Callable[[Any], Any]:
+    """Return a validator that accepts only these values."""
+
+    def check(value: Any) -> Any:
+        if value not in values:
+            raise PydanticCustomError("one_of", message)
+        return value
+
+    return check
 
 
 # The rules in the API's description, as far as JSON Schema can express them.
@@ -79,7 +86,7 @@ CurrentPassword = Annotated[
 ]
 Role = Annotated[
     Literal["viewer", "editor", "admin"] | None,
-    BeforeValidator(_check_role),
+    BeforeValidator(_one_of((*ROLES, None), f"Must be one of {', '.join(ROLES)}, or null.")),
     WithJsonSchema(
         {
             "enum": [*ROLES, None],
@@ -96,14 +103,6 @@ def _read_imported_flag(value: Any) -> bool:
     return flag
 
 
-def _read_role_filter(text: str) -> str:
-    if text not in ROLE_FILTERS:
-        raise PydanticCustomError(
-            "role", "Must be one of {roles}.", {"roles": ", ".join(ROLE_FILTERS)}
-        )
-    return text
-
-
 def _read_ids(text: Any) -> list[int]:
     if not re.fullmatch(r"-?[0-9]+(,-?[0-9]+)*", text):
         raise PydanticCustomError("ids", "Must be comma-separated integers.")
@@ -117,28 +116,20 @@ def _read_ids(text: Any) -> list[int]:
     return [read_id(each) for each in ids]
 
 
-def _check_sort(text: str) -> str:
-    if text.removeprefix("-") not in SORTS:
-        raise PydanticCustomError(
-            "sort",
-            "Must be one of {sorts}; prefix it with - for descending order.",
-            {"sorts": ", ".join(SORTS)},
-        )
-    return text
-
-
-SORTS = ("id", "created_at", "username", "email")
-MAX_IDS = 500
-
 Ids = Annotated[list[int], BeforeValidator(_read_ids), Field(min_length=1, max_length=MAX_IDS)]
 Sort = Annotated[
     str,
-    AfterValidator(_check_sort),
-    WithJsonSchema({"type": "string", "enum": [*SORTS, *(f"-{name}" for name in SORTS)]}),
+    AfterValidator(
+        _one_of(
+            _ORDERS,
+            f"Must be one of {', '.join(SORTS)}; prefix it with - for descending order.",
+        )
+    ),
+    WithJsonSchema({"type": "string", "enum": [*_ORDERS]}),
 ]
 RoleFilter = Annotated[
     str,
-    AfterValidator(_read_role_filter),
+    AfterValidator(_one_of(ROLE_FILTERS, f"Must be one of {', '.join(ROLE_FILTERS)}.")),
     WithJsonSchema({"type": "string", "enum": [*ROLE_FILTERS]}),
 ]
 UserId = Annotated[
@@ -183,10 +174,6 @@ class UserUpdate(BaseModel):
     role: Role = None
     current_password: CurrentPassword = ""
 
-    def changes(self) -> dict[str, Any]:
-        """Return the user's fields that were sent."""
-        return self.model_dump(exclude_unset=True, exclude={"current_password"})
-
 
 class UserReplace(BaseModel):
     """A user's new values. ``active`` keeps its value if it is not sent."""
@@ -197,10 +184,6 @@ class UserReplace(BaseModel):
     email: Email
     active: Active = False
     current_password: CurrentPassword = ""
-
-    def changes(self) -> dict[str, Any]:
-        """Return the user's fields that were sent."""
-        return self.model_dump(exclude_unset=True, exclude={"current_password"})
 
 
 class UserImport(BaseModel):

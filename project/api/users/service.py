@@ -5,9 +5,8 @@ each, no ORM objects. Writes go through ``db.session``; they are flushed and rec
 caller commits, unless the function's name starts with ``commit``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -15,24 +14,15 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
-from project.api.users import fields, queries
-from project.api.users.errors import (
-    EmailTaken,
-    LastAdministrator,
-    OnlyByAdministrators,
-    UserChanged,
-    UserNotFound,
-)
+from project.api.users import errors, fields, queries
 from project.api.users.folding import fold_email_prefix, fold_username, prefix_range
 from project.api.users.models import User
 from project.api.users.passwords import check_password, hash_password
-from project.api.users.queries import Filters
 from project.clock import utcnow
 from project.database import Row, db, in_transaction, read, write
 from project.web.guard import known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1
-NO_FILTERS = Filters()
 SEARCH_PARTS = ("username", "email")
 _USER_CREATED = audit.register("user.created")
 _USER_UPDATED = audit.register("user.updated")
@@ -75,7 +65,7 @@ def get_user(user_id: int, columns: tuple[str, ...] = queries.COMPLETE) -> Row:
     in_range = 0 < user_id <= LARGEST_ID
     found = read(queries.by_id(columns), {"user_id": user_id}) if in_range else ()
     if not found:
-        raise UserNotFound
+        raise errors.UserNotFound
     return found[0]
 
 
@@ -84,26 +74,27 @@ def list_users(
     after: Sequence[Any] | None = None,
     *,
     sort: str = "id",
-    filters: Filters = NO_FILTERS,
+    filters: Mapping[str, Any] = {},
     columns: tuple[str, ...] = queries.COMPLETE,
 ) -> Sequence[Row]:
     """Return users in an order, ties by id; each row includes the sort key.
 
     :param limit: the maximum number of users.
-    :param sort: one of ``queries.SORTS``; with ``-``, descending.
+    :param sort: one of ``schemas.SORTS``; with ``-``, descending.
+    :param filters: the values of the filters of ``queries.page``, by name.
     :param after: start after the user with this sort key and id; None: from the first.
     :param columns: as for get_user.
     """
-    statement = queries.page(columns, sort, filters.used(), after is not None)
-    return read(statement, {"limit": limit, **_keys(after), **filters.parameters()})
+    statement = queries.page(columns, sort, tuple(filters), after is not None)
+    return read(statement, {"limit": limit, **_keys(after), **filters})
 
 
 def search_users(
     prefix: str,
     limit: int,
-    after: tuple[str, str, int] | None = None,
-    filters: Filters = NO_FILTERS,
-    columns: tuple[str, ...] = queries.COMPLETE,
+    after: Sequence[Any] | None,
+    filters: Mapping[str, Any],
+    columns: tuple[str, ...],
 ) -> Sequence[tuple[str, Row]]:
     """Return users whose name or email starts with a prefix, in any letter case.
 
@@ -112,16 +103,17 @@ def search_users(
 
     :param limit: the maximum number of users.
     :param after: start after the user with this part, sort key and id; None: from the first.
+    :param filters: as for list_users.
     :param columns: as for get_user.
     :return: each user's part (``username`` or ``email``) and row.
     """
     found: list[tuple[str, Row]] = []
-    values = {**_prefix(prefix), **filters.parameters()}
+    values = {**_prefix(prefix), **filters}
     for part in SEARCH_PARTS:
         if after is not None and SEARCH_PARTS.index(part) < SEARCH_PARTS.index(after[0]):
             continue
         key = after[1:] if after is not None and part == after[0] else None
-        statement = queries.page(columns, part, filters.used(), key is not None, part)
+        statement = queries.page(columns, part, tuple(filters), key is not None, part)
         rows = read(statement, {**values, "limit": limit - len(found), **_keys(key)})
         found += [(part, row) for row in rows]
         if len(found) == limit:
@@ -145,10 +137,10 @@ def administrators_among(ids: Sequence[int]) -> set[int]:
     return {row.id for row in read(queries.ADMINISTRATORS, {"ids": list(ids)})}
 
 
-def count_users(filters: Filters = NO_FILTERS, prefix: str | None = None) -> int:
+def count_users(filters: Mapping[str, Any] = {}, prefix: str | None = None) -> int:
     """Return the number of users; this is slow with a million users."""
-    values = {**filters.parameters(), **(_prefix(prefix) if prefix else {})}
-    total: int = read(queries.total(filters.used(), bool(prefix)), values)[0][0]
+    values = {**filters, **(_prefix(prefix) if prefix else {})}
+    total: int = read(queries.total(tuple(filters), bool(prefix)), values)[0][0]
     return total
 
 
@@ -245,34 +237,31 @@ def update_user(
     return after
 
 
-_commit_update = in_transaction(update_user)
-
-
 def commit_change(
     user_id: int,
-    changes: dict[str, Any],
-    is_expected: Callable[[int], bool] = _any_version,
+    sent: dict[str, Any],
+    is_expected: Callable[[int], bool],
     *,
     by_admin: bool = True,
-    current_password: str = "",
 ) -> Row:
     """Change fields of a user for the caller, as update_user does, and commit.
 
     It commits itself, since attempts to prove the current password are committed before.
 
-    :param current_password: the caller's, required to change their own email.
+    :param sent: new values by field, and ``current_password``: the caller's, required to change
+        their own email.
     :raises Invalid: also if the current password is wrong (400).
     :raises TooManyRequests: there were too many wrong passwords before (429).
     """
-    who = known_principal()
-    change = partial(_commit_update, user_id, is_expected=is_expected, by_admin=by_admin)
-    if who is None or who.user_id != user_id or "email" not in changes:
-        return change(changes)
-    if changes["email"] != get_user(user_id).email:
-        with own_email_change(who, current_password):
-            return change(changes)
-    # The email stays unchanged, even if somebody else changes it concurrently.
-    return change({name: value for name, value in changes.items() if name != "email"})
+    who, change = known_principal(), in_transaction(update_user)
+    changes = {name: value for name, value in sent.items() if name != "current_password"}
+    if who is not None and who.user_id == user_id and "email" in changes:
+        if changes["email"] != get_user(user_id).email:
+            with own_email_change(who, sent.get("current_password", "")):
+                return change(user_id, changes, is_expected, by_admin=by_admin)
+        # The email stays unchanged, even if somebody else changes it concurrently.
+        del changes["email"]
+    return change(user_id, changes, is_expected, by_admin=by_admin)
 
 
 def delete_user(
@@ -305,12 +294,12 @@ def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool)
     in_range = 0 < user_id <= LARGEST_ID
     found = write(queries.LOCKED, {"user_id": user_id}).rows if in_range else ()
     if not found:
-        raise UserNotFound
+        raise errors.UserNotFound
     user = found[0]
     if user.role == "admin" and not by_admin:
-        raise OnlyByAdministrators
+        raise errors.OnlyByAdministrators
     if not is_expected(user.version):
-        raise UserChanged
+        raise errors.UserChanged
     return user
 
 
@@ -328,7 +317,7 @@ def _check_not_last_administrator(user: Row) -> None:
     found = {row.id: row.can_sign_in for row in db.session.execute(active)}
     needed = found.pop(user.id)
     if not any(can_sign_in or not needed for can_sign_in in found.values()):
-        raise LastAdministrator
+        raise errors.LastAdministrator
 
 
 def _hash_new_password(user_id: int, changes: dict[str, Any]) -> str:
@@ -345,7 +334,7 @@ def _refuse_taken_email() -> Iterator[None]:
         yield
     except IntegrityError as error:
         if "email_folded" in str(error.orig):
-            raise EmailTaken from error
+            raise errors.EmailTaken from error
         raise
 
 

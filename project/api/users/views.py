@@ -38,7 +38,9 @@ def list_users(query: UserListQuery) -> Page:
         return Page(service.list_users_by_id(query.ids, ("json",)))
     list_page = paging.list_in_order if query.q is None else paging.search
     page = list_page(query, ("json",))
-    return page._replace(total=paging.count(query)) if query.total else page
+    if query.total:
+        return page._replace(total=service.count_users(paging.filters_of(query), query.q))
+    return page
 
 
 @bp.post("/users")
@@ -58,7 +60,7 @@ def create_user(body: UserCreate) -> Row:
     if {"password", "role"} & given.keys():
         require_admin()
     if "active" in body.model_fields_set and is_admin():
-        given |= validate(UserUpdate, {"active": body.active}).changes()
+        given["active"] = validate(UserUpdate, {"active": body.active}).active
     return service.create_user(body.username, body.email, **given)
 
 
@@ -136,13 +138,7 @@ def delete_user(user_id: UserId) -> Row:
 
 def _update(user_id: str, body: UserUpdate | UserReplace) -> Row:
     """Change a user as far as the caller may; ordinary users, only their own name and email."""
-    changes = body.changes()
-    if "active" in changes and not may("users:write"):
+    sent = body.model_dump(exclude_unset=True)
+    if "active" in sent and not may("users:write"):
         raise Forbidden(errors=[FieldError("active", "You may not change this.")])
-    return service.commit_change(
-        parse_id(user_id),
-        changes,
-        meets_if_match,
-        by_admin=may("admin"),
-        current_password=body.current_password,
-    )
+    return service.commit_change(parse_id(user_id), sent, meets_if_match, by_admin=may("admin"))

@@ -78,13 +78,13 @@ class PlanTests(BaseTestCase):
             ("some, to import", importing.BY_IDS, PARAMETERS),
             ("the last id", queries.LAST_ID, {}),
         ]
-        roles = ((), ("role",), ("no role",))
+        roles = ((), ("role",), ("no_role",))
         for active, email, role, after in product(
             ((), ("active",)), ((), ("email_folded",)), roles, [False, True]
         ):
             filters = (*active, *email, *role)
             name = f"{' '.join(filters)} after={after}"
-            parameters = PARAMETERS | ({"role": None} if "no role" in role else {})
+            parameters = PARAMETERS | ({"no_role": None} if "no_role" in role else {})
             for sort in SORTS:
                 filled = parameters | {"key": KEYS[sort.removeprefix("-")]}
                 statement = queries.page(rendered, sort, filters, after)
