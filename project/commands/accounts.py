@@ -15,7 +15,7 @@ from project.api.users.errors import EmailTaken
 from project.api.users.folding import fold_email
 from project.api.users.models import User
 from project.api.users.schemas import UserCreate
-from project.database import db, in_transaction
+from project.database import Row, db, in_transaction
 from project.errors import AppError
 from project.logs import printable
 from project.web.contract import validate
@@ -69,7 +69,7 @@ def create_key(email: str, name: str, scopes: list[str], days: int | None) -> No
     """
     user_id = _find(email)
 
-    def make() -> auth.MadeKey:
+    def make() -> Row:
         user = db.session.get_one(User, user_id, with_for_update=True)
         who = Principal(user_id, user.username, user.role, SCOPES_OF_ROLE[user.role])
         return auth.create_key(who, name, scopes, days)

@@ -5,26 +5,20 @@ what they write must persist when the request is refused: a password attempt and
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from contextlib import contextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from flask import current_app
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from project.api.audit import service as audit
-from project.api.auth import throttle, tokens
-from project.api.auth.errors import (
-    KeyNotFound,
-    ScopeTooWide,
-    TooManyKeys,
-    UserExists,
-    WrongCredentials,
-    WrongPassword,
-)
+from project.api.auth import errors, throttle, tokens
 from project.api.auth.models import APIKey, Session
-from project.api.auth.schemas import AccountRead, APIKeyRead
+from project.api.auth.schemas import AccountRead
+from project.api.users import queries
 from project.api.users import service as users
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import check_email, fold_email
@@ -33,13 +27,12 @@ from project.api.users.passwords import hash_password, hashing_slot, needs_rehas
 from project.clock import utcnow
 from project.database import Row, db, in_transaction, read, write
 from project.errors import Unauthenticated
-from project.web.guard import Principal, may
+from project.web.guard import Principal
 from project.web.pruning import prunes
 
 SIGN_IN_SECONDS = 60
 """The minimum time between two writes of a user's ``last_sign_in_at``."""
 
-APIKEY_FIELDS = tuple(APIKeyRead.model_fields)
 KEYS_PER_USER = 50
 _SESSION_STARTED = audit.register("session.started")
 _SESSION_FAILED = audit.register("session.failed")
@@ -48,35 +41,41 @@ _PASSWORD_REFUSED = audit.register("password.refused")
 _KEY_CREATED = audit.register("key.created")
 _KEY_RESUMED = audit.register("key.resumed")
 _KEY_REMOVED = audit.register("key.removed")
-_NO_SYNC = {"synchronize_session": False}
-_users = User.__table__.c
-_ACCOUNT = select(*(_users[name] for name in AccountRead.model_fields)).where(
-    _users.id == bindparam("user_id"), _users.active
+_users: Any = User.__table__
+_ACCOUNT = queries.by_id(tuple(AccountRead.model_fields)).where(_users.c.active)
+_PASSWORD_HASH = queries.by_id(("password_hash",))
+_BY_EMAIL = select(_users.c.id, _users.c.password_hash).where(
+    _users.c.email_folded == bindparam("email_folded")
 )
-_PASSWORD_HASH = select(_users.password_hash).where(_users.id == bindparam("user_id"))
-_BY_EMAIL = select(_users.id, _users.password_hash).where(
-    _users.email_folded == bindparam("email_folded")
-)
-# The version, and so the ETag, stays the same.
-_SAVE_SIGN_IN_TIME = (
-    update(User.__table__)
-    .where(
-        _users.id == bindparam("user_id"),
-        or_(_users.last_sign_in_at.is_(None), _users.last_sign_in_at <= bindparam("before")),
-    )
-    .values(updated_at=_users.updated_at)
+# Clients do not see what this changes, so the version, and with it the ETag, stays the same.
+_UPDATE_USER = update(_users).where(queries.HAS_ID).values(updated_at=_users.c.updated_at)
+_SAVE_SIGN_IN_TIME = _UPDATE_USER.where(
+    or_(_users.c.last_sign_in_at.is_(None), _users.c.last_sign_in_at <= bindparam("before"))
 )
 
+_sessions: Any = Session.__table__
+_ADD_SESSION = insert(_sessions)
+_UPDATE_SESSION = update(_sessions).where(_sessions.c.token_id == bindparam("session"))
+_END_OTHER_SESSIONS = delete(_sessions).where(
+    _sessions.c.user_id == bindparam("user_id"), _sessions.c.token_id != bindparam("session")
+)
 
-_KEYS: Any = select(
-    APIKey.__table__, (APIKey.deactivations != User.deactivations).label("suspended")
-).join(User, User.id == APIKey.user_id)
-_ALL_KEYS = _KEYS.order_by(APIKey.id)
-_KEYS_OF_USER = _ALL_KEYS.where(APIKey.user_id == bindparam("user_id"))
+_keys: Any = APIKey.__table__
+_HAS_KEY_ID = _keys.c.id == bindparam("key_id")
+_KEYS = select(
+    _keys,
+    _users.c.deactivations.label("user_deactivations"),
+    (_keys.c.deactivations != _users.c.deactivations).label("suspended"),
+).join(_users, _users.c.id == _keys.c.user_id)
+_ALL_KEYS = _KEYS.order_by(_keys.c.id)
+_KEYS_OF_USER = _ALL_KEYS.where(_keys.c.user_id == bindparam("user_id"))
+_LOCKED_KEY = _KEYS.where(_HAS_KEY_ID).with_for_update()
+_ADD_KEY = insert(_keys)
+_UPDATE_KEY = update(_keys).where(_HAS_KEY_ID)
+_DELETE_KEY = delete(_keys).where(_HAS_KEY_ID)
 
 
-@dataclass(frozen=True)
-class SignIn:
+class SignIn(NamedTuple):
     """A sign-in that was just created.
 
     :param role: the user's role.
@@ -90,7 +89,7 @@ class SignIn:
 
 
 def register(username: str, email: str, password: str) -> SignIn:
-    """Create an account and sign in; to be called within ``commit_email_attempt``.
+    """Create an account and sign in; to be called within ``throttle.commit_email_attempt``.
 
     :raises Invalid: the password is easy to guess (400).
     :raises UserExists: another user has this mailbox (400).
@@ -99,7 +98,7 @@ def register(username: str, email: str, password: str) -> SignIn:
     try:
         user = users.create_user(username, email, active=True, password=password)
     except EmailTaken as error:
-        raise UserExists from error
+        raise errors.UserExists from error
     return _sign_in(user, deactivations=0)
 
 
@@ -123,15 +122,12 @@ def commit_sign_in(
     try:
         new_hash = _commit_attempt(account, stored, password, address)
         if user_id is None or stored is None or new_hash is None:
-            raise WrongCredentials
+            raise errors.WrongCredentials
         return in_transaction(_log_in)(user_id, stored, new_hash, account, address, replaces)
-    except WrongCredentials:
+    except errors.WrongCredentials:
         # The email is not recorded: it may be a password in the wrong field.
-        _commit_refusal(_SESSION_FAILED, user_id)
+        in_transaction(audit.record)(_SESSION_FAILED, user_id)
         raise
-
-
-_commit_refusal = in_transaction(audit.record)
 
 
 def _commit_attempt(account: str, stored: str | None, password: str, address: str) -> str | None:
@@ -156,15 +152,9 @@ def _log_in(
     user = db.session.get(User, user_id, with_for_update=True)
     # The user may have been deactivated, or their password changed, in the meantime.
     if user is None or not user.active or user.password_hash != stored:
-        raise WrongCredentials
+        raise errors.WrongCredentials
     if new_hash != stored:
-        # Clients do not see this change, so the version, and with it the ETag, stays the same.
-        change = (
-            update(User)
-            .where(User.id == user.id)
-            .values(password_hash=new_hash, updated_at=User.updated_at)
-        )
-        db.session.execute(change, execution_options=_NO_SYNC)
+        write(_UPDATE_USER, {"user_id": user.id, "password_hash": new_hash})
     throttle.record_success(account, address)
     if replaces is not None:
         log_out(replaces)
@@ -209,12 +199,8 @@ def commit_password_change(
 
 def _change_password(user_id: int, session: str, password: str) -> None:
     user = users.update_user(user_id, {"password": password})
-    stays = update(Session).where(Session.token_id == session)
-    db.session.execute(
-        stays.values(password_version=user.password_version), execution_options=_NO_SYNC
-    )
-    others = delete(Session).where(Session.user_id == user_id, Session.token_id != session)
-    db.session.execute(others, execution_options=_NO_SYNC)
+    write(_UPDATE_SESSION, {"session": session, "password_version": user.password_version})
+    write(_END_OTHER_SESSIONS, {"session": session, "user_id": user_id})
 
 
 def commit_reauthentication(user_id: int, current_password: str, address: str = "") -> None:
@@ -229,66 +215,36 @@ def commit_reauthentication(user_id: int, current_password: str, address: str = 
     found = read(_PASSWORD_HASH, {"user_id": user_id})
     stored = found[0].password_hash if found else None
     if stored is None:
-        raise WrongPassword("You have no password. Ask an administrator to make this change.")
+        raise errors.WrongPassword(
+            "You have no password. Ask an administrator to make this change."
+        )
     if not current_password:
-        raise WrongPassword("Is required for this change.")
+        raise errors.WrongPassword("Is required for this change.")
     account = throttle.account_of(user_id, "")
     if _commit_attempt(account, stored, current_password, address) is None:
-        _commit_refusal(_PASSWORD_REFUSED, user_id)
-        raise WrongPassword
-    _commit_success(account, address)  # even if the change is refused later
-
-
-_commit_success = in_transaction(throttle.record_success)
+        in_transaction(audit.record)(_PASSWORD_REFUSED, user_id)
+        raise errors.WrongPassword
+    in_transaction(throttle.record_success)(account, address)  # even if the change is refused later
 
 
 @contextmanager
 def commit_email_change(who: Principal, current_password: str, address: str) -> Iterator[None]:
     """Verify the user's password; they may change their own email within.
 
-    :param address: the client's, as for ``commit_reauthentication`` and ``commit_email_attempt``.
+    :param address: the client's, as for ``commit_reauthentication``.
     :raises TooManyAttempts: too many attempts failed before (429).
     :raises TooManyTakenEmails: too many emails were taken before (429).
     :raises TooManyPasswords: the service is busy with other passwords (503).
     :raises WrongPassword: the password is wrong (400).
     """
     commit_reauthentication(who.user_id, current_password, address)
-    with commit_email_attempt(who.user_id, address):
+    with throttle.commit_email_attempt(who.user_id, address):
         yield
-
-
-def commit_email_attempt(user_id: int | None, address: str) -> AbstractContextManager[None]:
-    """Count a failure if the email turns out to be taken within.
-
-    Nothing is counted for callers who may read which emails are taken.
-
-    :param user_id: the caller; None: unknown.
-    :param address: the client's.
-    :raises TooManyTakenEmails: too many emails were taken before (429).
-    """
-    if may("users:read") or may("users:write"):
-        return nullcontext()
-    return throttle.commit_email_attempt(user_id, address)
-
-
-@dataclass(frozen=True)
-class MadeKey:
-    """A new API key, including the key itself, which is shown only once."""
-
-    id: int
-    name: str
-    prefix: str
-    scopes: list[str]
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None
-    suspended: bool
-    key: str
 
 
 def create_key(
     who: Principal, name: str, scopes: Sequence[str], expires_in_days: int | None
-) -> MadeKey:
+) -> Row:
     """Create an API key; only its hash is stored.
 
     :param expires_in_days: None: it is valid until it or its user is removed.
@@ -297,36 +253,31 @@ def create_key(
     :raises TooManyKeys: the user has the maximum number of keys (409).
     """
     if not set(scopes) <= who.scopes:
-        raise ScopeTooWide
+        raise errors.ScopeTooWide
     # The lock serializes concurrent requests of one user, so that the limit holds.
     user = db.session.get(User, who.user_id, with_for_update=True)
-    if user is None or (who.session and not _is_valid(who.session, user)):
+    since = select(Session.deactivations).where(Session.token_id == who.session)
+    if user is None or (who.session and db.session.scalar(since) != user.deactivations):
         raise Unauthenticated
     existing = select(APIKey.id).where(APIKey.user_id == user.id).with_for_update()
     if len(db.session.scalars(existing).all()) >= KEYS_PER_USER:
-        raise TooManyKeys
+        raise errors.TooManyKeys
     key, now = tokens.make_key(), utcnow()
-    made = APIKey(
-        user_id=who.user_id,
-        name=name,
-        prefix=key[: tokens.SHOWN_CHARACTERS],
-        key_hash=tokens.hash_key(key),
-        scopes=list(scopes),
-        deactivations=user.deactivations,
-        created_at=now,
-        expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
-    )
-    db.session.add(made)
-    db.session.flush()
+    values = {
+        "user_id": who.user_id,
+        "name": name,
+        "prefix": key[: tokens.SHOWN_CHARACTERS],
+        "key_hash": tokens.hash_key(key),
+        "scopes": list(scopes),
+        "deactivations": user.deactivations,
+        "created_at": now,
+        "expires_at": now + timedelta(days=expires_in_days) if expires_in_days else None,
+        "last_used_at": None,
+    }
+    key_id = write(_ADD_KEY, values).inserted_id
+    made = SimpleNamespace(**values, id=key_id, suspended=False, key=key)
     audit.record(_KEY_CREATED, who.user_id, after=_audit_values(made))
-    shown = {field: getattr(made, field) for field in APIKEY_FIELDS if field != "suspended"}
-    return MadeKey(**shown, suspended=False, key=key)
-
-
-def _is_valid(session: str, user: User) -> bool:
-    """Return whether the locked user has not been deactivated since the sign-in."""
-    count = select(Session.deactivations).where(Session.token_id == session)
-    return db.session.scalar(count) == user.deactivations
+    return made
 
 
 def list_keys(user_id: int | None = None) -> Sequence[Row]:
@@ -346,39 +297,35 @@ def resume_key(key_id: int, owner_id: int | None = None) -> Row:
     :return: the key, in the form that list_keys returns.
     :raises KeyNotFound: there is no such key (404).
     """
-    key, deactivations = _lock_key(key_id, owner_id)
-    if key.deactivations != deactivations:
-        key.deactivations = deactivations
+    key = _lock_key(key_id, owner_id)
+    if key.suspended:
+        write(_UPDATE_KEY, {"key_id": key_id, "deactivations": key.user_deactivations})
         audit.record(_KEY_RESUMED, key.user_id, after=_audit_values(key))
-    db.session.flush()
-    shown: Row = db.session.execute(_KEYS.where(APIKey.id == key_id)).one()
-    return shown
+    return key._replace(suspended=False)
 
 
-def delete_key(key_id: int, owner_id: int | None = None) -> APIKey:
+def delete_key(key_id: int, owner_id: int | None = None) -> Row:
     """Remove an API key.
 
     :param owner_id: see resume_key.
     :raises KeyNotFound: there is no such key (404).
     """
-    key, _ = _lock_key(key_id, owner_id)
-    db.session.delete(key)
-    db.session.flush()
+    key = _lock_key(key_id, owner_id)
+    write(_DELETE_KEY, {"key_id": key_id})
     audit.record(_KEY_REMOVED, key.user_id, before=_audit_values(key))
     return key
 
 
-def _lock_key(key_id: int, owner_id: int | None) -> tuple[APIKey, int]:
-    """Lock a key and its user; return the key and the user's number of deactivations."""
-    keys = select(APIKey, User.deactivations).join(User, User.id == APIKey.user_id)
-    locked = keys.where(APIKey.id == key_id).with_for_update()
-    found = db.session.execute(locked).first() if 0 < key_id <= users.LARGEST_ID else None
-    if found is None or owner_id not in (None, found.APIKey.user_id):
-        raise KeyNotFound
-    return found.APIKey, found.deactivations
+def _lock_key(key_id: int, owner_id: int | None) -> Row:
+    """Lock a key and its user; return the key, in the form that list_keys returns."""
+    in_range = 0 < key_id <= users.LARGEST_ID
+    found = write(_LOCKED_KEY, {"key_id": key_id}).rows if in_range else ()
+    if not found or owner_id not in (None, found[0].user_id):
+        raise errors.KeyNotFound
+    return found[0]
 
 
-def _audit_values(key: APIKey) -> dict[str, Any]:
+def _audit_values(key: Row) -> dict[str, Any]:
     return {"id": key.id, "name": key.name, "scopes": key.scopes}
 
 
@@ -397,30 +344,26 @@ def _find(email: str) -> Row | None:
 
 
 def _sign_in(user: User | Row, deactivations: int) -> SignIn:
-    now = utcnow()
-    expires_at = now + tokens.token_hours()
-    session = Session(
-        token_id=uuid4().hex,
-        user_id=user.id,
-        password_version=user.password_version,
-        deactivations=deactivations,
-        created_at=now,
-        expires_at=expires_at,
-    )
-    db.session.add(session)
-    db.session.flush()
+    now, session = utcnow(), uuid4().hex
+    expires_at = now + timedelta(hours=current_app.config["TOKEN_HOURS"])
+    values = {
+        "token_id": session,
+        "user_id": user.id,
+        "password_version": user.password_version,
+        "deactivations": deactivations,
+        "created_at": now,
+        "expires_at": expires_at,
+    }
+    write(_ADD_SESSION, values)
     times = {"last_sign_in_at": now, "before": now - timedelta(seconds=SIGN_IN_SECONDS)}
     write(_SAVE_SIGN_IN_TIME, {"user_id": user.id, **times})
-    token = tokens.make_token(user.id, session.token_id, now, expires_at)
-    return SignIn(user.role, session.token_id, token)
+    return SignIn(user.role, session, tokens.make_token(user.id, session, now, expires_at))
 
 
 @users.after_deactivation
 def _end_sign_ins(user_ids: Sequence[int]) -> None:
     """Remove the sign-ins of users; one created concurrently is invalid by ``deactivations``."""
-    db.session.execute(
-        delete(Session).where(Session.user_id.in_(user_ids)), execution_options=_NO_SYNC
-    )
+    db.session.execute(delete(_sessions).where(_sessions.c.user_id.in_(user_ids)))
 
 
 @prunes("sign-ins")
@@ -433,5 +376,5 @@ def remove_expired(limit: int) -> int:
     expired = select(Session.id).where(Session.expires_at <= utcnow()).order_by(Session.expires_at)
     chosen = expired.limit(limit).with_for_update(skip_locked=True)
     if ids := db.session.scalars(chosen).all():
-        db.session.execute(delete(Session).where(Session.id.in_(ids)), execution_options=_NO_SYNC)
+        db.session.execute(delete(_sessions).where(_sessions.c.id.in_(ids)))
     return len(ids)

@@ -4,7 +4,7 @@ A token is signed, so most forgeries never reach the database. It names a sessio
 revoked.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from secrets import token_urlsafe
 
@@ -72,8 +72,3 @@ def make_key() -> str:
 def hash_key(key: str) -> str:
     """Return the hash of an API key that is stored."""
     return sha256(key.encode()).hexdigest()
-
-
-def token_hours() -> timedelta:
-    """Return how long a sign-in lasts."""
-    return timedelta(hours=current_app.config["TOKEN_HOURS"])

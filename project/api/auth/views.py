@@ -6,21 +6,8 @@ from typing import Any
 
 from flask import Response, current_app, request
 
-from project.api.auth import bp, service
+from project.api.auth import bp, schemas, service, throttle
 from project.api.auth.errors import RegistrationClosed
-from project.api.auth.models import APIKey
-from project.api.auth.schemas import (
-    AccountRead,
-    APIKeyCreate,
-    APIKeyListQuery,
-    APIKeyMade,
-    APIKeyRead,
-    APIKeyUpdate,
-    KeyId,
-    Login,
-    PasswordChange,
-    Registration,
-)
 from project.api.users import service as users
 from project.database import Row, in_transaction
 from project.errors import Forbidden, Invalid
@@ -39,15 +26,18 @@ from project.web.pagination import Page
 from project.web.transactions import transactional
 
 
-def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Allow only signed-in users to call the view, and no API keys: a key cannot create others.
+def authenticated(
+    view: Callable[..., Response], *, with_key: bool = True
+) -> Callable[..., Response]:
+    """Allow only authenticated callers to call the view, even when access is open.
 
-    :raises Forbidden: an API key calls (403).
+    :param with_key: whether an API key may call it.
+    :raises Forbidden: an API key calls, and may not (403).
     """
 
     @wraps(view)
     def wrapper(**kwargs: Any) -> Response:
-        if guard.principal().session is None:
+        if guard.principal().session is None and not with_key:
             raise Forbidden
         return view(**kwargs)
 
@@ -55,22 +45,15 @@ def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
     return wrapper
 
 
-def authenticated(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Allow only authenticated callers to call the view, even when access is open."""
-
-    @wraps(view)
-    def wrapper(**kwargs: Any) -> Response:
-        guard.principal()
-        return view(**kwargs)
-
-    declare(wrapper, sign_in=True)
-    return wrapper
+def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Allow only signed-in users to call the view: an API key cannot create others."""
+    return authenticated(view, with_key=False)
 
 
 @bp.post("/auth/register")
-@accepts(Registration, wrong_type=Invalid)
+@accepts(schemas.Registration, wrong_type=Invalid)
 @returns_token("Successfully registered.", status=201)
-def register(body: Registration) -> str:
+def register(body: schemas.Registration) -> str:
     """Create one's own account, and sign in.
 
     :raises RegistrationClosed: registration is disabled (403).
@@ -79,15 +62,15 @@ def register(body: Registration) -> str:
     """
     if not current_app.config["REGISTRATION"]:
         raise RegistrationClosed
-    with service.commit_email_attempt(None, request.remote_addr or ""):
+    with throttle.commit_email_attempt(None, request.remote_addr or ""):
         made = in_transaction(service.register)(body.username, body.email, body.password)
     return made.token
 
 
 @bp.post("/auth/login")
-@accepts(Login, wrong_type=Invalid)
+@accepts(schemas.Login, wrong_type=Invalid)
 @returns_token("Successfully logged in.")
-def log_in(body: Login) -> str:
+def log_in(body: schemas.Login) -> str:
     """Sign in with email and password.
 
     :raises WrongCredentials: one of them is wrong, or the user is not active (401).
@@ -113,7 +96,7 @@ def log_out_by_get() -> Response:
 
 @bp.get("/auth/status")
 @authenticated
-@returns(AccountRead, etag=False)
+@returns(schemas.AccountRead, etag=False)
 def get_status() -> Row:
     """Return one's own account."""
     return service.get_account(guard.principal().user_id)
@@ -121,9 +104,9 @@ def get_status() -> Row:
 
 @bp.post("/auth/password")
 @signed_in
-@accepts(PasswordChange)
+@accepts(schemas.PasswordChange)
 @returns_message("The password was changed.")
-def change_password(body: PasswordChange) -> None:
+def change_password(body: schemas.PasswordChange) -> None:
     """Change one's own password; all other sign-ins of the user end.
 
     :raises WrongPassword: the current password is wrong (400).
@@ -140,9 +123,9 @@ def change_password(body: PasswordChange) -> None:
 
 @bp.get("/auth/keys")
 @authenticated
-@accepts_query(APIKeyListQuery)
-@returns_page(APIKeyRead, "keys")
-def list_keys(query: APIKeyListQuery) -> Page:
+@accepts_query(schemas.APIKeyListQuery)
+@returns_page(schemas.APIKeyRead, "keys")
+def list_keys(query: schemas.APIKeyListQuery) -> Page:
     """List one's own API keys, or another user's, without the keys themselves.
 
     :raises UserNotFound: no user has this id (404).
@@ -157,15 +140,15 @@ def list_keys(query: APIKeyListQuery) -> Page:
 @bp.post("/auth/keys")
 @signed_in
 @transactional()
-@accepts(APIKeyCreate)
+@accepts(schemas.APIKeyCreate)
 @returns(
-    APIKeyMade,
+    schemas.APIKeyMade,
     status=201,
     message="{0.name} was added!",
     location="/auth/keys/{0.id}",
     etag=False,
 )
-def create_key(body: APIKeyCreate) -> service.MadeKey:
+def create_key(body: schemas.APIKeyCreate) -> Row:
     """Create an API key, which is shown only in this response.
 
     :raises ScopeTooWide: the user does not have a scope (403).
@@ -177,9 +160,9 @@ def create_key(body: APIKeyCreate) -> service.MadeKey:
 @bp.patch("/auth/keys/<key_id>")
 @authenticated
 @transactional()
-@accepts(APIKeyUpdate)
-@returns(APIKeyRead, etag=False)
-def update_key(key_id: KeyId, body: APIKeyUpdate) -> Any:
+@accepts(schemas.APIKeyUpdate)
+@returns(schemas.APIKeyRead, etag=False)
+def update_key(key_id: schemas.KeyId, body: schemas.APIKeyUpdate) -> Row:
     """Resume a suspended API key: one's own, or as an administrator any.
 
     :raises WrongId: the id is not a decimal integer (400).
@@ -192,7 +175,7 @@ def update_key(key_id: KeyId, body: APIKeyUpdate) -> Any:
 @authenticated
 @transactional()
 @returns_message("{0.name} was removed!")
-def delete_key(key_id: KeyId) -> APIKey:
+def delete_key(key_id: schemas.KeyId) -> Row:
     """Remove an API key: one's own, or as an administrator any.
 
     :raises WrongId: the id is not a decimal integer (400).

@@ -41,7 +41,7 @@ class OwnEmailTests(AuthTestCase):
         scopes = SCOPES_OF_ROLE["admin"]
         made = auth.create_key(Principal(user_id, "", "admin", scopes), "k", ["users:write"], None)
         db.session.commit()
-        return made.key
+        return str(made.key)
 
     def actions(self) -> list[tuple[str, str, int | None]]:
         """Return what was recorded last of refused passwords."""
