@@ -114,8 +114,7 @@ def by_key(key: str) -> Principal:
     scopes = SCOPES_OF_ROLE[row.role] & frozenset(row.scopes.split())
     if row.last_used_at is None or row.last_used_at <= now - timedelta(seconds=KEY_USE_SECONDS):
         _commit_key_use(row, now)
-    user = {column.key: getattr(row, column.key) for column in _columns}
-    return Principal(**user, scopes=scopes, key_id=row.key_id)
+    return Principal(row.user_id, row.username, row.role, scopes, key_id=row.key_id)
 
 
 @in_transaction

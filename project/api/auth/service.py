@@ -4,8 +4,8 @@ Functions flush, and the caller commits. Functions named ``commit_…`` commit b
 what they write must persist when the request is refused: a password attempt and its refusal.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -227,9 +227,10 @@ def commit_reauthentication(user_id: int, current_password: str, address: str = 
     in_transaction(throttle.record_success)(account, address)  # even if the change is refused later
 
 
-@contextmanager
-def commit_email_change(who: Principal, current_password: str, address: str) -> Iterator[None]:
-    """Verify the user's password; they may change their own email within.
+def commit_email_change(
+    who: Principal, current_password: str, address: str
+) -> AbstractContextManager[None]:
+    """Verify the user's password; return a context in which they may change their own email.
 
     :param address: the client's, as for ``commit_reauthentication``.
     :raises TooManyAttempts: too many attempts failed before (429).
@@ -238,8 +239,7 @@ def commit_email_change(who: Principal, current_password: str, address: str) -> 
     :raises WrongPassword: the password is wrong (400).
     """
     commit_reauthentication(who.user_id, current_password, address)
-    with throttle.commit_email_attempt(who.user_id, address):
-        yield
+    return throttle.commit_email_attempt(who.user_id, address)
 
 
 def create_key(

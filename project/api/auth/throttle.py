@@ -22,7 +22,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.dialects import mysql
 
 from project.api.auth.models import SignInAttempts
@@ -39,7 +39,18 @@ KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
 
 _table: Any = SignInAttempts.__table__
 _rows = _table.c
+_HAS_HASH = _rows.subject_hash == bindparam("subject")
 _FOUND = select(_table).where(_rows.subject_hash.in_(bindparam("subjects", expanding=True)))
+_UPDATE = update(_table).where(_HAS_HASH)
+_UNCOUNT = _UPDATE.values(failures=case((_rows.failures > 0, _rows.failures - 1), else_=0))
+# Known addresses are stored for longer than failures.
+_IS_OLD = and_(
+    _rows.attempted_at <= bindparam("failed_before"),
+    or_(_rows.known_at.is_(None), _rows.known_at <= bindparam("known_before")),
+)
+_OLD = select(_rows.subject_hash).where(_IS_OLD).order_by(_rows.attempted_at)
+_OLDEST = _OLD.limit(bindparam("limit", type_=Integer))
+_REMOVE = delete(_table).where(_HAS_HASH, _IS_OLD)
 
 
 class TooManyAttempts(TooManyRequests):
@@ -169,19 +180,10 @@ def remove_old(limit: int) -> int:
     :return: the number of rows removed.
     """
     now = utcnow()
-    # Known addresses are stored for longer than failures.
-    is_old = and_(
-        _rows.attempted_at <= now - FAILURE_LIFETIME,
-        or_(_rows.known_at.is_(None), _rows.known_at <= now - KNOWN_ADDRESS_LIFETIME),
-    )
-    old = select(_rows.subject_hash).where(is_old).order_by(_rows.attempted_at).limit(limit)
-    found = sorted(row.subject_hash for row in read(old, {}))
-    if not found:
-        return 0
+    times = {"failed_before": now - FAILURE_LIFETIME, "known_before": now - KNOWN_ADDRESS_LIFETIME}
+    found = sorted(row.subject_hash for row in read(_OLDEST, {**times, "limit": limit}))
     # One row at a time, in the order in which attempts lock them.
-    gone = delete(_table).where(_rows.subject_hash == bindparam("subject"), is_old)
-    result: Any = db.session.execute(gone, [{"subject": subject} for subject in found])
-    return int(result.rowcount)
+    return sum(write(_REMOVE, {**times, "subject": subject}).row_count for subject in found)
 
 
 def _password_limits(address: Count, account: Count, pair: Count) -> Sequence[tuple[Count, Limit]]:
@@ -225,8 +227,8 @@ def _commit_count(subjects: Sequence[str], limits: Limits, refusal: type[TooMany
     found = write(_FOUND, {"subjects": subjects}).rows
     counts = _refuse(found, subjects, limits, refusal)
     for subject, count in sorted(zip(subjects, counts, strict=True)):
-        values = {"failures": count.failures + 1, "attempted_at": utcnow()}
-        _update(subject, values)
+        counted = {"failures": count.failures + 1, "attempted_at": utcnow()}
+        write(_UPDATE, {"subject": subject, **counted})
 
 
 def _refuse(
@@ -278,14 +280,11 @@ def _uncount(subjects: Sequence[str], known: str | None = None) -> None:
 
     :param known: the pair that has signed in: its failures are reset.
     """
-    one_less = case((_rows.failures > 0, _rows.failures - 1), else_=0)
     for subject in sorted(subjects):
-        reset = {"failures": 0, "known_at": utcnow()}
-        _update(subject, reset if subject == known else {"failures": one_less})
+        if subject == known:
+            write(_UPDATE, {"subject": subject, "failures": 0, "known_at": utcnow()})
+        else:
+            write(_UNCOUNT, {"subject": subject})
 
 
 _commit_uncount = in_transaction(_uncount)
-
-
-def _update(subject: str, values: dict[str, Any]) -> None:
-    db.session.execute(update(_table).where(_rows.subject_hash == subject).values(values))

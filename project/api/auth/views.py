@@ -85,7 +85,7 @@ def log_in(body: schemas.Login) -> str:
 @returns_message("Successfully logged out.")
 def log_out() -> None:
     """Sign out: the token becomes invalid."""
-    service.log_out(_session())
+    service.log_out(guard.principal().session or "")
 
 
 @bp.get("/auth/logout")
@@ -112,9 +112,10 @@ def change_password(body: schemas.PasswordChange) -> None:
     :raises WrongPassword: the current password is wrong (400).
     :raises TooManyAttempts: too many attempts failed before (429).
     """
+    who = guard.principal()
     service.commit_password_change(
-        guard.principal().user_id,
-        _session(),
+        who.user_id,
+        who.session or "",
         body.current_password,
         body.password,
         request.remote_addr or "",
@@ -197,7 +198,3 @@ def _owner_filter() -> int | None:
     if who.session is None:
         raise Forbidden
     return who.user_id
-
-
-def _session() -> str:
-    return guard.principal().session or ""

@@ -237,6 +237,9 @@ def update_user(
     return after
 
 
+_commit_update = in_transaction(update_user)
+
+
 def commit_change(
     user_id: int,
     sent: dict[str, Any],
@@ -253,15 +256,15 @@ def commit_change(
     :raises Invalid: also if the current password is wrong (400).
     :raises TooManyRequests: there were too many wrong passwords before (429).
     """
-    who, change = known_principal(), in_transaction(update_user)
+    who = known_principal()
     changes = {name: value for name, value in sent.items() if name != "current_password"}
     if who is not None and who.user_id == user_id and "email" in changes:
         if changes["email"] != get_user(user_id).email:
             with own_email_change(who, sent.get("current_password", "")):
-                return change(user_id, changes, is_expected, by_admin=by_admin)
+                return _commit_update(user_id, changes, is_expected, by_admin=by_admin)
         # The email stays unchanged, even if somebody else changes it concurrently.
         del changes["email"]
-    return change(user_id, changes, is_expected, by_admin=by_admin)
+    return _commit_update(user_id, changes, is_expected, by_admin=by_admin)
 
 
 def delete_user(
