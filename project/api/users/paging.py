@@ -90,6 +90,6 @@ def _order(sort: str) -> list[Column[Any]]:
 
 def _kind(query: UserListQuery, order: str) -> str:
     email = None if query.email is None else fold_email(query.email)
-    # Cursors from before there were roles stay valid.
+    # The text stays as it was before there were roles, so that earlier cursors stay valid.
     with_role = "" if query.role is None else f" role={query.role}"
     return f"users {order} Filters(active={query.active!r}, email_folded={email!r}){with_role}"
