@@ -105,7 +105,7 @@ class ThrottleTests(SignInTestCase):
                 self.assertEqual(self.log_in(servers[number % 2], "wrong")[0], 401)
             for number in range(3):  # until the wait is long enough to be seen
                 status, wait = self.log_in(servers[number % 2], "wrong")
-                if status == 429:  # the service's clock has whole seconds: a wait of 1 s may be over
+                if status == 429:  # a wait of 1 s may be over: the clock has whole seconds
                     time.sleep(wait)
                     status, _wait = self.log_in(servers[number % 2], "wrong")
                 self.assertEqual(status, 401)

@@ -28,7 +28,7 @@ from project.clock import utcnow
 from project.database import Row, db, in_transaction, read, write
 from project.errors import Unauthenticated
 from project.web.guard import Principal
-from project.web.pruning import prunes
+from project.web.pruning import delete_oldest, prunes
 
 SIGN_IN_SECONDS = 60
 """The minimum time between two writes of a user's ``last_sign_in_at``."""
@@ -373,8 +373,4 @@ def remove_expired(limit: int) -> int:
     :param limit: the maximum number of sign-ins.
     :return: the number of sign-ins removed.
     """
-    expired = select(Session.id).where(Session.expires_at <= utcnow()).order_by(Session.expires_at)
-    chosen = expired.limit(limit).with_for_update(skip_locked=True)
-    if ids := db.session.scalars(chosen).all():
-        db.session.execute(delete(_sessions).where(_sessions.c.id.in_(ids)))
-    return len(ids)
+    return delete_oldest(_sessions.c.id, _sessions.c.expires_at, utcnow(), limit)
