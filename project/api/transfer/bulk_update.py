@@ -27,19 +27,16 @@ def run(states: Sequence[dict[str, Any]], now: datetime) -> int:
     """
     dialect = db.engine.dialect
     names = tuple(name for name in states[0] if name not in COUNTS)
-    processors = [
-        (name, processor)
-        for name in names
-        if (processor := fields.COLUMNS[name].type.dialect_impl(dialect).bind_processor(dialect))
+    impls = {name: fields.COLUMNS[name].type.dialect_impl(dialect) for name in names}
+    converters = {name: impl.bind_processor(dialect) for name, impl in impls.items()}
+    rows = [
+        {
+            name: convert(value) if (convert := converters.get(name)) else value
+            for name, value in state.items()
+            if value is not None  # a missing key becomes NULL
+        }
+        for state in states
     ]
-    rows = []
-    for state in states:
-        # A missing key becomes NULL.
-        row = {name: value for name, value in state.items() if value is not None}
-        for name, convert in processors:
-            if name in row:
-                row[name] = convert(row[name])
-        rows.append(row)
     statement = _statement(names, dialect.name == "sqlite")
     parameters = {"states": orjson.dumps(rows).decode(), "now": now}
     return write(statement, parameters).row_count

@@ -8,7 +8,7 @@ docs/decisions/import-export.md. Knows no HTTP.
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -69,21 +69,15 @@ class Outcome:
     reason: str
 
 
-@dataclass
-class Batch:
+class Batch(NamedTuple):
     """The results of a batch's rows.
 
-    :param created: the number of rows that created a user.
-    :param outcomes: of all other rows, in order.
+    :param counts: the number of rows with each result.
+    :param outcomes: of all rows that did not create a user, in order.
     """
 
-    created: int
+    counts: Counter[str]
     outcomes: list[Outcome]
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of rows with each result."""
-        counts = Counter(outcome.result for outcome in self.outcomes)
-        return {"created": self.created, **{name: counts[name] for name in RESULTS[1:]}}
 
 
 @dataclass
@@ -105,9 +99,8 @@ class Report:
 
     def add(self, batch: Batch) -> None:
         """Add the results of a batch."""
-        self.created += batch.created
-        for outcome in batch.outcomes:
-            setattr(self, outcome.result, getattr(self, outcome.result) + 1)
+        for result in RESULTS:
+            setattr(self, result, getattr(self, result) + batch.counts[result])
         room = MAX_REPORTED_ROWS - len(self.rows)
         self.rows += batch.outcomes[:room]
         self.rows_omitted += len(batch.outcomes[room:])
@@ -127,17 +120,12 @@ class _ValidRow(NamedTuple):
     user_id: int | None
     values: dict[str, Any]
 
-    @property
-    def email_folded(self) -> str:
-        """The row's mailbox."""
-        return self.values["email_folded"]  # type: ignore[no-any-return]
-
 
 @dataclass(slots=True)
-class _Mailbox:
-    """The user of a mailbox, after the rows so far.
+class _User:
+    """A user, after the rows so far.
 
-    :param state: the values of the columns in ``STATE``.
+    :param state: the values of the columns in ``STATE``, and of a new user's times.
     :param user_id: None: the user does not exist yet.
     :param changes: how often rows have changed the user.
     :param deactivations: how often rows have deactivated the user, even if a later row undid it.
@@ -150,39 +138,14 @@ class _Mailbox:
     changes: int = 0
     deactivations: int = 0
     has_moved: bool = False
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-
-    @property
-    def email_folded(self) -> str:
-        """The mailbox."""
-        return self.state["email_folded"]  # type: ignore[no-any-return]
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether the user is an administrator, even since an earlier row: no row changes them."""
-        return bool(self.state["role"] == "admin")
 
 
 class _Known:
-    """The users whom the rows of a batch may affect, after the rows so far."""
+    """The users whom the rows of a batch may affect, by mailbox and by id."""
 
-    def __init__(self, mailboxes: Collection[_Mailbox]) -> None:
-        self.by_mailbox = {one.email_folded: one for one in mailboxes}
-        self.by_id = {one.user_id: one for one in mailboxes}
-
-    def __iter__(self) -> Iterator[_Mailbox]:
-        return iter(self.by_mailbox.values())
-
-    def add(self, mailbox: _Mailbox) -> None:
-        """Add a new user."""
-        self.by_mailbox[mailbox.email_folded] = mailbox
-
-    def move(self, mailbox: _Mailbox, email_folded: str) -> None:
-        """Give a user another mailbox, which must be free."""
-        self.by_mailbox.pop(mailbox.email_folded, None)
-        self.by_mailbox[email_folded] = mailbox
-        mailbox.has_moved = True
+    def __init__(self, users: Collection[_User]) -> None:
+        self.by_mailbox = {user.state["email_folded"]: user for user in users}
+        self.by_id = {user.user_id: user for user in users}
 
 
 _Rows = Sequence[_ValidRow | Outcome]
@@ -214,9 +177,9 @@ def import_users(
     :raises TooLarge: the data exceeds a limit (413).
     :raises Unavailable: the database is unavailable; the import can be repeated (503).
     """
-    rows, line, counts = iter(rows), 0, Counter[str]()
+    rows, line, total = iter(rows), 0, Counter[str]()
     last_id: int | None = None
-    with _simulation() if dry_run else nullcontext(_Saving().commit) as work:
+    with _simulation() if dry_run else nullcontext(_saving()) as work:
         try:
             if match_id:
                 last_id = read(queries.LAST_ID, {})[0][0] or 0
@@ -224,11 +187,11 @@ def import_users(
                 before_batch()
                 done = work([_check(row, last_id) for row in batch])
                 line = batch[-1].line
-                counts.update(done.counts())
+                total.update(done.counts)
                 yield done
         except (Unauthenticated, Forbidden) as error:
-            totals = ", ".join(f"{name} {counts[name]:,}" for name in RESULTS)
-            message = f"{error.message} {_progress(line, dry_run)} So far: {totals}."
+            so_far = ", ".join(f"{name} {total[name]:,}" for name in RESULTS)
+            message = f"{error.message} {_progress(line, dry_run)} So far: {so_far}."
             raise type(error)(message) from error
         except (Invalid, TooLarge) as error:
             message = f"{error.message} {_progress(line, dry_run)}"
@@ -271,77 +234,70 @@ def _check(row: Row | BadRow, last_id: int | None) -> _ValidRow | Outcome:
     return _ValidRow(row.line, user_id, fields.with_folded(values))
 
 
-class _Saving:
-    """Saves batches, each together with the import's total counts in its audit event."""
+def _saving() -> Callable[[_Rows], Batch]:
+    """Return a function that saves a batch in its own transaction.
 
-    def __init__(self) -> None:
-        self._counts = dict.fromkeys(RESULTS, 0)
-        self._event_id: int | None = None
+    The import's audit event, with the total counts, is saved with each batch. A batch is retried if
+    another transaction added one of its mailboxes or changed one of its users.
+    """
+    total, event_id = Counter[str](), None
 
-    def commit(self, rows: _Rows) -> Batch:
-        """Save a batch in its own transaction.
-
-        It is retried if another transaction added one of its mailboxes or changed one of its users.
-        """
-        for _ in range(ATTEMPTS):
-            try:
-                batch, self._counts, self._event_id = in_transaction(self._write)(rows)
-                return batch
-            except (IntegrityError, _ConcurrentChange):
-                continue
-        raise Unavailable
-
-    def _write(self, rows: _Rows) -> tuple[Batch, dict[str, int], int | None]:
-        batch, event_id = _write(rows), self._event_id
-        new = batch.counts()
-        counts = {name: self._counts[name] + new[name] for name in RESULTS}
+    @in_transaction
+    def save(rows: _Rows) -> tuple[Batch, int | None]:
+        batch = _write(rows)
+        counts = {name: total[name] + batch.counts[name] for name in RESULTS}
         if event_id is not None:
             audit.update_counts(event_id, counts)
         elif counts["created"] or counts["updated"]:
-            event_id = audit.record(_IMPORTED, after=counts)
-        return batch, counts, event_id
+            return batch, audit.record(_IMPORTED, after=counts)
+        return batch, event_id
+
+    def commit(rows: _Rows) -> Batch:
+        nonlocal event_id
+        for _ in range(ATTEMPTS):
+            with suppress(IntegrityError, _ConcurrentChange):
+                batch, event_id = save(rows)
+                total.update(batch.counts)
+                return batch
+        raise Unavailable
+
+    return commit
 
 
 def _write(rows: _Rows) -> Batch:
-    known, now = _Known(_find(rows, lambda *question: write(*question).rows)), utcnow()
+    known = _Known(_find(rows, lambda *question: write(*question).rows))
+    now = utcnow()
     batch = _merge(rows, known, now)
-    moved = [one.user_id for one in known if one.has_moved]
-    if moved:
+    users = known.by_mailbox.values()
+    if moved := [user.user_id for user in users if user.has_moved]:
         db.session.execute(_FREE_MAILBOXES, {"ids": moved})
     added = [
         {
-            **mailbox.state,
-            "created_at": mailbox.created_at,
-            "updated_at": mailbox.updated_at,
-            "version": mailbox.version + mailbox.changes,
+            **user.state,
+            "updated_at": now if user.changes else user.state["updated_at"],
+            "version": user.version + user.changes,
         }
-        for mailbox in known
-        if mailbox.user_id is None
+        for user in users
+        if user.user_id is None
     ]
     if added:
         db.session.execute(insert(User.__table__), added)
-    changed = [one for one in known if one.changes and one.user_id is not None]
-    if changed:
-        _update(changed, now)
-    return batch
-
-
-def _update(mailboxes: Sequence[_Mailbox], now: datetime) -> None:
+    changed = [user for user in users if user.changes and user.user_id is not None]
     states = [
         {
-            "id": mailbox.user_id,
-            "version": mailbox.version,
-            "changes": mailbox.changes,
-            "deactivations": mailbox.deactivations,
-            **mailbox.state,
+            "id": user.user_id,
+            "version": user.version,
+            "changes": user.changes,
+            "deactivations": user.deactivations,
+            **user.state,
         }
-        for mailbox in mailboxes
+        for user in changed
     ]
-    if bulk_update.run(states, now) != len(mailboxes):
+    if states and bulk_update.run(states, now) != len(states):
         raise _ConcurrentChange
-    deactivated = [one.user_id for one in mailboxes if one.deactivations and one.user_id]
-    if deactivated:
+    if deactivated := [user.user_id for user in changed if user.deactivations and user.user_id]:
         run_after_deactivation(deactivated)
+    return batch
 
 
 @contextmanager
@@ -358,26 +314,23 @@ def _simulation() -> Iterator[Callable[[_Rows], Batch]]:
         )
 
         def simulate(rows: _Rows) -> Batch:
-            found = {one.user_id: one for one in _find(rows, read)}
-            names, ids = _mailboxes(rows), list(found)
-            for email_folded, user_id, state in made.execute(
+            found = {user.user_id: user for user in _find(rows, read)}
+            for mailbox, user_id, state in made.execute(
                 "SELECT * FROM made WHERE email_folded IN (SELECT value FROM json_each(?))"
                 " OR user_id IN (SELECT value FROM json_each(?))",
-                [orjson.dumps(names).decode(), orjson.dumps(ids).decode()],
+                [orjson.dumps(keys).decode() for keys in (_mailboxes(rows), [*found])],
             ):
-                key = email_folded if user_id is None else user_id
-                found[key] = _Mailbox(orjson.loads(state), user_id)
+                found[mailbox if user_id is None else user_id] = _User(orjson.loads(state), user_id)
             known = _Known(found.values())
             batch = _merge(rows, known, utcnow())
-            changed = [one for one in known if one.user_id is None or one.changes]
+            changed = [
+                (mailbox, user.user_id, orjson.dumps(user.state))
+                for mailbox, user in known.by_mailbox.items()
+                if user.user_id is None or user.changes
+            ]
             made.execute("BEGIN")
-            made.executemany(
-                "DELETE FROM made WHERE user_id = ?", ([one.user_id] for one in changed)
-            )
-            made.executemany(
-                "INSERT OR REPLACE INTO made VALUES (?, ?, ?)",
-                ((one.email_folded, one.user_id, orjson.dumps(one.state)) for one in changed),
-            )
+            made.executemany("DELETE FROM made WHERE user_id = ?", [row[1:2] for row in changed])
+            made.executemany("INSERT OR REPLACE INTO made VALUES (?, ?, ?)", changed)
             made.execute("COMMIT")
             return batch
 
@@ -385,59 +338,58 @@ def _simulation() -> Iterator[Callable[[_Rows], Batch]]:
 
 
 def _mailboxes(rows: _Rows) -> list[str]:
-    return [row.email_folded for row in rows if isinstance(row, _ValidRow)]
+    return [row.values["email_folded"] for row in rows if isinstance(row, _ValidRow)]
 
 
-def _find(rows: _Rows, query: Callable[..., Iterable[Any]]) -> Collection[_Mailbox]:
+def _find(rows: _Rows, query: Callable[..., Iterable[Any]]) -> Collection[_User]:
     """Return the users who have a mailbox or an id that occurs in the rows."""
     found = list(query(BY_MAILBOXES, {"mailboxes": _mailboxes(rows)}))
     ids = {row.user_id for row in rows if isinstance(row, _ValidRow)} - {None}
     if ids:
         found += query(BY_IDS, {"ids": list(ids)})
     return {
-        user_id: _Mailbox(dict(zip(STATE, state, strict=True)), user_id, version)
+        user_id: _User(dict(zip(STATE, state, strict=True)), user_id, version)
         for user_id, version, *state in found
     }.values()
 
 
 def _merge(rows: _Rows, known: _Known, now: datetime) -> Batch:
     """Apply the rows to the users, one after the other."""
-    batch = Batch(0, [])
+    outcomes, created = [], 0
     for row in rows:
         if isinstance(row, Outcome):
-            batch.outcomes.append(row)
+            outcomes.append(row)
         elif row.user_id is not None:
-            batch.outcomes.append(_change(known.by_id.get(row.user_id), row, known, now))
-        elif mailbox := known.by_mailbox.get(row.email_folded):
-            batch.outcomes.append(_change(mailbox, row, known, now))
+            outcomes.append(_change(known.by_id.get(row.user_id), row, known))
+        elif user := known.by_mailbox.get(row.values["email_folded"]):
+            outcomes.append(_change(user, row, known))
         else:
-            known.add(_new(row, now))
-            batch.created += 1
-    return batch
+            state = {**_NEW, "created_at": now, **row.values}
+            state.setdefault("updated_at", state["created_at"])
+            known.by_mailbox[state["email_folded"]] = _User(state)
+            created += 1
+    counts = Counter(outcome.result for outcome in outcomes)
+    counts["created"] = created
+    return Batch(counts, outcomes)
 
 
-def _new(row: _ValidRow, now: datetime) -> _Mailbox:
-    values = dict(row.values)
-    created_at = values.pop("created_at", None) or now
-    updated_at = values.pop("updated_at", None) or created_at
-    return _Mailbox(_NEW | values, created_at=created_at, updated_at=updated_at)
-
-
-def _change(mailbox: _Mailbox | None, row: _ValidRow, known: _Known, now: datetime) -> Outcome:
-    if mailbox is None:
+def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
+    if user is None:
         return Outcome(row.line, "failed", _UNKNOWN_ID)
-    state, values = mailbox.state, row.values
+    state, values = user.state, row.values
     changes = [name for name in fields.IMPORTED if name in values and values[name] != state[name]]
     if not changes:
         return Outcome(row.line, "skipped", "Nothing to change.")
-    if mailbox.is_admin:
+    if state["role"] == "admin":  # even since an earlier row
         return Outcome(row.line, "failed", "Is an administrator; an import cannot change one.")
-    if row.email_folded != mailbox.email_folded:
-        if row.email_folded in known.by_mailbox:
+    old, new = state["email_folded"], values["email_folded"]
+    if new != old:
+        if new in known.by_mailbox:
             return Outcome(row.line, "failed", "email: Another user has this address.")
-        known.move(mailbox, row.email_folded)
-    mailbox.deactivations += "active" in changes and not values["active"]
-    mailbox.state = state | {name: values[name] for name in values if name in state}
-    mailbox.changes += 1
-    mailbox.updated_at = now
+        known.by_mailbox.pop(old, None)
+        known.by_mailbox[new] = user
+        user.has_moved = True
+    user.deactivations += "active" in changes and not values["active"]
+    user.state = state | {name: values[name] for name in values if name in _NEW}
+    user.changes += 1
     return Outcome(row.line, "updated", f"Changed: {', '.join(changes)}.")

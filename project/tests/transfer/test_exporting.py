@@ -115,5 +115,7 @@ class ExportTests(BaseTestCase):
                     import_users(read_rows(Source(BytesIO(exported).read), form, False, columns))
                 )
 
-                self.assertEqual([(batch.created, batch.outcomes) for batch in batches], [(6, [])])
+                self.assertEqual(
+                    [(batch.counts["created"], batch.outcomes) for batch in batches], [(6, [])]
+                )
                 self.assertEqual(content(form), exported)
