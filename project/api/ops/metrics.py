@@ -7,18 +7,9 @@ processes.
 import os
 import struct
 
+import prometheus_client as prometheus
 import structlog
 from flask import Flask
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    values,
-)
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import event
 
@@ -28,20 +19,24 @@ from project.logs import Output
 
 log = structlog.get_logger()
 
-values.MmapedDict = MetricsFile  # type: ignore[attr-defined]  # before the first metric is created
+prometheus.values.MmapedDict = MetricsFile  # type: ignore[attr-defined]  # before the first metric is created
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 
-REQUESTS = Histogram(
+REQUESTS = prometheus.Histogram(
     "http_request_duration_seconds",
     "Request duration by method, route and status; _count is the number of requests.",
     ["method", "route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
-IN_FLIGHT = Gauge("http_requests_in_flight", "Requests in progress.", multiprocess_mode="livesum")
-ERRORS = Counter("errors_total", "Responses with status 500 or above, by error type.", ["error"])
-LOG_FAILURES = Counter("log_failures", "Log lines that could not be written.")
-CONNECTIONS_OPEN = Gauge(
+IN_FLIGHT = prometheus.Gauge(
+    "http_requests_in_flight", "Requests in progress.", multiprocess_mode="livesum"
+)
+ERRORS = prometheus.Counter(
+    "errors_total", "Responses with status 500 or above, by error type.", ["error"]
+)
+LOG_FAILURES = prometheus.Counter("log_failures", "Log lines that could not be written.")
+CONNECTIONS_OPEN = prometheus.Gauge(
     "database_connections_open",
     "Open database connections; each thread holds one for reads and one for writes.",
     ["engine"],
@@ -68,14 +63,14 @@ def render() -> bytes:
     If the workers' files cannot be read, they are the metrics of this process only.
     """
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
+        registry = prometheus.CollectorRegistry()
         try:
             MultiProcessCollector(registry)
-            if text := generate_latest(registry):
+            if text := prometheus.generate_latest(registry):
                 return text
         except (OSError, RuntimeError, ValueError, struct.error) as error:
             warn_of_lost_counts(error)
-    return generate_latest(REGISTRY)
+    return prometheus.generate_latest(prometheus.REGISTRY)
 
 
 def warn_of_lost_counts(problem: Exception) -> None:
