@@ -51,7 +51,6 @@ def engine_url(url: str | URL) -> URL:
 def check(url: URL) -> None:
     """Refuse a URL with which no supported driver could connect.
 
-    :param url: as returned by engine_url.
     :raises ValueError: the message says what is wrong and how to correct it.
     """
     backend, _, driver = url.drivername.partition("+")

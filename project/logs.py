@@ -95,11 +95,7 @@ def _columns(output: Output) -> Processor:
 
 
 def library_logging(json: bool, level: str) -> dict[str, Any]:
-    """Return the configuration of libraries' logs, for ``logging.config.dictConfig``.
-
-    :param json: as for configure.
-    :param level: as for configure.
-    """
+    """Return the configuration of libraries' logs, for ``logging.config.dictConfig``."""
     output = Output(sys.stdout)
     structured = {
         "()": structlog.stdlib.ProcessorFormatter,

@@ -11,9 +11,6 @@ from typing import Any
 
 import flask_migrate
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from flask import current_app
 from sqlalchemy import Connection, Row, Table
 from sqlalchemy.exc import StatementError
 
@@ -22,6 +19,7 @@ from project.backup import archive
 from project.backup.archive import ROWS_PER_BATCH, BackupError, Header, TableHeader
 from project.clock import utcnow
 from project.database import db, keyset
+from project.database.revisions import BASE, current_revision, head_revision
 
 MYSQL_SESSION = [
     # A backup then reads one snapshot, and no rows are added between a restore's DELETE and COMMIT.
@@ -100,7 +98,6 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
     out or were deactivated since must not be signed in again.
 
     :param replace: delete the existing rows.
-    :param name: the file's name in messages; None: its path.
     :raises BackupError: the file is corrupt or not for this code; the database is at another
         revision, contains rows that may not be replaced, or rejects the new ones. No row is changed
         then.
@@ -147,14 +144,8 @@ def _tables() -> list[Table]:
     return db.metadata.sorted_tables
 
 
-def _head_revision() -> str:
-    config = current_app.extensions["migrate"].migrate.get_config()
-    return ScriptDirectory.from_config(config).get_current_head() or "base"
-
-
 def _refuse_other_revision(connection: Connection) -> None:
-    found = MigrationContext.configure(connection).get_current_revision() or "base"
-    if found != (head := _head_revision()):
+    if (found := current_revision(connection) or BASE) != (head := head_revision()):
         raise BackupError(
             f"The database is at revision {found}, and this code requires {head}:"
             " use the matching code, or run `manage.py db upgrade`."
@@ -167,10 +158,10 @@ def refuse_missing_tables() -> None:
     :raises BackupError: tables are missing; the migrations would not create them.
     """
     with db.engines["read"].connect() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
+        revision = current_revision(connection)
         found = sa.inspect(connection).get_table_names()
     missing = {table.name for table in _tables()} - set(found)
-    if missing and revision == _head_revision():
+    if missing and revision == head_revision():
         raise BackupError(
             f"The database is marked as revision {revision}, but these tables are missing:"
             f" {', '.join(sorted(missing))}. Run `manage.py recreate_db`, then restore a backup."
@@ -178,7 +169,7 @@ def refuse_missing_tables() -> None:
 
 
 def _reader(path: Path, doing: str, name: str | None = None) -> archive.Reader:
-    return archive.Reader(path, name, doing, _head_revision(), _tables())
+    return archive.Reader(path, name, doing, head_revision(), _tables())
 
 
 @contextmanager
@@ -209,7 +200,7 @@ def _snapshot(folder: Path) -> Iterator[Connection]:
 def _describe(connection: Connection) -> Header:
     _refuse_other_revision(connection)
     return Header(
-        revision=_head_revision(),
+        revision=head_revision(),
         created_at=f"{utcnow().isoformat()}Z",
         tables=[
             TableHeader(

@@ -45,10 +45,7 @@ def create_admin(username: str, email: str, stdin: bool, file: str | None) -> No
 
 @audit.by_command("set_password")
 def set_password(email: str, stdin: bool, file: str | None) -> None:
-    """Set a user's password, and end their sign-ins.
-
-    :param stdin: see create_admin, also for ``file``.
-    """
+    """Set a user's password, and end their sign-ins."""
     user_id = _find(email)
     password = _read_password(stdin, file)
     _exit_on_error(in_transaction(lambda: users.update_user(user_id, {"password": password})))

@@ -56,14 +56,13 @@ def _line(event: Row[Any]) -> str:
         event.address or "-",
         event.request_id or "-",
     ]
-    states = ["" if state is None else _json(state) for state in (event.before, event.after)]
+    states = [
+        "" if state is None else orjson.dumps(state).decode()
+        for state in (event.before, event.after)
+    ]
     if any(states):
         parts.append(" -> ".join(states).strip())
     return printable(" ".join(parts))
-
-
-def _json(state: dict[str, Any]) -> str:
-    return orjson.dumps(state).decode()
 
 
 def prune() -> None:

@@ -6,9 +6,6 @@ from secrets import token_hex
 from time import monotonic
 
 import flask_migrate
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from flask import current_app
 from sqlalchemy import MetaData, inspect
 from tqdm import tqdm
 
@@ -18,7 +15,7 @@ from project.api.users import service
 from project.api.users.errors import EmailTaken
 from project.backup import service as backup
 from project.commands.terminal import confirm, exit_on_backup_error
-from project.database import check_database, db, in_transaction
+from project.database import check_database, db, in_transaction, revisions
 
 FIRST_USERS = [("cnych", "qikqiak@gmail.com"), ("chyang", "icnych@gmail.com")]
 FIRST_NAMES = ["Ada", "Chidi", "Dagný", "Emre", "Fatima", "Inés", "Jun", "Lakshmi", "Noor", "Olga"]
@@ -86,7 +83,7 @@ def upgrade(revision: str = "head") -> None:
 def downgrade(revision: str = "-1") -> None:
     """Downgrade the schema to a revision; `base` is the empty database."""
     flask_migrate.downgrade(revision=revision)
-    print(f"The database is at revision {current_revision() or 'base'}.")
+    print(f"The database is at revision {current_revision() or revisions.BASE}.")
 
 
 def migrate(message: str | None) -> None:
@@ -94,12 +91,12 @@ def migrate(message: str | None) -> None:
 
     :param message: what changes; becomes the docstring and part of the file's name.
     """
-    config = current_app.extensions["migrate"].migrate.get_config()
-    last = ScriptDirectory.from_config(config).get_current_head() or "0"
-    flask_migrate.migrate(message=message, rev_id=f"{int(last) + 1:04}")
+    last = revisions.head_revision()
+    number = 1 if last == revisions.BASE else int(last) + 1
+    flask_migrate.migrate(message=message, rev_id=f"{number:04}")
 
 
 def current_revision() -> str | None:
     """Return the revision of the database schema; None: no migration has run."""
     with db.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return revisions.current_revision(connection)

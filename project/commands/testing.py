@@ -60,8 +60,6 @@ def run_coverage(name: str | None = None, jobs: int = 1) -> int:
 
     They run in a new process, so that code that runs on import is measured.
 
-    :param name: see run_tests.
-    :param jobs: see run_tests.
     :return: the exit code, 0 when all tests passed and the coverage is sufficient.
     """
     coverage = [sys.executable, "-m", "coverage"]

@@ -39,18 +39,12 @@ class Database(SQLAlchemy):
     """SQLAlchemy that creates and drops tables only in the database that the settings name."""
 
     def create_all(self, bind_key: str | None | list[str | None] = "__all__") -> None:
-        """Create the missing tables.
-
-        :raises WrongDatabase: as for check_database.
-        """
+        """Create the missing tables, or raise WrongDatabase as check_database does."""
         check_database()
         super().create_all(bind_key)
 
     def drop_all(self, bind_key: str | None | list[str | None] = "__all__") -> None:
-        """Drop all tables.
-
-        :raises WrongDatabase: as for check_database.
-        """
+        """Drop all tables, or raise WrongDatabase as check_database does."""
         check_database()
         super().drop_all(bind_key)
 

@@ -25,12 +25,7 @@ Convert = Callable[[Any], Any]
 
 
 class Result(NamedTuple):
-    """The result of a statement.
-
-    :param rows: the rows of a SELECT.
-    :param inserted_id: the id of the row that an INSERT added.
-    :param row_count: the number of rows that an UPDATE or DELETE matched.
-    """
+    """The rows of a SELECT, the id of an inserted row, and how many an UPDATE or DELETE matched."""
 
     rows: Sequence[Row]
     inserted_id: int

@@ -185,11 +185,7 @@ def _is_hash_of(asked: bytes, stored: str) -> bool:
 
 @prunes("stored answers")
 def remove_expired(limit: int) -> int:
-    """Remove expired keys and their responses.
-
-    :param limit: the maximum number of keys.
-    :return: the number of keys removed.
-    """
+    """Remove expired keys and their responses."""
     return delete_oldest(_table.c.id, _table.c.created_at, utcnow() - RETENTION, limit)
 
 

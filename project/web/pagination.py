@@ -66,7 +66,6 @@ def find_page(
 ) -> Page:
     """Return the page of a list that a query asks for.
 
-    :param kind: as for make_cursor.
     :param order: the columns that the list is sorted by, together unique; each row has them.
     :param find: returns rows: so many at most, from the one after this key on; None: from the
         first.

@@ -51,7 +51,6 @@ def prunes(what: str) -> Callable[[Remove], Remove]:
 def delete_oldest(key: Column[int], time: Column[datetime], until: datetime, limit: int) -> int:
     """Delete the oldest rows of a table, except those that another transaction has locked.
 
-    :param key: the table's primary key.
     :param time: rows are deleted if this column is not after ``until``, naive UTC.
     :return: the number of rows deleted.
     """

@@ -3,16 +3,7 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    ColumnElement,
-    DateTime,
-    Integer,
-    Select,
-    bindparam,
-    select,
-    type_coerce,
-)
+import sqlalchemy as sa
 
 from project.api.audit.models import AuditEvent
 from project.database import keyset
@@ -21,21 +12,21 @@ _events = AuditEvent.__table__.c
 ORDER = (_events.created_at, _events.id)
 _STATES = ("before", "after")
 _shown = [
-    type_coerce(column, JSON).label(column.name) if column.name in _STATES else column
+    sa.type_coerce(column, sa.JSON).label(column.name) if column.name in _STATES else column
     for column in _events
 ]
 
 OLDER = (
-    select(_events.id)
-    .where(_events.created_at < bindparam("before", type_=DateTime))
+    sa.select(_events.id)
+    .where(_events.created_at < sa.bindparam("before", type_=sa.DateTime))
     .order_by(_events.created_at, _events.id)
-    .limit(bindparam("limit", type_=Integer))
+    .limit(sa.bindparam("limit", type_=sa.Integer))
     .with_for_update(skip_locked=True)
 )
 
 
 @cache
-def page(user: bool, actor: bool, since: bool, after: bool) -> Select[Any]:
+def page(user: bool, actor: bool, since: bool, after: bool) -> sa.Select[Any]:
     """Return the SELECT of a page, newest event first.
 
     The order is not by id alone: ``since`` would then have to skip all older events. Within a
@@ -47,15 +38,20 @@ def page(user: bool, actor: bool, since: bool, after: bool) -> Select[Any]:
     :param after: whether to start after the event of the parameters ``key`` and ``key_id``.
     """
     equal = [name for name, used in (("user_id", user), ("actor", actor)) if used]
-    conditions: list[ColumnElement[bool]] = [_events[name] == bindparam(name) for name in equal]
+    conditions: list[sa.ColumnElement[bool]] = [
+        _events[name] == sa.bindparam(name) for name in equal
+    ]
     if since:
-        conditions.append(_events.created_at >= bindparam("since", type_=DateTime))
+        conditions.append(_events.created_at >= sa.bindparam("since", type_=sa.DateTime))
     if after:
-        key, key_id = bindparam("key", type_=DateTime), bindparam("key_id", type_=Integer)
+        key, key_id = (
+            sa.bindparam("key", type_=sa.DateTime),
+            sa.bindparam("key_id", type_=sa.Integer),
+        )
         conditions += keyset.after(ORDER, [key, key_id], descending=True)
-    statement = select(*_shown).where(*conditions).order_by(*(column.desc() for column in ORDER))
+    statement = sa.select(*_shown).where(*conditions).order_by(*(column.desc() for column in ORDER))
     # The index for exactly these filters is best, whatever the statistics say about rare values.
     index = "_".join(["ix_audit_events", *equal, "created_at", "id"])
     for dialect in ("mysql", "mariadb"):
         statement = statement.with_hint(AuditEvent.__table__, f"FORCE INDEX ({index})", dialect)
-    return statement.limit(bindparam("limit", type_=Integer))
+    return statement.limit(sa.bindparam("limit", type_=sa.Integer))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NewType
 
 import orjson
@@ -13,9 +14,11 @@ from sqlalchemy import bindparam, delete, insert, update
 
 from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, NAME_LENGTH, AuditEvent
+from project.api.audit.schemas import EventListQuery
 from project.clock import utcnow
 from project.database import Row, db, read, write
 from project.web.guard import known_principal
+from project.web.pagination import Page, find_page
 from project.web.pruning import prunes
 from project.web.request_id import request_id
 
@@ -68,7 +71,6 @@ def record(
 ) -> int | None:
     """Add an event to the current transaction: it is committed with the change.
 
-    :param action: as returned by ``register``.
     :param user_id: the affected user; None: none or several.
     :param before: the old values of the fields, without secrets. If ``after`` is given too, only
         fields that differ are recorded; if none differs, there is no event.
@@ -108,6 +110,16 @@ def update_counts(event_id: int, counts: dict[str, int]) -> None:
     write(_UPDATE_COUNTS, {"event_id": event_id, "after": _to_json(counts)})
 
 
+def list_page(query: EventListQuery) -> Page:
+    """Return a page of the query's events.
+
+    :raises Invalid: the cursor is not valid for these filters (400).
+    """
+    kind = f"audit {query.user} {query.actor} {query.since}"
+    find = partial(list_events, user_id=query.user, actor=query.actor, since=query.since)
+    return find_page(query, kind, queries.ORDER, find)
+
+
 def list_events(
     limit: int,
     after: Sequence[Any] | None = None,
@@ -118,7 +130,6 @@ def list_events(
 ) -> Sequence[Row]:
     """Return events, newest first.
 
-    :param limit: the maximum number of events.
     :param user_id: only events that affected this user; None: all.
     :param actor: only events by this actor; None: all.
     :param since: only events at this time or later, naive UTC; None: all.
@@ -138,7 +149,6 @@ def remove_expired(limit: int, before: datetime | None = None) -> int:
     It is recorded once for each ``before``, together with the first removal, so that even after a
     crash the gap is explained.
 
-    :param limit: the maximum number of events.
     :param before: remove events before this time, naive UTC; None: ``AUDIT_DAYS`` before the last
         midnight, so that the service, which prunes all day, records it once a day.
     :return: the number of events removed.
@@ -157,7 +167,6 @@ def remove_older(before: datetime, limit: int) -> int:
     """Remove the oldest events before a time.
 
     :param before: naive UTC.
-    :param limit: the maximum number of events.
     :return: the number of events removed.
     """
     ids = db.session.scalars(queries.OLDER, {"before": before, "limit": limit}).all()

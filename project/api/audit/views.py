@@ -1,6 +1,6 @@
 """The audit trail, for administrators."""
 
-from project.api.audit import bp, paging
+from project.api.audit import bp, service
 from project.api.audit.schemas import EventListQuery, EventRead
 from project.web.contract import accepts_query, returns_page
 from project.web.guard import require
@@ -13,4 +13,4 @@ from project.web.pagination import Page
 @returns_page(EventRead, "events")
 def list_events(query: EventListQuery) -> Page:
     """List audit events, newest first, by affected user, actor and time."""
-    return paging.list_events(query)
+    return service.list_page(query)

@@ -78,8 +78,6 @@ _DELETE_KEY = delete(_keys).where(_HAS_KEY_ID)
 class SignIn(NamedTuple):
     """A sign-in that was just created.
 
-    :param role: the user's role.
-    :param session: the id of the sign-in, for the cookie.
     :param token: the access token, for the ``Authorization`` header.
     """
 
@@ -307,7 +305,6 @@ def resume_key(key_id: int, owner_id: int | None = None) -> Row:
 def delete_key(key_id: int, owner_id: int | None = None) -> Row:
     """Remove an API key.
 
-    :param owner_id: see resume_key.
     :raises KeyNotFound: there is no such key (404).
     """
     key = _lock_key(key_id, owner_id)
@@ -368,9 +365,5 @@ def _end_sign_ins(user_ids: Sequence[int]) -> None:
 
 @prunes("sign-ins")
 def remove_expired(limit: int) -> int:
-    """Remove expired sign-ins.
-
-    :param limit: the maximum number of sign-ins.
-    :return: the number of sign-ins removed.
-    """
+    """Remove expired sign-ins."""
     return delete_oldest(_sessions.c.id, _sessions.c.expires_at, utcnow(), limit)

@@ -121,8 +121,6 @@ def account_of(user_id: int | None, email: str) -> str:
 def check(account: str, address: str) -> None:
     """Refuse an attempt that has to wait, without writing; ``commit_attempt`` checks again.
 
-    :param account: as returned by account_of.
-    :param address: the client's.
     :raises TooManyAttempts: it has to wait (429).
     """
     _check(_password_subjects(account, address), _password_limits, TooManyAttempts)
@@ -149,8 +147,6 @@ def commit_email_attempt(user_id: int | None, address: str) -> Iterator[None]:
     The failure is counted and committed first, and uncounted on any other outcome. The code within
     commits its own work. Nothing is counted for callers who may read which emails are taken.
 
-    :param user_id: the caller; None: unknown.
-    :param address: the client's.
     :raises TooManyTakenEmails: too many emails were taken before (429).
     """
     if may("users:read") or may("users:write"):
@@ -174,11 +170,7 @@ def commit_email_attempt(user_id: int | None, address: str) -> Iterator[None]:
 
 @prunes("sign-in attempts")
 def remove_old(limit: int) -> int:
-    """Remove rows whose failures and known address have expired.
-
-    :param limit: the maximum number of rows.
-    :return: the number of rows removed.
-    """
+    """Remove rows whose failures and known address have expired."""
     now = utcnow()
     times = {"failed_before": now - FAILURE_LIFETIME, "known_before": now - KNOWN_ADDRESS_LIFETIME}
     found = sorted(row.subject_hash for row in read(_OLDEST, {**times, "limit": limit}))

@@ -25,7 +25,6 @@ _CLAIMS = ["sub", "iat", "exp", "jti", "iss"]
 def make_token(user_id: int, session: str, issued_at: datetime, expires_at: datetime) -> str:
     """Return an access token for a sign-in.
 
-    :param session: the id of the sign-in.
     :param issued_at: naive UTC, as ``expires_at``.
     """
     claims = {

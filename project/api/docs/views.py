@@ -2,14 +2,8 @@
 
 from importlib.metadata import distribution
 
-from flask import (
-    Blueprint,
-    Response,
-    current_app,
-    render_template,
-    request,
-    send_from_directory,
-)
+from flask import Blueprint, Response, current_app, render_template, request
+from flask.helpers import send_from_directory
 
 from project.web.openapi import describe
 

@@ -16,7 +16,6 @@ _id = fields.COLUMNS.id
 class Chunk(NamedTuple):
     """A part of an export.
 
-    :param rows: the number of users.
     :param data: their lines in UTF-8; the first chunk of a CSV starts with the header.
     """
 

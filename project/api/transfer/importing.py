@@ -72,7 +72,6 @@ class Outcome:
 class Batch(NamedTuple):
     """The results of a batch's rows.
 
-    :param counts: the number of rows with each result.
     :param outcomes: of all rows that did not create a user, in order.
     """
 

@@ -105,7 +105,9 @@ def import_users(query: ImportQuery) -> Response:
     :raises Unavailable: the database is unavailable; the whole file can be sent again (503).
     """
     form, gzipped = _content_type(), _is_gzipped()
-    source = _open_body(current_app.config["IMPORT_MAX_BYTES"])
+    # Not from request.stream, which has the limit of the other endpoints.
+    read = open_body(request.environ).read
+    source = Source(read, request.content_length, current_app.config["IMPORT_MAX_BYTES"])
     right = ADMIN if is_admin() else "users:write"  # an administrator's rows may give roles
     columns = Columns(REQUIRED, optional_columns(right == ADMIN), query.match == "id")
     rows, report = read_rows(source, form, gzipped, columns), importing.Report()
@@ -169,14 +171,6 @@ def _is_gzipped() -> bool:
 
 def _unsupported(header: str, reason: str) -> UnsupportedInput:
     return UnsupportedInput("Unsupported media type.", [FieldError(header, reason)])
-
-
-def _open_body(max_bytes: int) -> Source:
-    """Return the body, which is read as it arrives.
-
-    ``request.stream`` is not used, since it has the limit of the other endpoints.
-    """
-    return Source(open_body(request.environ).read, request.content_length, max_bytes)
 
 
 def _refuse_other_methods(path: str, *allowed: str) -> None:

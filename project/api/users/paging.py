@@ -32,7 +32,6 @@ def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -
 
     :param query: sorted from the newest user to the oldest.
     :param before: the cursor of a page that ends before a user; None: use the query's cursor.
-    :param columns: as for list_in_order.
     :raises Invalid: a cursor is not valid for this order (400).
     """
     backwards = query.model_copy(update={"sort": query.sort.removeprefix("-"), "cursor": before})
@@ -51,7 +50,6 @@ def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -
 def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     """Return a page of the users that match the query's ``q``.
 
-    :param columns: as for list_in_order.
     :raises Invalid: the cursor is not valid for this search and these filters (400).
     """
     prefix = query.q or ""

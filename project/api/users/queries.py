@@ -79,7 +79,6 @@ def page(
 ) -> sa.Select[Any]:
     """Return the SELECT of a page; its rows include the sort key.
 
-    :param columns: as for by_id.
     :param sort: one of ``schemas.SORTS``; with ``-``, descending.
     :param filters: the names of the filters' parameters: ``active``, ``email_folded`` (the user
         with this mailbox), ``role``, ``no_role``.

@@ -79,11 +79,9 @@ def list_users(
 ) -> Sequence[Row]:
     """Return users in an order, ties by id; each row includes the sort key.
 
-    :param limit: the maximum number of users.
     :param sort: one of ``schemas.SORTS``; with ``-``, descending.
     :param filters: the values of the filters of ``queries.page``, by name.
     :param after: start after the user with this sort key and id; None: from the first.
-    :param columns: as for get_user.
     """
     statement = queries.page(columns, sort, tuple(filters), after is not None)
     return read(statement, {"limit": limit, **_keys(after), **filters})
@@ -101,10 +99,7 @@ def search_users(
     Users whose name matches come first, in order of name, then users of whom only the email
     matches, in order of email. The rows are as for list_users.
 
-    :param limit: the maximum number of users.
     :param after: start after the user with this part, sort key and id; None: from the first.
-    :param filters: as for list_users.
-    :param columns: as for get_user.
     :return: each user's part (``username`` or ``email``) and row.
     """
     found: list[tuple[str, Row]] = []
@@ -124,10 +119,7 @@ def search_users(
 def list_users_by_id(
     ids: Sequence[int], columns: tuple[str, ...] = queries.COMPLETE
 ) -> Sequence[Row]:
-    """Return the existing users with these ids, in order of id.
-
-    :param columns: as for get_user.
-    """
+    """Return the existing users with these ids, in order of id."""
     known = [user_id for user_id in ids if 0 < user_id <= LARGEST_ID]
     return read(queries.by_ids(columns), {"ids": known}) if known else ()
 
@@ -272,8 +264,6 @@ def delete_user(
 ) -> Row:
     """Remove a user; the email can be used again, the id cannot.
 
-    :param is_expected: as for update_user.
-    :param by_admin: as for update_user.
     :return: the user as it was.
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).

@@ -70,10 +70,7 @@ def describe_common() -> Json:
 
 
 def describe_responses(operation: Operation, models: Json, operations: Sequence[Operation]) -> Json:
-    """Return all responses of an operation, by status.
-
-    :param operations: the operations that links may refer to.
-    """
+    """Return all responses of an operation, by status."""
     responses = {
         **_successes(operation, models, operations),
         **_failures(operation),
