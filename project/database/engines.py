@@ -13,7 +13,7 @@ import sqlite3
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import Connection, Engine, NullPool, event
+from sqlalchemy import Engine, NullPool, event
 from sqlalchemy.engine import URL
 
 from project.database.base import db
@@ -105,13 +105,9 @@ def _prepare_sqlite() -> None:
     for engine in db.engines.values():
         event.listen(engine, "connect", _set_pragmas)
     for name in (None, "maintenance"):
-        event.listen(db.engines[name], "begin", _begin_immediate)
+        event.listen(db.engines[name], "begin", lambda on: on.exec_driver_sql("BEGIN IMMEDIATE"))
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

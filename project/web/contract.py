@@ -69,11 +69,6 @@ class Contract:
     transactional: bool = False
     idempotent: bool = False
 
-    @property
-    def is_restricted(self) -> bool:
-        """Whether the view requires credentials when access is protected."""
-        return self.scope is not None or self.sign_in
-
 
 def contract_of(view: View) -> Contract | None:
     """Return the contract of a view; None: it has none."""
@@ -88,7 +83,8 @@ def declare(view: View, **facts: Any) -> None:
     """
     below = contract_of(view) or Contract()
     is_access = facts.keys() <= ACCESS
-    if below.transactional and not is_access or "transactional" in facts and below.is_restricted:
+    is_restricted = below.scope is not None or below.sign_in
+    if below.transactional and not is_access or "transactional" in facts and is_restricted:
         raise TypeError(f"{view.__qualname__}: the order of the decorators is {ORDER}.")
     view.contract = replace(below, **facts)  # type: ignore[attr-defined]
 

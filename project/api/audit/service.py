@@ -88,12 +88,12 @@ def record(
         before, after = (
             {name: state[name] for name in state if name in names} for state in (before, after)
         )
-    command = _command.get()
+    command, who = _command.get(), known_principal()
     in_request = has_request_context() and command is None
     address = request.remote_addr if in_request else None
     values = {
         "created_at": utcnow(),
-        "actor": actor or (f"command:{command}" if command else _caller()),
+        "actor": actor or (f"command:{command}" if command else who.name if who else ANONYMOUS),
         "action": action,
         "user_id": user_id,
         "before": _to_json(before),
@@ -174,11 +174,6 @@ def remove_older(before: datetime, limit: int) -> int:
         table = AuditEvent.__table__
         db.session.execute(delete(table).where(table.c.id.in_(ids)))
     return len(ids)
-
-
-def _caller() -> str:
-    who = known_principal()
-    return who.name if who else ANONYMOUS
 
 
 def _to_json(state: dict[str, Any] | None) -> str | None:

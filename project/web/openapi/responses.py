@@ -71,24 +71,17 @@ def describe_common() -> Json:
 
 def describe_responses(operation: Operation, models: Json, operations: Sequence[Operation]) -> Json:
     """Return all responses of an operation, by status."""
+    common = [*_TO_ANY]
+    if operation.method != "get":
+        common += _TO_WRITES
+    if operation.contract.body or operation.contract.body_types:
+        common += _TO_BODIES
     responses = {
         **_successes(operation, models, operations),
         **_failures(operation),
-        **{
-            str(status): {"$ref": f"#/components/responses/{status}"}
-            for status in _common_statuses(operation)
-        },
+        **{str(status): {"$ref": f"#/components/responses/{status}"} for status in common},
     }
     return dict(sorted(responses.items()))
-
-
-def _common_statuses(operation: Operation) -> list[int]:
-    statuses = [*_TO_ANY]
-    if operation.method != "get":
-        statuses += _TO_WRITES
-    if operation.contract.body or operation.contract.body_types:
-        statuses += _TO_BODIES
-    return statuses
 
 
 def _successes(operation: Operation, models: Json, operations: Sequence[Operation]) -> Json:
