@@ -242,7 +242,7 @@ def _saving() -> Callable[[_Rows], Batch]:
     total, event_id = Counter[str](), None
 
     @in_transaction
-    def save(rows: _Rows) -> tuple[Batch, int | None]:
+    def commit(rows: _Rows) -> tuple[Batch, int | None]:
         batch = _write(rows)
         counts = {name: total[name] + batch.counts[name] for name in RESULTS}
         if event_id is not None:
@@ -251,16 +251,16 @@ def _saving() -> Callable[[_Rows], Batch]:
             return batch, audit.record(_IMPORTED, after=counts)
         return batch, event_id
 
-    def commit(rows: _Rows) -> Batch:
+    def save(rows: _Rows) -> Batch:
         nonlocal event_id
         for _ in range(ATTEMPTS):
             with suppress(IntegrityError, _ConcurrentChange):
-                batch, event_id = save(rows)
+                batch, event_id = commit(rows)
                 total.update(batch.counts)
                 return batch
         raise Unavailable
 
-    return commit
+    return save
 
 
 def _write(rows: _Rows) -> Batch:
