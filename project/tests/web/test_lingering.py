@@ -5,14 +5,12 @@ import threading
 from unittest import TestCase, mock
 
 from project.web import lingering
-from project.web.lingering import Lingering
 
 
 class LingeringTests(TestCase):
     """What the client of a connection finds that was closed here."""
 
     def setUp(self) -> None:
-        self.lingering = Lingering()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.client = socket.create_connection(listener.getsockname(), 5)
             self.server, _address = listener.accept()
@@ -22,7 +20,7 @@ class LingeringTests(TestCase):
     def close(self) -> None:
         """Write an answer, and close the connection."""
         self.server.sendall(b"answer")
-        self.lingering.close(self.server)
+        lingering.close(self.server)
 
     def join(self) -> None:
         """Wait until nothing lingers."""
@@ -54,7 +52,7 @@ class LingeringTests(TestCase):
                         self.client.sendall(b"x" * 1_000_000)
 
     def test_connection_beyond_the_bound_is_closed_at_once(self):
-        with mock.patch.object(lingering, "MAX_CONNECTIONS", 0):
+        with mock.patch.object(lingering, "_places", threading.BoundedSemaphore(0)):
             self.close()
 
         self.join()
@@ -69,11 +67,13 @@ class LingeringTests(TestCase):
         self.assertEqual(self.client.recv(100), b"answer")
         self.assertEqual(self.client.recv(100), b"")
 
-    def test_thread_ends_with_its_last_connection_and_starts_again(self):
-        for _ in range(2):
-            self.close()
-            self.client.close()
-            self.join()
-            self.setUp()
-
-        self.assertEqual(self.lingering._count, 0)
+    def test_place_is_free_again_when_a_connection_is_closed(self):
+        with mock.patch.object(lingering, "_places", threading.BoundedSemaphore(1)):
+            for _ in range(2):
+                self.client.sendall(b"x" * 100_000)
+                self.close()
+                self.client.sendall(b"x" * 5_000_000)
+                self.assertEqual(self.client.recv(100), b"answer")
+                self.client.close()
+                self.join()
+                self.setUp()
