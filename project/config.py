@@ -99,7 +99,6 @@ class FromEnvironment(Generic[T]):
     """A class attribute that is read from the environment on each access.
 
     :param name: the environment variable; ``<name>_FILE`` may name a file instead.
-    :param default: the value when neither is set.
     :param convert: converts the text to the value; its ValueError becomes a ConfigError.
     """
 

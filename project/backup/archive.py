@@ -43,7 +43,6 @@ class BackupError(Exception):
 class TableHeader(BaseModel):
     """The header's entry for one table.
 
-    :param rows: the number of rows in the file.
     :param next_id: greater than every id ever assigned, including those of deleted rows; None: the
         table does not assign ids.
     """
@@ -105,9 +104,7 @@ class Reader:
     ``digest`` at the end. Memory holds one batch at most, whatever size the file claims to have.
 
     :param name: the file's name in messages; None: its path.
-    :param doing: the text of the progress bar.
     :param revision: the schema revision that the file must have.
-    :param tables: the tables that the file must contain, in this order.
     :raises BackupError: while iterating: the file cannot be read, is corrupt, or has another
         version, revision or schema.
     """
@@ -184,10 +181,7 @@ class Reader:
 
 
 def _batches(file: GzipFile, table: TableHeader, limit: int) -> Iterator[list[bytes]]:
-    """Yield a table's lines in batches whose size is limited, whatever the file claims.
-
-    :param limit: the maximum length of a line in bytes.
-    """
+    """Yield a table's lines in batches whose size is limited, whatever the file claims."""
     left = table.rows
     while left:
         batch: list[bytes] = []

@@ -24,13 +24,7 @@ EVENTS_PER_BATCH = 1000
 
 
 def show(user: str | None, actor: str | None, since: str | None, limit: int) -> None:
-    """Print audit events, one per line, newest last.
-
-    :param user: only events that affected the user with this id.
-    :param actor: only events by this actor, such as ``user:1``.
-    :param since: only events since this time or date.
-    :param limit: the maximum number of events; older ones are left out.
-    """
+    """Print audit events, one per line, newest last."""
     options = {"user": user, "actor": actor, "since": since}
     given = {name: text for name, text in options.items() if text is not None}
     try:

@@ -26,7 +26,6 @@ def back_up(file: str, force: bool = False) -> None:
     """Write all data to a file, and print a summary.
 
     :param file: ``-`` is standard output; the summary then goes to standard error.
-    :param force: replace an existing file.
     """
     if file != "-":
         with exit_on_backup_error():
@@ -66,7 +65,6 @@ def restore(file: str, yes: bool = False) -> None:
     """Restore the database from such a file, and print a summary.
 
     :param file: ``-`` is standard input.
-    :param yes: do not ask, even if the database contains data.
     """
     if file != "-":
         with exit_on_backup_error():

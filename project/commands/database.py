@@ -26,7 +26,6 @@ USERS_PER_BATCH = 5000
 def recreate_db(yes: bool = False) -> None:
     """Drop every table, including that of the migrations, and upgrade to the newest schema.
 
-    :param yes: do not ask, even if the database contains users.
     :raises WrongDatabase: the settings name another database than the engines use.
     """
     check_database()

@@ -9,11 +9,7 @@ from project.database import db
 
 
 def confirm(content: str, action: str) -> None:
-    """Ask the person at the terminal to confirm; without consent, end the command.
-
-    :param content: what the database contains.
-    :param action: what will be done with it.
-    """
+    """Ask the person at the terminal to confirm; without consent, end the command."""
     url = db.engine.url.render_as_string(hide_password=True)
     if not sys.stdin.isatty():
         raise SystemExit(f"{url} contains {content}. To {action}, use --yes.")

@@ -35,7 +35,6 @@ def import_users(
 ) -> None:
     """Create and update users from the rows of a file, and print a summary.
 
-    :param dry_run: print the same, and change nothing.
     :param report_file: a CSV file for all rows that did not simply create a user; None: no file.
     :param match: match rows to users by ``email``, or by ``id`` if the row has one.
     :raises SystemExit: also if a row has failed; the others are imported.
@@ -66,10 +65,7 @@ def import_users(
 
 
 def export_users(file: str, force: bool = False) -> None:
-    """Write all users to a file, which appears under its name only when it is complete.
-
-    :param force: replace an existing file.
-    """
+    """Write all users to a file, which appears under its name only when it is complete."""
     path, started, rows = Path(file), monotonic(), 0
     form, gzipped = _form(path)
     if os.path.lexists(path) and not (force and path.is_file()):

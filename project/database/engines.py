@@ -56,7 +56,6 @@ def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]
 
     Parameters are hidden, so that no error message writes a person's email to the log.
 
-    :param connect: the limit on connecting, in seconds.
     :param answer: the limit on waiting for the database and on a statement, in seconds; None: none.
     """
     connect_args: dict[str, Any]

@@ -35,21 +35,14 @@ class Contract:
     """What a view accepts and returns.
 
     :param query: the parameters of the query string; None: they are ignored.
-    :param body: the JSON body; None: there is none.
     :param body_types: the media types of a body that is a file; empty: it is not a file.
     :param answer_types: the media types of a response that is a file; empty: it is not a file.
-    :param wrong_type: the error for a body of another content type.
-    :param status: the status of a success.
     :param message: a format string for the response's ``message``; None: it has none.
     :param data: the schema of the response's ``data`` or of its items; None: it has none.
     :param list_name: the name under which ``data`` has a list; None: ``data`` is one object.
     :param location: a format string for the ``Location`` header; None: it is not sent.
-    :param etag: whether the response has an ``ETag``.
-    :param token: whether the response has an ``auth_token``.
     :param scope: the scope that the caller needs when access is protected; None: none.
     :param sign_in: whether the caller must be authenticated even when access is open.
-    :param transactional: whether the view runs in one transaction.
-    :param idempotent: whether the view supports ``Idempotency-Key``.
     """
 
     query: type[BaseModel] | None = None

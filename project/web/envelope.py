@@ -78,11 +78,9 @@ def success(
     status: int = 200,
     auth_token: str | None = None,
 ) -> Response:
-    """Return the response to a request that succeeded.
+    """Return the response to a request that succeeded; what is None is omitted.
 
-    :param data: omitted when None.
-    :param message: omitted when None.
-    :param auth_token: the access token of a user who signed in; omitted when None.
+    :param auth_token: the access token of a user who signed in.
     """
     body: dict[str, Any] = {"status": "success"}
     if message is not None:

@@ -48,8 +48,6 @@ class Failure:
 
     :param error: what was raised; its class may be more specific than the status.
     :param status: 400 to 599.
-    :param message: a full sentence for the client.
-    :param errors: the errors of single fields.
     :param request_id: identifies the error in the log; None below 500.
     """
 

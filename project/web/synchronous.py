@@ -10,14 +10,10 @@ from typing import Any
 
 from flask import Flask
 
-REGISTRIES = (
-    "view_functions",
-    "before_request_funcs",
-    "after_request_funcs",
-    "teardown_request_funcs",
-    "teardown_appcontext_funcs",
-    "error_handler_spec",
-)
+REGISTRIES = """
+    view_functions before_request_funcs after_request_funcs teardown_request_funcs
+    teardown_appcontext_funcs error_handler_spec
+    """.split()
 
 
 class SynchronousFlask(Flask):

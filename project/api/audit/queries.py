@@ -32,8 +32,6 @@ def page(user: bool, actor: bool, since: bool, after: bool) -> sa.Select[Any]:
     The order is not by id alone: ``since`` would then have to skip all older events. Within a
     second, the event with the higher id is newer.
 
-    :param user: whether to filter by ``user_id``.
-    :param actor: whether to filter by ``actor``.
     :param since: whether to exclude events before the parameter ``since``.
     :param after: whether to start after the event of the parameters ``key`` and ``key_id``.
     """

@@ -185,7 +185,6 @@ def commit_password_change(
     """Verify the current password, change it, and end all other sign-ins of the user.
 
     :param session: the sign-in that remains valid.
-    :param address: the client's; guessing the current password is slowed down as at sign-in.
     :raises TooManyAttempts: too many attempts failed before (429).
     :raises TooManyPasswords: the service is busy with other passwords (503).
     :raises WrongPassword: the current password is wrong (400).
@@ -230,7 +229,6 @@ def commit_email_change(
 ) -> AbstractContextManager[None]:
     """Verify the user's password; return a context in which they may change their own email.
 
-    :param address: the client's, as for ``commit_reauthentication``.
     :raises TooManyAttempts: too many attempts failed before (429).
     :raises TooManyTakenEmails: too many emails were taken before (429).
     :raises TooManyPasswords: the service is busy with other passwords (503).

@@ -61,7 +61,6 @@ class Outcome:
 
     :param line: the number of the row's first line, from 1.
     :param result: ``updated``, ``skipped`` or ``failed``.
-    :param reason: a sentence.
     """
 
     line: int
@@ -126,9 +125,7 @@ class _User:
 
     :param state: the values of the columns in ``STATE``, and of a new user's times.
     :param user_id: None: the user does not exist yet.
-    :param changes: how often rows have changed the user.
     :param deactivations: how often rows have deactivated the user, even if a later row undid it.
-    :param has_moved: whether rows have changed the mailbox.
     """
 
     state: dict[str, Any]

@@ -54,7 +54,6 @@ class BadRow(NamedTuple):
     """A row that cannot be parsed.
 
     :param line: the number of its first line, from 1.
-    :param reason: a sentence.
     """
 
     line: int
