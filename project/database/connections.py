@@ -11,6 +11,7 @@ from weakref import ref
 
 from flask_sqlalchemy.session import Session
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 MAX_AGE_SECONDS = 3600
 
@@ -49,6 +50,14 @@ def close_thread_connections() -> None:
         _connections.by_engine.popitem()[1][0].close()
 
 
+def drop_thread_connections() -> None:
+    """Drop all connections of this thread, without a last message to the database."""
+    while _connections.by_engine:
+        connection, _ = _connections.by_engine.popitem()[1]
+        connection.invalidate()
+        connection.close()
+
+
 class ThreadSession(Session):
     """A session whose transactions run on its thread's connection.
 
@@ -70,9 +79,20 @@ class ThreadSession(Session):
             connection = self._own_connection = engine.connect()
         return connection
 
+    def rollback(self) -> None:
+        """Roll back; if the connection is lost, the database has done so."""
+        try:
+            super().rollback()
+        except DBAPIError:
+            self.invalidate()
+            drop_thread_connections()
+
     def close(self) -> None:
         """End the transaction, and close the separate connection if there is one."""
-        super().close()
+        try:
+            super().close()
+        except DBAPIError:
+            drop_thread_connections()
         if self._own_connection is not None:
             self._own_connection.close()
             self._own_connection = None

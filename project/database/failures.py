@@ -1,6 +1,7 @@
 """Classifies database errors: conflict, stale or lost connection, outage."""
 
 import sqlite3
+from collections.abc import Iterator
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -8,8 +9,17 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 _LOCK_TIMEOUT = 1205
 _CONFLICTS = {  # the transaction may succeed when it is retried
     1020,  # MariaDB: another transaction changed a row that this one has read
+    1180,  # COMMIT was refused, as for a conflict with another node
     _LOCK_TIMEOUT,
     1213,  # deadlock
+    3101,  # a group's node refused COMMIT for a conflict
+}
+_WRONG_SERVERS = {  # another server may take the write; this one has saved nothing
+    1047,  # a node outside its cluster
+    1290,  # the server is read-only
+    1836,  # the server is in read-only mode
+    3098,  # a group's node refused the statement
+    3100,  # a group's node refused COMMIT: it has left, or the transaction is too large
 }
 _OUTAGES = {
     1040,  # too many connections
@@ -18,9 +28,7 @@ _OUTAGES = {
     1159,
     1160,
     1161,
-    1290,  # the server is read-only
     1317,  # the statement was interrupted
-    1836,  # the server is in read-only mode
     1927,  # the connection was killed
     1969,  # MariaDB: over the statement time limit
     2002,  # the server cannot be reached, by socket or TCP
@@ -46,7 +54,12 @@ _SQLITE_OUTAGES = {
 
 def is_conflict(error: DBAPIError) -> bool:
     """Return whether the database aborted the transaction in favour of another one."""
-    return _number(error) in _CONFLICTS
+    return not _CONFLICTS.isdisjoint(_numbers(error))
+
+
+def is_wrong_server(error: BaseException) -> bool:
+    """Return whether the server cannot write, such as a former primary of a group."""
+    return not _WRONG_SERVERS.isdisjoint(_numbers(error))
 
 
 def is_lock_timeout(error: DBAPIError) -> bool:
@@ -73,7 +86,8 @@ def is_outage(error: SQLAlchemyError) -> bool:
     """Return whether the database is temporarily unable to serve any request."""
     if not isinstance(error, DBAPIError):
         return False
-    if error.connection_invalidated or _number(error) in _OUTAGES | _CONFLICTS:
+    known = _OUTAGES | _CONFLICTS | _WRONG_SERVERS
+    if error.connection_invalidated or not known.isdisjoint(_numbers(error)):
         return True
     return _sqlite_code(error) in _SQLITE_OUTAGES
 
@@ -83,6 +97,17 @@ def is_old_schema(error: DBAPIError) -> bool:
     return _number(error) in _LACKS or str(error.orig).startswith(
         ("no such table", "no such column")
     )
+
+
+def _numbers(error: BaseException | None) -> Iterator[object]:
+    """Yield the number of an error, and of those while which it was raised.
+
+    After a deadlock, for example, ROLLBACK TO SAVEPOINT fails with an error of its own.
+    """
+    while error is not None:
+        if isinstance(error, DBAPIError):
+            yield _number(error)
+        error = error.__context__
 
 
 def _number(error: DBAPIError) -> object:

@@ -7,10 +7,10 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 from project.database.base import db
-from project.database.failures import is_conflict, is_lost, is_stale
+from project.database.connections import drop_thread_connections
+from project.database.failures import is_conflict, is_lost, is_stale, is_wrong_server
 from project.errors import OutcomeUnknown
 
 P = ParamSpec("P")
@@ -27,11 +27,11 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
     The transaction begins at the function's first statement on ``db.session``. Slow work, such as
     hashing a password, belongs before that statement.
 
-    After a deadlock, a lock timeout or a stale connection the transaction is rolled back, and the
-    whole function runs again: at most four times in all, with growing random pauses so that two
-    conflicting transactions do not collide again, but only once more after a stale connection,
-    which is replaced. Nothing is retried once COMMIT has been sent: if the connection is lost then,
-    the outcome is unknown.
+    After a conflict (a deadlock, a lock timeout, a COMMIT that was refused for another transaction)
+    the whole function runs again, after a rollback: at most four times in all, with growing random
+    pauses so that two conflicting transactions do not collide again. After a stale connection, or
+    one to a server that cannot write, it runs only once more, on a new connection. If the
+    connection is lost during COMMIT, the outcome is unknown, and nothing is retried.
 
     :raises TypeError: at import: the function, or what it wraps, already opens a transaction.
     :raises RuntimeError: this session already has an open transaction of this decorator.
@@ -46,36 +46,36 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
         if _IS_OPEN in session.info:
             raise RuntimeError("An inner transaction would commit part of the outer one.")
         session.info[_IS_OPEN] = True
-        was_stale = False
+        attempt, was_replaced = 0, False
         try:
-            for attempt in range(ATTEMPTS):
+            while True:
+                attempt += 1
+                is_committing = False
                 try:
                     result = work(*args, **kwargs)
                     session.flush()
-                    break
-                except Exception as error:
+                    is_committing = True
+                    session.commit()
+                    return result
+                except DBAPIError as error:
                     session.rollback()
-                    if attempt + 1 == ATTEMPTS or not isinstance(error, DBAPIError):
+                    is_replaced = is_stale(error)
+                    if is_wrong_server(error):
+                        session.close()
+                        drop_thread_connections()
+                        is_replaced = True
+                    elif is_committing and is_lost(error):
+                        raise OutcomeUnknown from error
+                    may_succeed = is_conflict(error) or (is_replaced and not was_replaced)
+                    if attempt == ATTEMPTS or not may_succeed:
                         raise
-                    stale = is_stale(error)
-                    if not is_conflict(error) and (was_stale or not stale):
-                        raise
-                    was_stale |= stale
-                    time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**attempt))
-            _commit(session)
-            return result
+                    was_replaced |= is_replaced
+                time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**attempt / 2))
+        except Exception:
+            session.rollback()
+            raise
         finally:
             del session.info[_IS_OPEN]
 
     wrapper.opens_transaction = True  # type: ignore[attr-defined]
     return wrapper
-
-
-def _commit(session: Session) -> None:
-    try:
-        session.commit()
-    except DBAPIError as error:
-        session.rollback()
-        if is_lost(error):
-            raise OutcomeUnknown from error
-        raise

@@ -6,7 +6,14 @@ import unittest
 from pymysql.err import OperationalError
 from sqlalchemy import exc
 
-from project.database.failures import is_conflict, is_lost, is_old_schema, is_outage, is_stale
+from project.database.failures import (
+    is_conflict,
+    is_lost,
+    is_old_schema,
+    is_outage,
+    is_stale,
+    is_wrong_server,
+)
 
 
 def driver_error(
@@ -24,6 +31,30 @@ class FaultTests(unittest.TestCase):
             with self.subTest(number):
                 self.assertTrue(is_conflict(driver_error(number, "x")))
                 self.assertTrue(is_outage(driver_error(number, "x")))
+
+    def test_conflict_at_commit_is_a_conflict(self):
+        for number in [1180, 3101]:
+            with self.subTest(number):
+                self.assertTrue(is_conflict(driver_error(number, "x")))
+                self.assertFalse(is_wrong_server(driver_error(number, "x")))
+
+    def test_server_that_cannot_write_is_the_wrong_one_and_an_outage(self):
+        for number in [1047, 1290, 1836, 3098, 3100]:
+            with self.subTest(number):
+                self.assertTrue(is_wrong_server(driver_error(number, "x")))
+                self.assertTrue(is_outage(driver_error(number, "x")))
+                self.assertFalse(is_conflict(driver_error(number, "x")))
+
+    def test_error_is_known_by_the_one_that_it_hides(self):
+        for number, means in [(1213, is_conflict), (1290, is_wrong_server), (2013, is_outage)]:
+            with self.subTest(number):
+                try:
+                    try:
+                        raise driver_error(number, "x")
+                    except exc.DBAPIError:
+                        raise driver_error(1305, "SAVEPOINT does not exist")  # noqa: B904
+                except exc.DBAPIError as error:
+                    self.assertTrue(means(error))
 
     def test_server_away_is_an_outage(self):
         for number in [1040, 2003, 2006, 2013, 3024, 1969]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 from unittest import mock
 
 from sqlalchemy.exc import DBAPIError
@@ -9,14 +10,15 @@ from sqlalchemy.exc import DBAPIError
 from project import db
 from project.api.users import service
 from project.api.users.errors import EmailTaken
-from project.database import in_transaction
+from project.database import in_transaction, thread_connection
 from project.database.transactions import ATTEMPTS
-from project.errors import OutcomeUnknown
+from project.errors import NotFound, OutcomeUnknown
 from project.tests.base import BaseTestCase
 from project.tests.database.test_failures import driver_error
 from project.tests.factories import all_users, make_user
 
 DEADLOCK = driver_error(1213, "Deadlock found")
+READ_ONLY = driver_error(1290, "The server is running with the --read-only option")
 LOST = driver_error(2013, "Lost connection", lost=True)
 NOT_MADE = driver_error(2013, "Lost connection", lost=True, statement=None)
 
@@ -112,9 +114,86 @@ class InTransactionTests(BaseTestCase):
 
         self.assertEqual(self.calls, 1)
 
+    def refuse_commits(self, *errors: DBAPIError) -> Any:
+        """Fail the first commits with these errors."""
+        commit, left = db.session().commit, list(errors)
+
+        def refuse() -> None:
+            if left:
+                raise left.pop(0)
+            commit()
+
+        return mock.patch.object(db.session(), "commit", refuse)
+
+    def test_work_runs_again_whole_after_a_commit_refused_for_a_conflict(self):
+        with self.refuse_commits(DEADLOCK, driver_error(1180, "x"), driver_error(3101, "x")):
+            in_transaction(self.work)([])
+
+        self.assertEqual(self.names(), ["user4"])
+
+    def test_commits_that_are_always_refused_give_up_and_leave_nothing(self):
+        with self.refuse_commits(*[DEADLOCK] * 99), self.assertRaises(DBAPIError):
+            in_transaction(self.work)([])
+
+        self.assertEqual(self.calls, ATTEMPTS)
+        self.assertEqual(self.names(), [])
+
     def test_commit_refused_for_another_reason_goes_through(self):
-        with mock.patch.object(db.session(), "commit", side_effect=DEADLOCK):
+        with self.refuse_commits(driver_error(1054, "Unknown column")):
             with self.assertRaises(DBAPIError):
                 in_transaction(self.work)([])
 
+        self.assertEqual(self.calls, 1)
         self.assertEqual(self.names(), [])
+
+    def test_server_that_cannot_write_is_left_for_another_connection(self):
+        for number in [1290, 1836, 3100]:
+            with self.subTest(number):
+                self.calls, connections = number, list[Any]()
+
+                def work(error: DBAPIError, seen: list[Any] = connections) -> None:
+                    seen.append(db.session.connection().connection.driver_connection)
+                    self.work([error] if len(seen) == 1 else [])
+
+                in_transaction(work)(driver_error(number, "read-only"))
+
+                self.assertEqual(len({id(each) for each in connections}), 2)
+                self.assertEqual(self.names(), [f"user{number + 2}"])
+                in_transaction(service.delete_user)(all_users()[0].id)
+
+    def test_server_that_cannot_write_at_commit_is_left_too(self):
+        with self.refuse_commits(READ_ONLY):
+            in_transaction(self.work)([])
+
+        self.assertEqual(self.names(), ["user2"])
+
+    def test_second_server_that_cannot_write_ends_the_work_and_is_left(self):
+        before = thread_connection(db.engine)
+
+        with self.assertRaises(DBAPIError):
+            in_transaction(self.work)([READ_ONLY] * 99)
+
+        self.assertEqual(self.calls, 2)
+        self.assertTrue(before.closed)
+        self.assertIsNot(thread_connection(db.engine), before)
+
+    def test_rollback_that_fails_hides_no_error(self):
+        def work() -> None:
+            self.work([])
+            driver_connection: Any = db.session.connection().connection.driver_connection
+            driver_connection.close()
+            raise NotFound
+
+        with self.assertRaises(NotFound):
+            in_transaction(work)()
+
+        self.assertEqual(self.names(), [])
+        in_transaction(self.work)([])
+        self.assertEqual(self.names(), ["user2"])
+
+    def test_context_ends_as_usual_when_its_connection_is_lost(self):
+        with self.app.app_context():
+            driver_connection: Any = db.session.connection().connection.driver_connection
+            driver_connection.close()
+
+        make_user(email="b@example.com")

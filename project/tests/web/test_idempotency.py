@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Thread
+from time import monotonic, sleep
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -345,3 +346,30 @@ class IdempotencyKeyTests(BaseTestCase):
         """Remove what has expired, in a thread of its own."""
         with self.app.app_context():
             removed.append(in_transaction(idempotency.remove_expired)(9))
+
+
+class ConcurrentKeysTests(BaseTestCase):
+    """Requests with keys that wait for one another."""
+
+    def test_one_email_under_several_keys_is_added_once(self):
+        # The others wait for it, and InnoDB lets some of them meet in a deadlock when it is gone.
+        service.create_user(**ADA)
+        statuses: list[int] = []
+
+        def post(key: str) -> None:
+            headers = {"Idempotency-Key": key}
+            answer = self.app.test_client().post("/users", json=ADA, headers=headers)
+            statuses.append(answer.status_code)
+
+        threads = [Thread(target=post, args=[key]) for key in "abc"]
+        for thread in threads:
+            thread.start()
+        end = monotonic() + 1
+        while len(idempotency._running) < len(threads) and monotonic() < end:
+            sleep(0.01)
+        sleep(0.1)
+        db.session.rollback()
+        for thread in threads:
+            thread.join()
+
+        self.assertEqual(sorted(statuses), [201, 400, 400])
