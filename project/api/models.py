@@ -2,7 +2,15 @@
 
 from project.api.audit.models import AuditEvent
 from project.api.auth.models import APIKey, Session, SignInAttempts
-from project.api.users.models import User
+from project.api.users.models import AdministratorGuard, User
 from project.web.idempotency import IdempotencyKey
 
-__all__ = ["APIKey", "AuditEvent", "IdempotencyKey", "Session", "SignInAttempts", "User"]
+__all__ = [
+    "APIKey",
+    "AdministratorGuard",
+    "AuditEvent",
+    "IdempotencyKey",
+    "Session",
+    "SignInAttempts",
+    "User",
+]

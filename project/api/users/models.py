@@ -84,3 +84,18 @@ class User(db.Model):  # type: ignore[name-defined,misc]
         column, fold = FOLDED[name]
         setattr(self, column, fold(value))
         return value
+
+
+class AdministratorGuard(db.Model):  # type: ignore[name-defined,misc]
+    """One row, which every loss of an administrator changes.
+
+    So two losses at once conflict, although they are of different users, even on two servers of a
+    cluster, where the locks of one do not hold on the other.
+    """
+
+    __tablename__ = "administrator_guard"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    losses: Mapped[int] = mapped_column(Integer)
+
+    __table_args__ = TABLE_OPTIONS

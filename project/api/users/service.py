@@ -11,12 +11,13 @@ from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
 from project.api.users import errors, fields, queries
 from project.api.users.folding import fold_email_prefix, fold_username, prefix_range
-from project.api.users.models import User
+from project.api.users.models import AdministratorGuard, User
 from project.api.users.passwords import check_password, hash_password
 from project.clock import utcnow
 from project.database import Row, db, in_transaction, read, write
@@ -34,6 +35,14 @@ _INSERT = insert(_users)
 _UPDATE = update(_users).where(queries.HAS_ID).values(version=_users.c.version + 1)
 _DEACTIVATE = _UPDATE.values(deactivations=_users.c.deactivations + 1)
 _DELETE = delete(_users).where(queries.HAS_ID)
+
+_guard: Any = AdministratorGuard.__table__
+_FIRST_LOSS = {"name": "administrators", "losses": 1}
+_ONE_MORE = {"losses": _guard.c.losses + 1}
+_COUNT_LOSS = {
+    "sqlite": sqlite.insert(_guard).values(_FIRST_LOSS).on_conflict_do_update(set_=_ONE_MORE),
+    "mysql": mysql.insert(_guard).values(_FIRST_LOSS).on_duplicate_key_update(_ONE_MORE),
+}
 
 _after_deactivation: list[Callable[[Sequence[int]], None]] = []
 
@@ -300,11 +309,12 @@ def _check_not_last_administrator(user: Row) -> None:
     """Refuse to lose an administrator if no other can replace them.
 
     Only an administrator with a password can sign in, and only another one of those can replace
-    them. All rows are locked: if two administrators remove each other, one waits and is then the
-    last.
+    them. If two administrators remove each other, one waits for the guard's row, and is then the
+    last; or the database refuses its COMMIT, and it runs again.
     """
     if user.role != "admin" or not user.active:
         return
+    write(_COUNT_LOSS["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"], {})
     columns: list[Any] = [User.id, User.password_hash.is_not(None).label("can_sign_in")]
     active = select(*columns).where(User.role == "admin", User.active).with_for_update()
     found = {row.id: row.can_sign_in for row in db.session.execute(active)}

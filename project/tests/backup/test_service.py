@@ -633,7 +633,7 @@ class RefusedDatabaseTests(BackupTestCase):
         db.drop_all()
 
         with self.assertRaisesRegex(
-            BackupError, "are missing: api_keys, .* `manage.py recreate_db`"
+            BackupError, "are missing: administrator_guard, api_keys, .* `manage.py recreate_db`"
         ):
             backup.restore(self.path)
 

@@ -4,11 +4,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from project import db
+from project.api.models import AdministratorGuard
 from project.api.users import queries, service
-from project.api.users.errors import EmailTaken, UserNotFound
+from project.api.users.errors import EmailTaken, LastAdministrator, UserNotFound
+from project.database import in_transaction
 from project.errors import Invalid
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user, make_users
@@ -61,6 +64,35 @@ class PasswordTests(BaseTestCase):
                 service.update_user(user.id, changes)
 
             lock.assert_not_called()
+
+
+class AdministratorGuardTests(BaseTestCase):
+    """Losses of administrators change one row, so that two at once conflict on any server."""
+
+    def test_each_loss_of_an_administrator_changes_the_row(self):
+        users = [make_user(role="admin", active=True) for _ in range(4)]
+        changes: list[tuple[int, dict[str, Any]]] = [
+            (0, {"username": "Ada"}),
+            (1, {"role": "editor"}),
+            (2, {"active": False}),
+        ]
+        for losses, change in changes:
+            in_transaction(service.update_user)(users[losses].id, change)
+            self.assertEqual(self.losses(), losses)
+        in_transaction(service.delete_user)(users[3].id)
+        self.assertEqual(self.losses(), 3)
+
+    def test_loss_that_is_refused_changes_nothing(self):
+        user = make_user(role="admin", active=True)
+
+        with self.assertRaises(LastAdministrator):
+            in_transaction(service.delete_user)(user.id)
+
+        self.assertEqual(self.losses(), 0)
+
+    def losses(self) -> int:
+        """Return how often the row was changed."""
+        return db.session.scalar(select(AdministratorGuard.losses)) or 0
 
 
 class ListUsersTests(BaseTestCase):
