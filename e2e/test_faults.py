@@ -28,6 +28,9 @@ from e2e.stacks import copy_tracked_files
 from project.version import VERSION
 
 CLIENTS = 6
+WAITING_FOR_A_TABLE = (
+    "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata%'"
+)
 WORKERS = {"WEB_CONCURRENCY": "2"}
 CSV = {"Content-Type": "text/csv"}
 
@@ -129,9 +132,13 @@ class FaultTestCase(unittest.TestCase):
         self.log = Path(self.enterContext(tempfile.TemporaryDirectory()), "log")
         self.database = self.enterContext(MariaDB())
         manage("db", "upgrade", DATABASE_URL=self.database.url)
-        environment = {"DATABASE_URL": self.database.url, **WORKERS}
+        environment = {"DATABASE_URL": self.account(), **WORKERS}
         server = served_process(GUNICORN, self.log, self.folder, **environment)
         self.url, self.server = self.enterContext(server)
+
+    def account(self) -> str:
+        """Return the database's URL for the service."""
+        return self.database.url
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers."""
@@ -335,6 +342,29 @@ class DatabaseFaultTests(FaultTestCase):
         self.assertEqual([process.wait(60) for process in processes], [0, 0, 0, 0])
         self.assertEqual(self.get("/health/ready").status, 200)
 
+    def test_migration_that_waits_for_a_long_transaction_gives_up_and_says_so(self):
+        manage("db", "downgrade", "0007", DATABASE_URL=self.database.url)
+        command = [sys.executable, "manage.py", "db", "upgrade"]
+        environment = {**os.environ, "DATABASE_URL": self.database.url}
+        with self.database.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM users_test.users")  # begins a transaction
+            migration = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+            )
+            with self.database.connect() as waiting, waiting.cursor() as writer:
+                self.recovery_seconds(lambda: bool(writer.execute(WAITING_FOR_A_TABLE)))
+                started = time.monotonic()
+                writer.execute("UPDATE users_test.users SET username = 'x' WHERE id = 1")
+                waited = time.monotonic() - started
+            _, message = migration.communicate(timeout=60)
+
+        self.assertLess(waited, 8)
+        self.assertEqual(migration.returncode, 1)
+        self.assertIn("A migration after revision 0007 failed: (1205, ", message)
+        self.assertIn("A long transaction uses the table, such as a backup", message)
+        manage("db", "upgrade", DATABASE_URL=self.database.url)
+        self.assertEqual(self.get("/health/ready").status, 200)
+
     def test_deadlock_ends_well_for_both(self):
         script = [sys.executable, "-m", "e2e.deadlock"]
         environment = {**os.environ, "DATABASE_URL": self.database.url}
@@ -345,6 +375,47 @@ class DatabaseFaultTests(FaultTestCase):
 
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(result.stdout.split(), ["attempts:", "3"])
+
+
+class ReadOnlyTests(FaultTestCase):
+    """A database server that takes no writes for a while, as one that lost its role in a group."""
+
+    def account(self) -> str:
+        """Make an account that may not write while the server is read-only."""
+        self.administer("CREATE USER service@'%'", "GRANT ALL ON users_test.* TO service@'%'")
+        return self.database.url.replace("root@", "service@")
+
+    def administer(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Execute statements as the administrator; return the rows of the last one."""
+        with self.database.connect() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def connections(self) -> set[int]:
+        """Return the service's connections."""
+        rows = self.administer(
+            "SELECT id FROM information_schema.processlist WHERE user = 'service'"
+        )
+        return {number for (number,) in rows}
+
+    def test_server_that_takes_no_writes_is_left_and_makes_the_service_not_ready(self):
+        with Load(self.url) as load:
+            load.wait_for(50)
+            before = self.connections()
+            self.administer("SET GLOBAL read_only = ON")
+            self.recovery_seconds(lambda: len(load.refused()) >= 10 * CLIENTS)
+            reading, ready = self.get("/users?limit=1"), self.get("/health/ready")
+            self.administer("SET GLOBAL read_only = OFF")
+            load.wait_for(50)
+            again = self.get("/health/ready")
+
+        self.assertEqual((reading.status, ready.status, again.status), (200, 503, 200))
+        self.assertEqual(ready.json["message"], "The database server is read-only.")
+        self.assertEqual(load.statuses(), {201, 503})
+        self.assertLess(max(answer.seconds for answer in load.refused()), 2)
+        self.assertLess(len(before & self.connections()), len(before))
+        self.assert_none_lost(load)
 
 
 class ProcessFaultTests(FaultTestCase):

@@ -19,6 +19,7 @@ from project.backup import archive
 from project.backup.archive import ROWS_PER_BATCH, BackupError, Header, TableHeader
 from project.clock import utcnow
 from project.database import db, keyset
+from project.database.failures import is_wrong_server
 from project.database.revisions import BASE, current_revision, head_revision
 
 MYSQL_SESSION = [
@@ -135,7 +136,14 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
                 if sqlite:
                     _raise_next_ids(connection, reader.header)
     except StatementError as error:
-        raise BackupError(f"Database error: {error.orig}") from error
+        remedy = ""
+        if is_wrong_server(error) and not sqlite:
+            remedy = (
+                ". In a group, only the primary takes writes, and a transaction may have at most"
+                " group_replication_transaction_size_limit bytes. Set that to 0 on each node until"
+                " the restore is done."
+            )
+        raise BackupError(f"Database error: {error.orig}{remedy}") from error
     return reader.header
 
 
