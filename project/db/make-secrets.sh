@@ -1,11 +1,13 @@
 #!/bin/sh
 # Makes the secrets of production once, into the folder given. Each file can be read by the one user
 # whose process needs it: mysql in the database's container, or the service's user by its number.
+# With a third argument, the number of HAProxy's user, there are also the accounts of a cluster.
 set -eu
 umask 277
 
 folder=$1
 service_user=$2
+haproxy_user=${3:-}
 
 if [ -e "$folder/complete" ]; then
     echo "The secrets are there already."
@@ -26,13 +28,41 @@ password=$(random)
 random | write mysql mysql_root_password
 # The server runs this on every start, so the account has the password of the URLs below even when
 # the secrets were lost and made anew beside the old data. It has no rights but on two databases;
-# in a grant a plain underscore would stand for any letter.
-write mysql mysql_accounts.sql <<END
+# in a grant a plain underscore would stand for any letter. In a cluster each node makes its own
+# accounts, which is no transaction of the group.
+accounts() {
+    cat <<END
+SET sql_log_bin = 0;
 CREATE USER IF NOT EXISTS 'users'@'%';
 ALTER USER 'users'@'%' IDENTIFIED BY '$password';
 GRANT ALL ON \`users\\_prod\`.* TO 'users'@'%';
 GRANT ALL ON \`users\\_test\`.* TO 'users'@'%';
 END
+    [ -z "$haproxy_user" ] || cat <<END
+GRANT SELECT ON performance_schema.replication_group_members TO 'users'@'%';
+CREATE USER IF NOT EXISTS 'replication'@'%', 'group'@'%', 'monitor'@'%';
+ALTER USER 'replication'@'%' IDENTIFIED BY '$replication_password';
+GRANT REPLICATION SLAVE ON *.* TO 'replication'@'%';
+GRANT CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO 'replication'@'%';
+ALTER USER 'group'@'%' IDENTIFIED BY '$group_password';
+GRANT GROUP_REPLICATION_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN ON *.* TO 'group'@'%';
+GRANT SELECT ON performance_schema.* TO 'group'@'%';
+ALTER USER 'monitor'@'%' IDENTIFIED BY '$monitor_password';
+GRANT SELECT ON performance_schema.replication_group_members TO 'monitor'@'%';
+END
+}
+
+# A password for replication has at most 32 characters.
+replication_password=$(random | head -c 32)
+group_password=$(random)
+monitor_password=$(random)
+accounts | write mysql mysql_accounts.sql
+if [ -n "$haproxy_user" ]; then
+    echo "REPLICATION_PASSWORD=$replication_password" | write mysql replication.env
+    printf '[client]\nuser=group\npassword=%s\n' "$group_password" | write mysql group.cnf
+    printf '[client]\nuser=monitor\npassword=%s\n' "$monitor_password" \
+        | write "$haproxy_user" monitor.cnf
+fi
 # For the health check, as an option file: on a command line the process list would show it.
 printf '[client]\nuser=users\npassword=%s\n' "$password" | write mysql mysql_client.cnf
 
