@@ -44,6 +44,22 @@ start() {
         >/tmp/start 2>&1 || say "$1: $(tail -n 1 /tmp/start)"
 }
 
+# apply NODE: what a node has received, which it does not apply outside a group. A founder takes
+# writes at once, and these could contradict what it has received but not applied.
+apply() {
+    received=$(ask "$1" "
+        SELECT REPLACE(GTID_SUBTRACT(received_transaction_set, @@gtid_executed), '\n', '')
+        FROM performance_schema.replication_connection_status
+        WHERE channel_name = 'group_replication_applier'")
+    [ -n "$received" ] || return 0
+    timeout 60 mysql --defaults-extra-file=/run/users/group.cnf --host "$1" --connect-timeout 1 \
+        --batch --skip-column-names --execute "
+        START REPLICA SQL_THREAD FOR CHANNEL 'group_replication_applier';
+        SELECT WAIT_FOR_EXECUTED_GTID_SET('$received', 50);
+        STOP REPLICA SQL_THREAD FOR CHANNEL 'group_replication_applier'" >/tmp/applied 2>&1 || return 1
+    [ "$(head -n 1 /tmp/applied)" = 0 ]  # 1: not within 50 s
+}
+
 # most_complete: the node that has every transaction of the others; nothing when none has.
 most_complete() {
     for one in $nodes; do
@@ -89,7 +105,11 @@ while :; do
             first=$(most_complete)
             if [ -n "$first" ]; then
                 say "$first founds the group: it has every transaction"
-                start "$first" "SET GLOBAL group_replication_bootstrap_group = ON;"
+                if apply "$first"; then
+                    start "$first" "SET GLOBAL group_replication_bootstrap_group = ON;"
+                else
+                    say "$first: $(tail -n 1 /tmp/applied)"
+                fi
             else
                 say "No node has every transaction: a person must choose the one that founds the group."
                 sleep 10
