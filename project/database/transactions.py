@@ -57,8 +57,10 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
                     is_committing = True
                     session.commit()
                     return result
-                except DBAPIError as error:
+                except Exception as error:
                     session.rollback()
+                    if not isinstance(error, DBAPIError):
+                        raise
                     is_replaced = is_stale(error)
                     if is_wrong_server(error):
                         session.close()
@@ -71,9 +73,6 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
                         raise
                     was_replaced |= is_replaced
                 time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**attempt / 2))
-        except Exception:
-            session.rollback()
-            raise
         finally:
             del session.info[_IS_OPEN]
 

@@ -42,11 +42,8 @@ def page(user: bool, actor: bool, since: bool, after: bool) -> sa.Select[Any]:
     if since:
         conditions.append(_events.created_at >= sa.bindparam("since", type_=sa.DateTime))
     if after:
-        key, key_id = (
-            sa.bindparam("key", type_=sa.DateTime),
-            sa.bindparam("key_id", type_=sa.Integer),
-        )
-        conditions += keyset.after(ORDER, [key, key_id], descending=True)
+        key = [sa.bindparam("key", type_=sa.DateTime), sa.bindparam("key_id", type_=sa.Integer)]
+        conditions += keyset.after(ORDER, key, descending=True)
     statement = sa.select(*_shown).where(*conditions).order_by(*(column.desc() for column in ORDER))
     # The index for exactly these filters is best, whatever the statistics say about rare values.
     index = "_".join(["ix_audit_events", *equal, "created_at", "id"])
