@@ -62,6 +62,14 @@ def positive_integer(text: str, maximum: int | None = None) -> int:
     return number
 
 
+def wait_seconds(text: str) -> int:
+    """Parse an integer from 0 to 30.
+
+    :raises ValueError: the text is not one.
+    """
+    return 0 if int(text) == 0 else positive_integer(text, maximum=30)
+
+
 days = partial(positive_integer, maximum=36_500)  # a century
 
 
@@ -129,6 +137,19 @@ class BaseConfig:
     SQLALCHEMY_DATABASE_URI: Any = None
     """The database's URL, exactly as in the environment; by default a SQLite file in ``instance/``.
     Driver options are set on the engines, in project.database.engines."""
+
+    DATABASE_WAIT_SECONDS = FromEnvironment("DATABASE_WAIT_SECONDS", 0, wait_seconds)
+    """For how long after the start of an outage requests wait for the database, in seconds, 0 to
+    30, before they are answered 503. More than 0 is for a database that another server takes over
+    within seconds."""
+
+    READ_DATABASE_URL = FromEnvironment[Any]("READ_DATABASE_URL", None, str)
+    """The URL of a replica, by GTIDs, of the database, from which the API's lists and exports are
+    read; nothing else is, so that a request sees its own write."""
+
+    MAX_LAG_SECONDS = FromEnvironment("MAX_LAG_SECONDS", 5, positive_integer)
+    """How old what the replica shows may be, in seconds, at least 1; if it is older, the database
+    itself is read."""
 
     SQLALCHEMY_TRACK_MODIFICATIONS = False
 
@@ -202,6 +223,7 @@ class TestingConfig(BaseConfig):
     DEBUG = True
     TESTING = True
     SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_TEST_URL", "sqlite:///users_test.db", str)
+    READ_DATABASE_URL = None
     WTF_CSRF_ENABLED = False
     ACCESS = "open"
     REGISTRATION = True
@@ -245,8 +267,8 @@ def choose(config: type | str | None) -> type:
 def check(settings: Mapping[str, Any]) -> None:
     """Refuse settings that the service must not run with.
 
-    :raises ConfigError: production has no secret key of its own, or a key is too short, or the
-        database URL is invalid or unsupported.
+    :raises ConfigError: production has no secret key of its own, or a key is too short, or a
+        database's URL is invalid or unsupported.
     """
     production = not settings["DEBUG"] and not settings["TESTING"]
     if production and settings["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
@@ -262,14 +284,23 @@ def check(settings: Mapping[str, Any]) -> None:
                     " Create one with `openssl rand -hex 32`."
                 )
     variable = "DATABASE_TEST_URL" if settings["TESTING"] else "DATABASE_URL"
+    backend = _check_url(variable, settings["SQLALCHEMY_DATABASE_URI"])
+    replica = settings["READ_DATABASE_URL"]
+    if replica and (backend == "sqlite" or _check_url("READ_DATABASE_URL", replica) == "sqlite"):
+        raise ConfigError("READ_DATABASE_URL: SQLite has no replicas.")
+
+
+def _check_url(variable: str, text: str) -> str:
+    """Return the name of a URL's database system."""
     try:
-        url = database_url.engine_url(settings["SQLALCHEMY_DATABASE_URI"])
+        url = database_url.engine_url(text)
     except (ArgumentError, ValueError) as error:
         raise ConfigError(f"{variable} is not a database URL.") from error
     try:
         database_url.check(url)
     except ValueError as error:
         raise ConfigError(f"{variable}: {error}") from error
+    return url.get_backend_name()
 
 
 def same_database(one: str, other: str) -> bool:

@@ -8,6 +8,7 @@ from flask_migrate import Migrate
 from project.database import engines, keyset
 from project.database.base import TABLE_OPTIONS, check_database, db
 from project.database.connections import close_thread_connections, thread_connection
+from project.database.replica import may_lag
 from project.database.statements import Row, read, write
 from project.database.transactions import in_transaction
 
@@ -17,9 +18,10 @@ __all__ = [
     "check_database",
     "close_thread_connections",
     "db",
-    "read",
     "in_transaction",
     "keyset",
+    "may_lag",
+    "read",
     "thread_connection",
     "write",
 ]

@@ -6,14 +6,19 @@ connection to the engines for reads and for writes.
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
+from flask import current_app
 from flask_sqlalchemy.session import Session
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from project.database.failures import is_outage
+
 MAX_AGE_SECONDS = 3600
+PAUSE_SECONDS = 0.1
 
 
 class _Connections(threading.local):
@@ -26,8 +31,50 @@ class _Connections(threading.local):
 _connections = _Connections()
 
 
-def thread_connection(engine: Engine) -> Connection:
+class _Outage:
+    """When the database was first and last found away; an outage ends when it was not for 10 s."""
+
+    END_SECONDS = 10
+    first = last = float("-inf")
+
+    def seconds(self) -> float:
+        """Count one more failure; return for how long the database has been away."""
+        now = time.monotonic()
+        if now - self.last > self.END_SECONDS:
+            self.first = now
+        self.last = now
+        return now - self.first
+
+
+_outage = _Outage()  # of all threads: together they wait only once for a database that stays away
+
+
+def wait_for_database() -> bool:
+    """Return whether to try again, after a pause, since the database may be there again.
+
+    That is so for the first ``DATABASE_WAIT_SECONDS`` of an outage.
+    """
+    if _outage.seconds() >= current_app.config["DATABASE_WAIT_SECONDS"]:
+        return False
+    time.sleep(PAUSE_SECONDS)
+    return True
+
+
+def _connect(engine: Engine) -> Connection:
+    while True:
+        try:
+            return engine.connect()
+        except DBAPIError as error:
+            if not is_outage(error) or not wait_for_database():
+                raise
+
+
+def thread_connection(
+    engine: Engine, connect: Callable[[Engine], Connection] = _connect
+) -> Connection:
     """Return this thread's connection to an engine; open one if there is no usable one.
+
+    If the database is away, ``connect`` waits as ``wait_for_database`` says.
 
     A connection is replaced after an hour, since a firewall may have dropped it, but not during a
     transaction.
@@ -39,7 +86,7 @@ def thread_connection(engine: Engine) -> Connection:
             return connection
         del _connections.by_engine[engine]  # first, since connecting may fail
         connection.close()
-    connection = engine.connect()
+    connection = connect(engine)
     _connections.by_engine[engine] = connection, time.monotonic() + MAX_AGE_SECONDS
     return connection
 
@@ -76,7 +123,7 @@ class ThreadSession(Session):
         if not connection.in_transaction():
             connection.info["session"] = ref(self)
         elif connection.info.get("session", lambda: None)() is not self:
-            connection = self._own_connection = engine.connect()
+            connection = self._own_connection = _connect(engine)
         return connection
 
     def rollback(self) -> None:

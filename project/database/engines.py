@@ -1,9 +1,10 @@
-"""The engines, all on the same database, and their options.
+"""The engines, all on the same database but ``replica``, and their options.
 
 - The default engine is transactional; ``db.session`` and every write use it.
 - ``read`` is for SELECTs only: with AUTOCOMMIT a read is one round trip. It never has a
   transaction.
 - ``probe`` is for health checks, with short timeouts.
+- ``replica`` is ``read`` on the database of ``READ_DATABASE_URL``, if there is one.
 - ``maintenance`` is for commands with long statements, such as migrations.
 
 None has a pool: see ``connections``.
@@ -39,6 +40,9 @@ def init_app(app: Flask) -> None:
         "probe": {"url": url, **probe, **autocommit},
         "maintenance": {"url": url, **maintenance},
     }
+    if replica := app.config["READ_DATABASE_URL"]:
+        at_replica = {"url": engine_url(replica), **served, **autocommit}
+        app.config["SQLALCHEMY_BINDS"]["replica"] = at_replica
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     db.init_app(app)
     app.config["SQLALCHEMY_DATABASE_URI"] = uri

@@ -15,8 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from project.database.base import db
-from project.database.connections import thread_connection
+from project.database.connections import thread_connection, wait_for_database
 from project.database.failures import is_stale
+from project.database.replica import leave_replica, replica_connection
 
 Row: TypeAlias = Any
 """A named tuple whose fields are the statement's columns."""
@@ -110,15 +111,24 @@ def statement(executable: Executable, dialect: Dialect, names: tuple[str, ...]) 
 def read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
     """Return all rows of a SELECT, executed on the read engine.
 
-    If this thread's connection had been lost unnoticed, the SELECT is retried once on a new one.
+    If this thread's connection had been lost unnoticed, the SELECT is retried on a new one: once,
+    and further times while ``wait_for_database`` says so. Within ``may_lag``, the replica is read.
     """
+    replica = replica_connection()
+    if replica is not None:
+        try:
+            return _run(replica, executable, parameters).rows
+        except DBAPIError as error:
+            leave_replica(error)
     engine = db.engines["read"]
-    try:
-        return _run(thread_connection(engine), executable, parameters).rows
-    except DBAPIError as error:
-        if not is_stale(error):
-            raise
-    return _run(thread_connection(engine), executable, parameters).rows
+    was_stale = False
+    while True:
+        try:
+            return _run(thread_connection(engine), executable, parameters).rows
+        except DBAPIError as error:
+            if not is_stale(error) or (was_stale and not wait_for_database()):
+                raise
+        was_stale = True
 
 
 def write(executable: Executable, parameters: dict[str, Any]) -> Result:

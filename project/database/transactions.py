@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from project.database.base import db
-from project.database.connections import drop_thread_connections
+from project.database.connections import drop_thread_connections, wait_for_database
 from project.database.failures import is_conflict, is_lost, is_stale, is_wrong_server
 from project.errors import OutcomeUnknown
 
@@ -30,8 +30,9 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
     After a conflict (a deadlock, a lock timeout, a COMMIT that was refused for another transaction)
     the whole function runs again, after a rollback: at most four times in all, with growing random
     pauses so that two conflicting transactions do not collide again. After a stale connection, or
-    one to a server that cannot write, it runs only once more, on a new connection. If the
-    connection is lost during COMMIT, the outcome is unknown, and nothing is retried.
+    one to a server that cannot write, it runs once more, on a new connection, and further times
+    while ``wait_for_database`` says so. If the connection is lost during COMMIT, the outcome is
+    unknown, and nothing is retried.
 
     :raises TypeError: at import: the function, or what it wraps, already opens a transaction.
     :raises RuntimeError: this session already has an open transaction of this decorator.
@@ -46,10 +47,9 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
         if _IS_OPEN in session.info:
             raise RuntimeError("An inner transaction would commit part of the outer one.")
         session.info[_IS_OPEN] = True
-        attempt, was_replaced = 0, False
+        conflicts, was_replaced = 0, False
         try:
             while True:
-                attempt += 1
                 is_committing = False
                 try:
                     result = work(*args, **kwargs)
@@ -68,11 +68,15 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
                         is_replaced = True
                     elif is_committing and is_lost(error):
                         raise OutcomeUnknown from error
-                    may_succeed = is_conflict(error) or (is_replaced and not was_replaced)
-                    if attempt == ATTEMPTS or not may_succeed:
+                    if is_conflict(error):
+                        conflicts += 1
+                        may_succeed = conflicts < ATTEMPTS
+                    else:
+                        may_succeed = is_replaced and (not was_replaced or wait_for_database())
+                        was_replaced = True
+                    if not may_succeed:
                         raise
-                    was_replaced |= is_replaced
-                time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**attempt / 2))
+                time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**conflicts / 2))
         finally:
             del session.info[_IS_OPEN]
 

@@ -165,6 +165,10 @@ class EnvironmentTests(unittest.TestCase):
             "MAX_BODY_BYTES": {**SECRET, "MAX_BODY_BYTES": "0"},
             "MAX_BODY_BYTES has": {**SECRET, "MAX_BODY_BYTES": "1 MB"},
             "AUDIT_DAYS has an invalid value: '36501'": {**SECRET, "AUDIT_DAYS": "36501"},
+            "DATABASE_WAIT_SECONDS has an invalid value: '31'": {
+                **SECRET,
+                "DATABASE_WAIT_SECONDS": "31",
+            },
             "LOG_LEVEL has an invalid value: 'LOUD'": {**SECRET, "LOG_LEVEL": "LOUD"},
             "DATABASE_URL is no": {**SECRET, "DATABASE_URL": "users.db"},
             "DATABASE_URL is not": {**SECRET, "DATABASE_URL": "mysql://h:port/d"},

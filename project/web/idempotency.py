@@ -23,7 +23,7 @@ from sqlalchemy.orm import Mapped, SessionTransaction, mapped_column
 from project.clock import utcnow
 from project.database import TABLE_OPTIONS, db, in_transaction, read, write
 from project.database.failures import is_lock_timeout
-from project.errors import Conflict, FieldError, Invalid, Unprocessable
+from project.errors import Conflict, FieldError, Invalid, OutcomeUnknown, Unprocessable
 from project.web.guard import known_principal
 from project.web.pruning import delete_oldest, prunes
 
@@ -90,21 +90,28 @@ _REMOVE_EXPIRED = sa.delete(_table).where(_IS_KEY, _table.c.created_at <= sa.bin
 def answer_once(key: str, asked: bytes, answer: Callable[[], Response]) -> Response:
     """Return the stored response to this key; if the key is new, do the work and commit.
 
-    A key is valid for 24 hours.
+    A key is valid for 24 hours. If the outcome of the work is unknown, the key makes it safe to
+    begin once more: the first attempt's response is there, or its work is not.
 
     :param key: any text; it must include the caller.
     :param asked: identifies the request.
     :param answer: does the work through ``db.session``; an exception rolls the claim back.
     :raises KeyInUse: another request with this key is still running after 5 s (409).
     :raises KeyReused: the key was already used for another request (422).
+    :raises OutcomeUnknown: the connection was lost during COMMIT for a second time (503).
     """
     claim = claim_of(key, asked)
+    was_unknown = False
     valid = {"claimed": claim.key_hash, "expired": claim.created_at - RETENTION}
     while not (found := read(_FOUND, valid)):
         try:
             return _answer_and_store(claim, answer)
         except _KeyTaken:
             in_transaction(write)(_REMOVE_EXPIRED, valid)
+        except OutcomeUnknown:
+            if was_unknown:
+                raise
+            was_unknown = True
     if not _is_hash_of(asked, found[0].request_hash):
         raise KeyReused(errors=[FieldError(HEADER, "Was already used for another request.")])
     status, headers, body = orjson.loads(found[0].answer)

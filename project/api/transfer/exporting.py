@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Integer, Select, bindparam, select
 
 from project.api.users import fields
-from project.database import read
+from project.database import may_lag, read
 
 ROWS_PER_CHUNK = 2000
 _id = fields.COLUMNS.id
@@ -36,7 +36,7 @@ def export_users(form: str, before_chunk: Callable[[], None] = lambda: None) -> 
     if form == "csv":
         text = f"{','.join(fields.SHOWN)}\r\n"
     while True:
-        rows = read(statement, {"after": last_id, "limit": ROWS_PER_CHUNK})
+        rows = may_lag(read)(statement, {"after": last_id, "limit": ROWS_PER_CHUNK})
         text += "".join([row.line for row in rows])
         yield Chunk(len(rows), text.encode())
         if len(rows) < ROWS_PER_CHUNK:

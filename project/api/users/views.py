@@ -11,7 +11,7 @@ from project.api.users.schemas import (
     UserReplace,
     UserUpdate,
 )
-from project.database import Row
+from project.database import Row, may_lag
 from project.errors import FieldError, Forbidden, Invalid
 from project.web.contract import (
     accepts,
@@ -32,6 +32,7 @@ from project.web.transactions import transactional
 @require("users:read")
 @accepts_query(UserListQuery)
 @returns_page(UserRead, "users", prerendered=True)
+@may_lag
 def list_users(query: UserListQuery) -> Page:
     """List users page by page, with an order and filters, or search them."""
     if query.ids is not None:

@@ -3,8 +3,9 @@
 import tempfile
 import time
 import unittest
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import mock
 
@@ -26,9 +27,12 @@ from project.database import (
 )
 from project.database.connections import ThreadSession
 from project.tests.base import BaseTestCase
+from project.tests.database.test_failures import driver_error
 from project.tests.factories import all_users, make_user, make_users
 from project.tests.test_config import environment
 from project.tests.wire import recorded_commands
+
+AWAY = driver_error(2003, "Can't connect", lost=True, statement=None)
 
 
 class TablesTests(BaseTestCase):
@@ -284,6 +288,52 @@ class EngineTests(BaseTestCase):
 
         self.assertEqual(thread_connection(db.engine).scalar(text("SELECT 1")), 1)
         db.session.rollback()
+
+    @contextmanager
+    def outage(self, answers: list[Any], wait: int) -> Iterator[Any]:
+        """Let attempts to connect end with these; requests wait so long, on a fake clock."""
+        self.app.config["DATABASE_WAIT_SECONDS"] = wait
+        thread_connection(db.engine).invalidate()
+        self.now, clock = 1_000.0, mock.Mock()
+        clock.monotonic = lambda: self.now
+        clock.sleep = lambda seconds: setattr(self, "now", self.now + seconds)
+        with (
+            mock.patch.object(connections, "time", clock),
+            mock.patch.object(connections, "_outage", connections._Outage()),
+            mock.patch.object(Engine, "connect", side_effect=answers) as connect,
+        ):
+            yield connect
+
+    def test_thread_waits_for_a_database_that_comes_back(self):
+        connection = db.engine.connect()
+        with self.outage([AWAY] * 20 + [connection], wait=3):
+            self.assertIs(thread_connection(db.engine), connection)
+
+        self.assertAlmostEqual(self.now, 1_002)
+
+    def test_threads_wait_once_for_a_database_that_stays_away(self):
+        with self.outage([AWAY] * 99, wait=2) as connect:
+            for attempts, now in [(21, 1_002), (22, 1_002), (23, 1_002)]:
+                with self.assertRaises(DBAPIError):
+                    thread_connection(db.engine)
+                self.assertEqual(connect.call_count, attempts)
+                self.assertAlmostEqual(self.now, now)
+
+    def test_threads_wait_again_for_the_next_outage(self):
+        with self.outage([AWAY] * 99, wait=2):
+            for now in [1_002, 1_020]:
+                with self.assertRaises(DBAPIError):
+                    thread_connection(db.engine)
+                self.assertAlmostEqual(self.now, now)
+                self.now += 16
+
+    def test_thread_does_not_wait_by_default_or_after_another_error(self):
+        for error, wait in [(AWAY, 0), (driver_error(1045, "Access denied", statement=None), 9)]:
+            with self.subTest(error=error), self.outage([error] * 99, wait) as connect:
+                with self.assertRaises(DBAPIError):
+                    thread_connection(db.engine)
+
+                self.assertEqual(connect.call_count, 1)
 
     def test_thread_connection_is_that_of_the_app_that_is_served(self):
         service.has_users()

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from project import db
 from project.api.users import service
 from project.api.users.errors import EmailTaken
-from project.database import in_transaction, thread_connection
+from project.database import connections, in_transaction, thread_connection
 from project.database.transactions import ATTEMPTS
 from project.errors import NotFound, OutcomeUnknown
 from project.tests.base import BaseTestCase
@@ -176,6 +176,16 @@ class InTransactionTests(BaseTestCase):
         self.assertEqual(self.calls, 2)
         self.assertTrue(before.closed)
         self.assertIsNot(thread_connection(db.engine), before)
+
+    def test_work_runs_again_while_requests_wait_for_a_server_that_can_write(self):
+        self.app.config["DATABASE_WAIT_SECONDS"] = 30
+        with (
+            mock.patch.object(connections, "PAUSE_SECONDS", 0),
+            mock.patch.object(connections, "_outage", connections._Outage()),
+        ):
+            in_transaction(self.work)([READ_ONLY, READ_ONLY, LOST, READ_ONLY, LOST, LOST])
+
+        self.assertEqual(self.names(), ["user7"])
 
     def test_rollback_that_fails_hides_no_error(self):
         def work() -> None:

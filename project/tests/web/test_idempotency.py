@@ -16,6 +16,7 @@ from project import db
 from project.api.users import service
 from project.clock import utcnow
 from project.database import engines, in_transaction
+from project.database.connections import ThreadSession
 from project.tests.base import BaseTestCase
 from project.tests.database.test_failures import driver_error
 from project.tests.factories import all_users, make_user
@@ -240,6 +241,36 @@ class IdempotencyKeyTests(BaseTestCase):
         self.assertEqual((first.status_code, self.stored()), (201, 1))
         self.assertEqual(self.post("k").data, first.data)
         self.assertEqual(self.emails(), ["ada@example.com"])
+
+    def lose_connections(self, *are_saved: bool) -> Any:
+        """Lose the connection during the first commits, which have saved their work or have not."""
+        commit, left = ThreadSession.commit, list(are_saved)
+
+        def lose(session: ThreadSession) -> None:
+            if not left:
+                commit(session)
+                return
+            if left.pop(0):
+                commit(session)
+            raise driver_error(2013, "Lost connection", lost=True)
+
+        return mock.patch.object(ThreadSession, "commit", lose)
+
+    def test_work_whose_outcome_is_unknown_is_done_again_unless_it_was_saved(self):
+        for key, is_saved in [("k", False), ("l", True)]:
+            with self.subTest(is_saved=is_saved):
+                with self.lose_connections(is_saved):
+                    first = self.post(key, {"username": key, "email": f"{key}@example.com"})
+
+                self.assertEqual(first.status_code, 201)
+        self.assertEqual(self.emails(), ["k@example.com", "l@example.com"])
+
+    def test_work_whose_outcome_is_unknown_twice_is_answered_so(self):
+        with self.lose_connections(False, False):
+            first = self.post("k")
+
+        self.assertEqual((first.status_code, self.emails()), (503, []))
+        self.assertEqual(self.post("k").status_code, 201)
 
     def test_second_request_gives_up_when_the_first_takes_too_long(self):
         claim = idempotency.claim_of(" k", b"")
