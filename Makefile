@@ -14,7 +14,7 @@ MYSQLCLIENT := $(VENV)/.requirements-mysqlclient
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test bench bench-check format lint check audit lock clean
+.PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test cluster-test bench bench-check format lint check audit lock clean
 
 help: ## list all verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,7 +61,7 @@ test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the examples
 
 test-faults: $(DEVELOPMENT) ## databases and processes that die or freeze, as in production
 	@echo "== Faults"
-	@$(BIN)/python -m unittest -v e2e.test_faults
+	@$(BIN)/python -m unittest -v e2e.test_faults e2e.test_replica
 
 test-transfer: $(DEVELOPMENT) ## import, list, search and export 100,000 users, and import them into another database
 	@echo "== Import and export"
@@ -96,6 +96,10 @@ bench-check: $(MEASURING) ## check that the servers that `make bench` compares g
 stack-test: $(DEVELOPMENT) ## build and run both Compose stacks; needs a Docker engine
 	@echo "== The stacks in containers"
 	@$(BIN)/python -m unittest -v e2e.test_stack
+
+cluster-test: $(DEVELOPMENT) ## run both clusters, and let parts of them fail; needs a Docker engine
+	@echo "== The clusters in containers"
+	@$(BIN)/python -m unittest -v e2e.test_cluster e2e.test_hosts
 
 check: lint test ## lint, and the application's tests with coverage; must pass on every commit
 

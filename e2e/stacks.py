@@ -14,6 +14,7 @@ from email.message import Message
 from http.client import HTTPConnection, HTTPException
 from itertools import count
 from pathlib import Path
+from textwrap import dedent
 from threading import Event
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -75,12 +76,13 @@ def copy_tracked_files(folder: Path) -> None:
             os.chown(path, OWNER, OWNER)
 
 
-def documented(words: str) -> str:
-    """Return the blocks of shell commands in docs/operations.md that contain these words."""
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    blocks = [each for each in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if words in each]
+def documented(words: str, page: str = "operations") -> str:
+    """Return the blocks of shell commands in a page of docs/ that contain these words."""
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    found = re.findall(r"^ *```sh\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    blocks = [dedent(each) for each in found if words in each]
     if not blocks:
-        raise AssertionError(f"docs/operations.md has no commands with {words}")
+        raise AssertionError(f"docs/{page}.md has no commands with {words}")
     return "".join(blocks)
 
 
@@ -181,11 +183,12 @@ class Stack(Site):
         self.compose("up", "-d", "--wait", *arguments)
 
     def shell(self, script: str) -> str:
-        """Run commands of docs/operations.md as they stand there; return what they print.
+        """Run commands of docs/ as they stand there; return what they print.
 
         Root, who may have no sudo, needs none.
         """
-        lines = ["shopt -s expand_aliases", documented("alias prod").splitlines()[0]]
+        aliases = [documented("alias prod"), documented("alias cluster", "cluster")]
+        lines = ["shopt -s expand_aliases", *(each.splitlines()[0] for each in aliases)]
         lines += ['sudo() { "$@"; }'] if os.geteuid() == 0 else []
         whole = "\n".join([*lines, script])
         return run("bash", "-euc", whole, cwd=self.folder, env=self.environment)
@@ -215,14 +218,17 @@ class Stack(Site):
         label = f"label=com.docker.compose.project={self.project}"
         return run("docker", "volume", "ls", "-q", "--filter", label).split()
 
+    def take_down(self) -> None:
+        """Remove the stack with its data and images, if there is one."""
+        self.compose("down", "-v", "--rmi", "local", "--remove-orphans")
+
     @contextmanager
     def running(self) -> Iterator["Stack"]:
         """Build and start the stack, without what a test that was killed has left of it.
 
         It is taken down with its data and images.
         """
-        take_down = ["down", "-v", "--rmi", "local", "--remove-orphans"]
-        self.compose(*take_down)
+        self.take_down()
         try:
             self.up("--build")
             yield self
@@ -230,7 +236,7 @@ class Stack(Site):
             print(self.compose("logs", "--tail", "50"))
             raise
         finally:
-            self.compose(*take_down)
+            self.take_down()
 
 
 @contextmanager

@@ -1,6 +1,10 @@
 #!/bin/sh
 # Keeps the group of the three nodes together: a node that stands outside joins, and when there is
 # no group, all three found it again, on the one that has every transaction. A loop, once a second.
+# With OWN_NODES, such as "db1", it changes these only: then each host has a loop for its own node.
+#
+# For people: "group.sh state" shows the nodes, "group.sh wait" ends when all three are in the group,
+# and "group.sh primary db2" makes db2 the primary.
 set -u
 
 nodes="db1 db2 db3"
@@ -34,14 +38,20 @@ transactions() {
             WHERE channel_name = 'group_replication_applier'), ''))"
 }
 
+# stop NODE: let it leave its group, which takes half a minute when nobody else is there.
+stop() {
+    timeout 60 mysql --defaults-extra-file=/run/users/group.cnf --host "$1" --connect-timeout 1 \
+        --execute "STOP GROUP_REPLICATION" >"/tmp/stop.$1" 2>&1 || say "$1: $(tail -n 1 "/tmp/stop.$1")"
+}
+
 # start NODE [SQL]: let it join the group, or found it. Clients that it has left from before are
 # disconnected first: their transactions hold locks that the others' transactions need.
 start() {
-    timeout 30 mysql --defaults-extra-file=/run/users/group.cnf --host "$1" --connect-timeout 1 \
+    timeout 60 mysql --defaults-extra-file=/run/users/group.cnf --host "$1" --connect-timeout 1 \
         --execute "STOP GROUP_REPLICATION; SET GLOBAL offline_mode = ON;
             SET GLOBAL offline_mode = OFF; ${2:-} START GROUP_REPLICATION USER = 'replication',
             PASSWORD = '$REPLICATION_PASSWORD'; SET GLOBAL group_replication_bootstrap_group = OFF" \
-        >/tmp/start 2>&1 || say "$1: $(tail -n 1 /tmp/start)"
+        >"/tmp/start.$1" 2>&1 || say "$1: $(tail -n 1 "/tmp/start.$1")"
 }
 
 # apply NODE: what a node has received, which it does not apply outside a group. A founder takes
@@ -60,61 +70,107 @@ apply() {
     [ "$(head -n 1 /tmp/applied)" = 0 ]  # 1: not within 50 s
 }
 
-# most_complete: the node that has every transaction of the others; nothing when none has.
-most_complete() {
-    for one in $nodes; do
-        has=$(transactions "$one") || return
-        complete=yes
-        for other in $nodes; do
-            set=$(transactions "$other") || return
-            [ "$(ask "$one" "SELECT GTID_SUBSET('$set', '$has')")" = 1 ] || complete=no
-        done
-        [ $complete = no ] || { echo "$one"; return; }
+# own NODE...: those of the nodes that this loop may change.
+own() {
+    for one; do
+        case " ${OWN_NODES:-$nodes} " in *" $one "*) echo "$one" ;; esac
     done
 }
 
+# is_complete NODE: whether it has every transaction of the others.
+is_complete() {
+    has=$(transactions "$1") || return
+    for other in $nodes; do
+        set=$(transactions "$other") && [ "$(ask "$1" "SELECT GTID_SUBSET('$set', '$has')")" = 1 ] \
+            || return
+    done
+}
+
+# is_member NODE ONLINE...: whether the first of the others, which are in the group, still has it there.
+is_member() {
+    [ "$(ask "$2" "SELECT COUNT(*) FROM performance_schema.replication_group_members
+        WHERE member_host = '$1'")" != 0 ]
+}
+
+# found: let the first node that has every transaction found the group, if it is one of our own.
+found() {
+    for first in $nodes; do
+        is_complete "$first" || continue
+        [ -n "$(own "$first")" ] || return
+        say "$first founds the group: it has every transaction"
+        if apply "$first"; then
+            start "$first" "SET GLOBAL group_replication_bootstrap_group = ON;"
+        else
+            say "$first: $(tail -n 1 /tmp/applied)"
+        fi
+        return
+    done
+    say "No node has every transaction: a person must choose the one that founds the group."
+    sleep 10
+}
+
+# is_whole: whether all three are in the group.
+is_whole() {
+    for node in $nodes; do
+        [ "$(state "$node")" = ONLINE ] || return
+    done
+}
+
+case ${1:-} in
+    state)
+        for node in $nodes; do
+            echo "$node $(state "$node")"
+        done
+        echo "primary: $(for node in $nodes; do ask "$node" "
+            SELECT member_host FROM performance_schema.replication_group_members
+            WHERE member_role = 'PRIMARY' AND member_state = 'ONLINE'" && break; done)"
+        exit
+        ;;
+    wait)
+        until is_whole; do
+            sleep 1
+        done
+        exit
+        ;;
+    primary)
+        exec mysql --defaults-extra-file=/run/users/group.cnf --host "$2" --skip-column-names \
+            --execute "SELECT group_replication_set_as_primary(@@server_uuid)"
+        ;;
+esac
+
 last=
 while :; do
-    online= outside= lost= away= recovering=
+    online= offline= failed= away= recovering=
     for node in $nodes; do
         case $(state "$node") in
             ONLINE) online="$online $node" ;;
             RECOVERING) recovering="$recovering $node" ;;
-            OFFLINE | ERROR) outside="$outside $node" ;;
-            LOST) lost="$lost $node" ;;
+            OFFLINE) offline="$offline $node" ;;
+            ERROR | LOST) failed="$failed $node" ;;
             *) away="$away $node" ;;
         esac
     done
-    now="online:$online; recovering:$recovering; outside:$outside; no majority:$lost; away:$away"
+    now="online:$online; recovering:$recovering; offline:$offline; failed:$failed; away:$away"
     [ "$now" = "$last" ] || say "$now"
     last=$now
     if [ -n "$online" ]; then
         : >/tmp/has-group
-        for node in $outside; do
+        for node in $(own $offline $failed); do
+            is_member "$node" $online && continue  # of before: it would wait in vain to be let in
             say "$node joins"
             start "$node" &
         done
         wait
     else
         rm -f /tmp/has-group
-        if [ -z "$away$recovering" ]; then
-            # All three answer, and none is in a group that works.
-            for node in $lost; do
-                ask "$node" "STOP GROUP_REPLICATION"
-            done
-            first=$(most_complete)
-            if [ -n "$first" ]; then
-                say "$first founds the group: it has every transaction"
-                if apply "$first"; then
-                    start "$first" "SET GLOBAL group_replication_bootstrap_group = ON;"
-                else
-                    say "$first: $(tail -n 1 /tmp/applied)"
-                fi
-            else
-                say "No node has every transaction: a person must choose the one that founds the group."
-                sleep 10
-            fi
-        fi
+        for node in $(own $failed); do
+            say "$node leaves a group that does not work"
+            stop "$node" &
+        done
+        wait
+        # All three answer, and have left: what a member of the old group still held back would
+        # reach the new one.
+        [ -n "$failed$away$recovering" ] || found
     fi
     sleep 1
 done

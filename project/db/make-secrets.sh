@@ -53,24 +53,49 @@ GRANT SELECT ON performance_schema.replication_group_members TO 'monitor'@'%';
 END
 }
 
+# certificates: what the nodes of a cluster, which share one certificate, know one another by.
+# Nobody can make another: the authority's key is not kept.
+certificates() (
+    umask 077
+    cd "$(mktemp -d)"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=users-cluster authority" \
+        -keyout authority-key.pem -out authority.pem
+    openssl req -newkey rsa:2048 -nodes -subj "/CN=users-cluster node" \
+        -keyout node-key.pem -out node-request.pem
+    echo "subjectAltName=DNS:db1,DNS:db2,DNS:db3,DNS:users-db,IP:127.0.0.1" >names
+    openssl x509 -req -in node-request.pem -CA authority.pem -CAkey authority-key.pem \
+        -CAcreateserial -days 3650 -extfile names -out node.pem
+    umask 277
+    write mysql node.pem <node.pem
+    write mysql node-key.pem <node-key.pem
+    umask 222
+    rm -f "$folder/authority.pem"
+    cat authority.pem >"$folder/authority.pem"
+)
+
 # A password for replication has at most 32 characters.
 replication_password=$(random | head -c 32)
 group_password=$(random)
 monitor_password=$(random)
 accounts | write mysql mysql_accounts.sql
+tls=
 if [ -n "$haproxy_user" ]; then
+    certificates
+    tls="?ssl_ca=/run/users/authority.pem"
     echo "REPLICATION_PASSWORD=$replication_password" | write mysql replication.env
-    printf '[client]\nuser=group\npassword=%s\n' "$group_password" | write mysql group.cnf
-    printf '[client]\nuser=monitor\npassword=%s\n' "$monitor_password" \
-        | write "$haproxy_user" monitor.cnf
+    client='[client]\nuser=%s\npassword=%s\nssl-ca=/run/users/authority.pem\n'
+    printf "${client}ssl-mode=VERIFY_IDENTITY\n" group "$group_password" | write mysql group.cnf
+    printf "$client" monitor "$monitor_password" | write "$haproxy_user" monitor.cnf
 fi
 # For the health check, as an option file: on a command line the process list would show it.
 printf '[client]\nuser=users\npassword=%s\n' "$password" | write mysql mysql_client.cnf
 
 random | write "$service_user" secret_key
 url="mysql+pymysql://users:$password@users-db:3306"
-printf %s "$url/users_prod" | write "$service_user" database_url
-printf %s "$url/users_test" | write "$service_user" database_test_url
+printf %s "$url/users_prod$tls" | write "$service_user" database_url
+printf %s "$url/users_test$tls" | write "$service_user" database_test_url
+[ -z "$haproxy_user" ] || printf %s "mysql+pymysql://users:$password@users-db:3307/users_prod$tls" \
+    | write "$service_user" read_database_url
 
 : >"$folder/complete"
 echo "The secrets were made."
