@@ -194,11 +194,17 @@ def restore(file: str, yes: bool) -> None:
 )
 @manager.option("--dry-run", action="store_true", help="check the file, and change nothing")
 @manager.option(
-    "file", help="the file to read: .csv, .ndjson or .jsonl, also .gz; see docs/import-export.md"
+    "--map",
+    action="append",
+    dest="maps",
+    default=[],
+    metavar="FIELD:COLUMN",
+    help='read a field from this column, such as "email:Work Email"; may be repeated',
 )
-def import_users(file: str, dry_run: bool, match: str, report: str | None) -> None:
+@manager.option("file", help="the file to read, or - for the standard input; see docs/imports.md")
+def import_users(file: str, dry_run: bool, match: str, report: str | None, maps: list[str]) -> None:
     """Create users from a file, and update those with a known email or id."""
-    transfer.import_users(file, dry_run, report, match)
+    transfer.import_users(file, dry_run, report, match, maps)
 
 
 @manager.option("--force", action="store_true", help="replace an existing file")

@@ -17,6 +17,7 @@ import httpx
 
 from e2e.processes import GUNICORN, ROOT, RUNSERVER, manage, served, test_database
 from examples.client import add_user, all_users, rename_user
+from project.api.transfer.columns import NAMES
 from project.config import (
     DEVELOPMENT_SECRET_KEY,
     BaseConfig,
@@ -61,6 +62,16 @@ class ForgetfulProxy(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Write nothing."""
+
+
+class ImportPageTests(unittest.TestCase):
+    """docs/imports.md."""
+
+    def test_every_name_of_a_column_is_listed(self):
+        page = (ROOT / "docs" / "imports.md").read_text(encoding="utf-8")
+        for field, names in NAMES.items():
+            with self.subTest(field):
+                self.assertIn(f"| `{field}` | {', '.join(names.split())} |\n", page)
 
 
 class ExamplesTestCase(unittest.TestCase):

@@ -4,8 +4,8 @@ import csv
 import gzip
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,14 +13,17 @@ from time import monotonic
 from typing import Any
 
 from flask import current_app
+from pydantic_core import PydanticCustomError
 from tqdm import tqdm
 
 from project.api.audit import service as audit
+from project.api.transfer.columns import Columns, chosen_columns
 from project.api.transfer.exporting import export_users as export_chunks
 from project.api.transfer.importing import Outcome, Report
 from project.api.transfer.importing import import_users as import_batches
-from project.api.transfer.row_reader import Columns, OutOfProportion, Source, read_rows
-from project.api.transfer.row_rules import REQUIRED, optional_columns
+from project.api.transfer.row_reader import read_rows
+from project.api.transfer.row_rules import importable_fields
+from project.api.transfer.stream import OutOfProportion, Source
 from project.api.users import service
 from project.errors import AppError, TooLarge
 
@@ -31,23 +34,31 @@ GZIP_LEVEL = 6
 
 @audit.by_command("import_users")
 def import_users(
-    file: str, dry_run: bool = False, report_file: str | None = None, match: str = "email"
+    file: str,
+    dry_run: bool = False,
+    report_file: str | None = None,
+    match: str = "email",
+    maps: Sequence[str] = (),
 ) -> None:
     """Create and update users from the rows of a file, and print a summary.
 
+    :param file: its path; ``-`` is the standard input.
     :param report_file: a CSV file for all rows that did not simply create a user; None: no file.
     :param match: match rows to users by ``email``, or by ``id`` if the row has one.
+    :param maps: from which column a field is read, each as ``FIELD:COLUMN``.
     :raises SystemExit: also if a row has failed; the others are imported.
     """
     path, started, report = Path(file), monotonic(), Report()
-    form, gzipped = _form(path)
-    with _exit_on_error(), open(path, "rb") as data, _report_writer(report_file) as write:
-        size = path.stat().st_size if path.is_file() else None
-        # A small gzip file may decompress to more than the database can store.
-        limit = current_app.config["IMPORT_MAX_BYTES"] if gzipped else None
+    with _exit_on_error(), _opened(file) as data, _report_writer(report_file) as write:
+        size = path.stat().st_size if path.is_file() and file != "-" else None
+        # A small packed file may unpack to more than the database can store.
+        is_packed = data.peek(2)[:2] in (b"\x1f\x8b", b"PK")
+        limit = current_app.config["IMPORT_MAX_BYTES"] if is_packed else None
         source = Source(data.read, size, limit)
-        columns = Columns(REQUIRED, optional_columns(by_admin=True), match == "id")
-        rows, report.ignored = read_rows(source, form, gzipped, columns), columns.ignored
+        fields = importable_fields(by_admin=True, with_id=match == "id")
+        columns = Columns(fields, chosen_columns(maps))
+        as_lines = {".ndjson", ".jsonl"}.intersection(map(str.lower, path.suffixes))
+        rows = read_rows(source, False, columns, bool(as_lines))
 
         def before_batch() -> None:
             source.refuse_failures(report.failed)
@@ -57,6 +68,7 @@ def import_users(
                 report.add(batch)
                 write(batch.outcomes)
                 progress.update(source.position - progress.n)
+    report.add_columns(columns)
     _print_summary(report, monotonic() - started)
     if dry_run:
         print("This was a dry run: nothing was changed.")
@@ -89,6 +101,10 @@ def export_users(file: str, force: bool = False) -> None:
     print(f"Wrote {rows:,} users to {path} ({size}) in {monotonic() - started:.1f} s.")
 
 
+def _opened(file: str) -> AbstractContextManager[Any]:
+    return nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb")
+
+
 def _form(path: Path) -> tuple[str, bool]:
     """Return the format of a file by its name, and whether it is compressed."""
     name = Path(path.name.lower())
@@ -109,6 +125,8 @@ def _exit_on_error() -> Iterator[None]:
     except TooLarge as error:
         remedy = "The setting IMPORT_MAX_BYTES limits the size of decompressed gzip files."
         raise SystemExit(f"{error.message} {remedy}") from error
+    except PydanticCustomError as error:
+        raise SystemExit(f"--map: {error.message()}") from error
     except AppError as error:
         fields = [f"{problem.field}: {problem.message}" for problem in error.errors]
         raise SystemExit(" ".join([error.message, *fields])) from error
@@ -144,10 +162,18 @@ def _print_summary(report: Report, seconds: float) -> None:
     for name, count in [*counts.items(), ("rows", rows)]:
         print(f"{name:8}{count:>15,}")
     print(f"in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
+    for name, columns in report.columns.items():
+        if columns != [name]:
+            print(f"{name} is from: {_names(columns)}.")
+    if report.header_line not in (None, 1):
+        print(f"The header is line {report.header_line}.")
     if report.ignored:
-        # A file may contain control characters, which must not reach the terminal.
-        names = [name if name.isprintable() else ascii(name) for name in report.ignored]
-        print(f"Ignored columns: {', '.join(names)}.")
+        print(f"Ignored columns: {_names(report.ignored)}.")
+
+
+def _names(columns: Iterable[str]) -> str:
+    """Return names in one line, without control characters, which must not reach a terminal."""
+    return ", ".join(name if name.isprintable() else ascii(name) for name in columns)
 
 
 def _failures(report: Report) -> str:

@@ -7,7 +7,7 @@ only calls its service. They also record both as the view's ``contract``, from w
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial, wraps
+from functools import cache, lru_cache, partial, wraps
 from operator import attrgetter
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from project.errors import AppError, FieldError, Invalid, UnsupportedInput
 from project.web import envelope, preconditions
 from project.web.body import current_request
+from project.web.fields import REPEATABLE
 from project.web.pagination import Page, invalid_parameters
 
 View = Callable[..., Any]
@@ -274,11 +275,22 @@ def _read_json() -> dict[str, Any]:
 
 
 def _read_query(schema: type[Schema]) -> Schema:
-    args = current_request().args
-    repeated = [name for name, values in args.lists() if len(values) > 1]
+    args, many = current_request().args, _repeatable(schema)
+    repeated = [name for name, values in args.lists() if len(values) > 1 and name not in many]
     if repeated:
         raise invalid_parameters([FieldError(name, "Must not be repeated.") for name in repeated])
-    return validate_query(schema, args.to_dict())
+    values: dict[str, Any] = args.to_dict()
+    for name in many:
+        if name in args:
+            values[name] = args.getlist(name)
+    return validate_query(schema, values)
+
+
+@cache
+def _repeatable(schema: type[BaseModel]) -> tuple[str, ...]:
+    """Return the parameters that may occur several times."""
+    fields = schema.model_fields.items()
+    return tuple(name for name, field in fields if REPEATABLE in field.metadata)
 
 
 def _prerendered(row: Any) -> Fragment:

@@ -127,6 +127,9 @@ _TEXT_SCHEMA = {
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_check_text), WithJsonSchema(_TEXT_SCHEMA)]
 Moment = Annotated[datetime, Field(examples=["2026-11-23T15:12:58Z"])]
+REPEATABLE = object()
+"""In the metadata of a list in a query string: the parameter may occur several times."""
+
 Flag = Annotated[bool, BeforeValidator(_read_flag)]
 """True or false in a query string."""
 AnyUserId = Annotated[

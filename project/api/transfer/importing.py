@@ -20,8 +20,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from project.api.audit import service as audit
 from project.api.transfer import bulk_update
-from project.api.transfer.row_reader import BadRow, Row
+from project.api.transfer.columns import Columns
 from project.api.transfer.row_rules import read_row, read_user_id
+from project.api.transfer.stream import BadRow, Row
 from project.api.users import fields, queries
 from project.api.users.models import FOLDED, User
 from project.api.users.service import run_after_deactivation
@@ -57,10 +58,10 @@ _FREE_MAILBOXES = (
 
 @dataclass(slots=True)
 class Outcome:
-    """The result of a row that did not create a user.
+    """The result of a row that did not just create a user.
 
-    :param line: the number of the row's first line, from 1.
-    :param result: ``updated``, ``skipped`` or ``failed``.
+    :param line: the number of the row's first line, or of its object or sheet's row, from 1.
+    :param result: ``created`` with a warning, ``updated``, ``skipped`` or ``failed``.
     """
 
     line: int
@@ -71,7 +72,7 @@ class Outcome:
 class Batch(NamedTuple):
     """The results of a batch's rows.
 
-    :param outcomes: of all rows that did not create a user, in order.
+    :param outcomes: of all rows that did not just create a user, in order.
     """
 
     counts: Counter[str]
@@ -82,8 +83,10 @@ class Batch(NamedTuple):
 class Report:
     """The results of all rows.
 
+    :param columns: the columns that each field is read from, the best first.
     :param ignored: the names of unused columns.
-    :param rows: the first 10,000 rows that did not create a user.
+    :param header_line: the line of the header; None: there is none.
+    :param rows: the first 10,000 rows that did not just create a user.
     :param rows_omitted: the number of further such rows.
     """
 
@@ -91,7 +94,9 @@ class Report:
     updated: int = 0
     skipped: int = 0
     failed: int = 0
+    columns: dict[str, list[str]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
+    header_line: int | None = None
     rows: list[Outcome] = field(default_factory=list)
     rows_omitted: int = 0
 
@@ -103,6 +108,11 @@ class Report:
         self.rows += batch.outcomes[:room]
         self.rows_omitted += len(batch.outcomes[room:])
 
+    def add_columns(self, columns: Columns) -> None:
+        """Add what the names of the columns mean, once all rows were read."""
+        self.columns, self.ignored = columns.used, columns.ignored
+        self.header_line = columns.header_line
+
     def counts(self) -> dict[str, int]:
         """Return the number of rows with each result."""
         return {name: getattr(self, name) for name in RESULTS}
@@ -112,11 +122,13 @@ class _ValidRow(NamedTuple):
     """A row whose values are valid.
 
     :param values: by field, with their folded forms.
+    :param warnings: what of the row was left out; empty: nothing.
     """
 
     line: int
     user_id: int | None
     values: dict[str, Any]
+    warnings: str = ""
 
 
 @dataclass(slots=True)
@@ -221,13 +233,13 @@ def _check(row: Row | BadRow, last_id: int | None) -> _ValidRow | Outcome:
         return Outcome(row.line, "failed", row.reason)
     try:
         user_id = None if last_id is None else read_user_id(row.values)
-        values = read_row(row.values)
+        values, warnings = read_row(row.values)
     except Invalid as error:
         reasons = [f"{problem.field}: {problem.message.rstrip('.')}" for problem in error.errors]
         return Outcome(row.line, "failed", f"{'; '.join(reasons)}.")
     if user_id is not None and not 0 < user_id <= (last_id or 0):
         return Outcome(row.line, "failed", _UNKNOWN_ID)
-    return _ValidRow(row.line, user_id, fields.with_folded(values))
+    return _ValidRow(row.line, user_id, fields.with_folded(values), " ".join(warnings))
 
 
 def _saving() -> Callable[[_Rows], Batch]:
@@ -356,17 +368,26 @@ def _merge(rows: _Rows, known: _Known, now: datetime) -> Batch:
         if isinstance(row, Outcome):
             outcomes.append(row)
         elif row.user_id is not None:
-            outcomes.append(_change(known.by_id.get(row.user_id), row, known))
+            outcomes.append(_change_and_warn(known.by_id.get(row.user_id), row, known))
         elif user := known.by_mailbox.get(row.values["email_folded"]):
-            outcomes.append(_change(user, row, known))
+            outcomes.append(_change_and_warn(user, row, known))
         else:
             state = {**_NEW, "created_at": now, **row.values}
             state.setdefault("updated_at", state["created_at"])
             known.by_mailbox[state["email_folded"]] = _User(state)
             created += 1
+            if row.warnings:
+                outcomes.append(Outcome(row.line, "created", row.warnings))
     counts = Counter(outcome.result for outcome in outcomes)
     counts["created"] = created
     return Batch(counts, outcomes)
+
+
+def _change_and_warn(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
+    outcome = _change(user, row, known)
+    if row.warnings:
+        outcome.reason = f"{outcome.reason} {row.warnings}"
+    return outcome
 
 
 def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:

@@ -1,11 +1,13 @@
 """Validates a row of an import by the rules of ``UserImport``."""
 
 import re
-from contextlib import suppress
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from project.api.transfer.cells import is_empty, read_flag, read_moment
 from project.api.users.folding import is_simple_email
 from project.api.users.schemas import UserImport
 from project.errors import FieldError, Invalid
@@ -15,37 +17,85 @@ from project.web.fields import is_simple_text, read_id
 REQUIRED = tuple(name for name, field in UserImport.model_fields.items() if field.is_required())
 OPTIONAL = tuple(name for name in UserImport.model_fields if name not in REQUIRED)
 ONLY_BY_ADMINISTRATORS = ("role",)
+LONGEST_QUOTE = 40
+
+
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """Return the function that reads a field of this type; it raises ValueError."""
+    readers: dict[Any, Callable[[Any], Any]] = {bool: read_flag, datetime: read_moment}
+    return readers.get(kind) or TypeAdapter(kind).validate_python
+
 
 _READERS = {
-    name: TypeAdapter(kind).validate_python
+    name: _reader(kind)
     for name, kind in get_type_hints(UserImport, include_extras=True).items()
     if name in OPTIONAL
 }
 
 
-def optional_columns(by_admin: bool) -> tuple[str, ...]:
-    """Return the optional columns of an import.
+_NEVER_NULL = {name for name, read in _READERS.items() if read in (read_flag, read_moment)}
+
+
+def importable_fields(by_admin: bool, with_id: bool) -> tuple[str, ...]:
+    """Return the fields that an import reads.
 
     :param by_admin: whether the caller is an administrator; other callers cannot import roles.
+    :param with_id: whether users are found by their id.
     """
-    return tuple(name for name in OPTIONAL if by_admin or name not in ONLY_BY_ADMINISTRATORS)
+    optional = (name for name in OPTIONAL if by_admin or name not in ONLY_BY_ADMINISTRATORS)
+    return (*REQUIRED, *optional, *(("id",) if with_id else ()))
 
 
-def read_row(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a row's validated values, by field.
+def read_row(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return a row's validated values, by field, and a warning for each that was left out.
 
     Most rows are simple and pass a fast check, which takes a tenth of the schema's time.
 
-    :raises Invalid: a value violates a rule; ``errors`` lists each (400).
+    :raises Invalid: a required value violates a rule; ``errors`` lists each (400).
     """
     username, email = values.get("username"), values.get("email")
     if is_simple_text(username) and is_simple_email(email):
         row: dict[str, Any] = {"username": username, "email": email}
-        with suppress(ValidationError):  # below, the schema lists all errors
-            return row | {
-                name: read(values[name]) for name, read in _READERS.items() if name in values
-            }
-    return validate(UserImport, values).model_dump(exclude_unset=True)
+    else:
+        row = validate(UserImport, _texts(values)).model_dump(exclude_unset=True)
+    warnings: list[str] = []
+    for name, read in _READERS.items():
+        value = values.get(name)
+        if is_empty(value) and not (value is None and name in values and name not in _NEVER_NULL):
+            continue
+        try:
+            row[name] = read(value)
+        except ValueError as error:
+            warnings.append(f"{name}: {_quoted(value)} was left out. {_sentence(error)}")
+    return row, warnings
+
+
+def _texts(values: dict[str, Any]) -> dict[str, str]:
+    """Return the required values.
+
+    :raises Invalid: one is missing or no text; ``errors`` lists each (400).
+    """
+    required = {name: values.get(name) for name in REQUIRED}
+    problems = [
+        FieldError(name, "Is missing." if value is None else f"{_quoted(value)} is no text.")
+        for name, value in required.items()
+        if not isinstance(value, str)
+    ]
+    if problems:
+        raise Invalid(errors=problems)
+    return required  # type: ignore[return-value]
+
+
+def _quoted(value: Any) -> str:
+    text = value if isinstance(value, str) else str(value)
+    shown = text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 1]}…"
+    return f"\u201c{shown if shown.isprintable() else ascii(shown)}\u201d"
+
+
+def _sentence(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors(include_url=False, include_input=False)[0]["msg"]
+    return str(error)
 
 
 def read_user_id(values: dict[str, Any]) -> int | None:

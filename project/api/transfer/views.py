@@ -8,31 +8,55 @@ from typing import Annotated, Literal
 import structlog
 from flask import Response, current_app, request, stream_with_context
 from flask.blueprints import BlueprintSetupState
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import Rule
 
 from project.api.transfer import bp, exporting, importing
-from project.api.transfer.row_reader import MAX_IGNORED, Columns, Source, read_rows
-from project.api.transfer.row_rules import REQUIRED, optional_columns
-from project.errors import AppError, FieldError, UnsupportedInput
+from project.api.transfer.columns import MAX_IGNORED, Columns, chosen_columns
+from project.api.transfer.row_reader import read_rows
+from project.api.transfer.row_rules import importable_fields
+from project.api.transfer.stream import Source
+from project.errors import AppError, FieldError, Forbidden, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
 from project.web.contract import accepts_query, transfers_files
-from project.web.fields import Flag
+from project.web.fields import REPEATABLE, Flag
 from project.web.guard import ADMIN, is_admin, require, require_still
 from project.web.request_id import request_id
 
 log = structlog.get_logger()
 
-FORMS = {
-    "text/csv": "csv",
-    "application/x-ndjson": "ndjson",
-    "application/ndjson": "ndjson",
-    "application/jsonl": "ndjson",
-}
+IMPORT_TYPES = (
+    "text/csv",
+    "application/x-ndjson",
+    "application/json",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.oasis.opendocument.spreadsheet",
+)
+"""The types in the API's description. The content tells the form."""
+
+OTHER_TYPES = (
+    "application/ndjson",
+    "application/jsonl",
+    "application/vnd.ms-excel",
+    "application/octet-stream",
+    "application/gzip",
+    "application/x-gzip",
+    "application/zip",
+    "application/x-zip-compressed",
+    "text/tab-separated-values",
+    "text/ldif",
+    "text/plain",
+)
+"""Other types under which clients send files; browsers on Windows send CSV as Excel's."""
+
 CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+
+
+LINE_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+CHARSETS = {"utf-8", "utf8", "us-ascii", "utf-16", "utf-16le", "utf-16be"}
 
 
 class ImportQuery(BaseModel):
@@ -51,22 +75,47 @@ class ImportQuery(BaseModel):
         ),
     ] = "email"
 
+    map: Annotated[
+        list[str],
+        REPEATABLE,
+        Field(
+            max_length=20,
+            description="`FIELD:COLUMN`: the column from which a field is read, whatever its name;"
+            " may be repeated.",
+            examples=[["email:Work Email", "username:Full Name"]],
+        ),
+    ] = []
+
+    @field_validator("map")
+    @classmethod
+    def _check_map(cls, texts: list[str]) -> list[str]:
+        chosen_columns(texts)
+        return texts
+
 
 class ImportedRow(BaseModel):
-    """The result of a row that did not create a user."""
+    """The result of a row that did not just create a user; ``created`` comes with a warning."""
 
     line: int
-    result: Literal["updated", "skipped", "failed"]
+    result: Literal["created", "updated", "skipped", "failed"]
     reason: str
 
 
 class ImportReport(BaseModel):
-    """The results of all rows; ``rows`` has the first 10,000 that did not create a user."""
+    """The results of all rows; ``rows`` has the first 10,000 that did not just create a user."""
 
     created: Annotated[int, Field(examples=[41])]
     updated: Annotated[int, Field(examples=[0])]
     skipped: Annotated[int, Field(examples=[0])]
     failed: Annotated[int, Field(examples=[1])]
+    columns: Annotated[
+        dict[str, list[str]],
+        Field(
+            description="The columns that each field was read from. Where several are, the first"
+            " whose cell is not empty counts.",
+            examples=[{"username": ["Display name"], "email": ["E-mail"]}],
+        ),
+    ]
     ignored: Annotated[
         list[str],
         Field(
@@ -74,6 +123,10 @@ class ImportReport(BaseModel):
             description="The names of the first 100 columns that were not used.",
             examples=[["department"]],
         ),
+    ]
+    header_line: Annotated[
+        int | None,
+        Field(description="The line that was taken as the header; null: none.", examples=[1]),
     ]
     rows: Annotated[
         list[ImportedRow],
@@ -95,23 +148,28 @@ class ExportQuery(BaseModel):
 @bp.post("/users/import", provide_automatic_options=False)
 @require("users:write")
 @accepts_query(ImportQuery)
-@transfers_files(body_types=("text/csv", "application/x-ndjson"), data=ImportReport)
+@transfers_files(body_types=IMPORT_TYPES, data=ImportReport)
 def import_users(query: ImportQuery) -> Response:
-    """Add and change users from the rows of a CSV or NDJSON body, and report the results.
+    """Add and change users from the rows of a file, and report the results.
+
+    The content tells the form: CSV with any usual delimiter, NDJSON, JSON, LDIF, Excel or
+    LibreOffice sheets; gzip or a zip of one file, too.
 
     :raises UnsupportedInput: the body has another media type or an encoding other than gzip (415).
     :raises TooLarge: the body is over ``IMPORT_MAX_BYTES``, packed or not, or costs too much (413).
     :raises Invalid: a parameter or the header is invalid, or the body incomplete or corrupt (400).
     :raises Unavailable: the database is unavailable; the whole file can be sent again (503).
     """
-    form, gzipped = _content_type(), _is_gzipped()
+    _check_content_type()
+    gzipped = _is_gzipped()
     # Not from request.stream, which has the limit of the other endpoints.
     read = open_body(request.environ).read
     source = Source(read, request.content_length, current_app.config["IMPORT_MAX_BYTES"])
     right = ADMIN if is_admin() else "users:write"  # an administrator's rows may give roles
-    columns = Columns(REQUIRED, optional_columns(right == ADMIN), query.match == "id")
-    rows, report = read_rows(source, form, gzipped, columns), importing.Report()
-    report.ignored = columns.ignored
+    fields = importable_fields(right == ADMIN, query.match == "id")
+    columns = Columns(fields, chosen_columns(query.map))
+    as_lines = request.mimetype in LINE_TYPES
+    rows, report = read_rows(source, gzipped, columns, as_lines), importing.Report()
 
     def before_batch() -> None:
         require_still(right)
@@ -119,6 +177,7 @@ def import_users(query: ImportQuery) -> Response:
 
     for batch in importing.import_users(rows, query.dry_run, before_batch, query.match == "id"):
         report.add(batch)
+    report.add_columns(columns)
     return envelope.success(vars(report))
 
 
@@ -154,12 +213,18 @@ def _log_failure(chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise
 
 
-def _content_type() -> str:
+def _check_content_type() -> None:
+    """Check that the body claims to be a file that may have users.
+
+    A browser sends some of these types for a form of any other site, too; such a request is
+    refused, since nobody was asked.
+    """
     charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if request.mimetype in FORMS and charset in {"utf-8", "utf8", "us-ascii"}:
-        return FORMS[request.mimetype]
-    reason = "Must be text/csv or application/x-ndjson, in UTF-8."
-    raise _unsupported("Content-Type", reason)
+    if request.mimetype not in (*IMPORT_TYPES, *OTHER_TYPES) or charset not in CHARSETS:
+        reason = f"Must be {', '.join(IMPORT_TYPES[:3])} or that of a sheet, in UTF-8 or UTF-16."
+        raise _unsupported("Content-Type", reason)
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        raise Forbidden("A page of another site cannot import users.")
 
 
 def _is_gzipped() -> bool:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any, Literal, LiteralString, Self
 
 from pydantic import (
@@ -19,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from project.api.users.folding import check_email
 from project.api.users.models import ROLES
-from project.web.fields import TEXT_LENGTH, Flag, Moment, Text, read_id, read_time
+from project.web.fields import TEXT_LENGTH, Flag, Moment, Text, read_id
 from project.web.pagination import MAX_LIMIT, Limit
 
 NO_ROLE = "none"
@@ -27,13 +26,6 @@ ROLE_FILTERS = (*ROLES, NO_ROLE)
 SORTS = ("id", "created_at", "username", "email")
 _ORDERS = (*SORTS, *(f"-{name}" for name in SORTS))
 MAX_IDS = 500
-_FLAGS = {"true": True, "false": False}
-# MySQL's DATETIME supports no years before 1000.
-_read_imported_time = partial(
-    read_time,
-    message="Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000.",
-    first_year=1000,
-)
 
 
 def _check_email(text: str) -> str:
@@ -94,13 +86,6 @@ Role = Annotated[
         }
     ),
 ]
-
-
-def _read_imported_flag(value: Any) -> bool:
-    flag = value if isinstance(value, bool) else _FLAGS.get(str(value).lower())
-    if flag is None:
-        raise PydanticCustomError("flag", "Must be true or false.")
-    return flag
 
 
 def _read_ids(text: Any) -> list[int]:
@@ -193,10 +178,10 @@ class UserImport(BaseModel):
 
     username: Text
     email: Email
-    active: Annotated[bool, BeforeValidator(_read_imported_flag)] = False
+    active: bool = False
     role: Role = None
-    created_at: Annotated[datetime, BeforeValidator(_read_imported_time)] = datetime.min
-    updated_at: Annotated[datetime, BeforeValidator(_read_imported_time)] = datetime.min
+    created_at: datetime = datetime.min
+    updated_at: datetime = datetime.min
 
 
 class UserListQuery(BaseModel):

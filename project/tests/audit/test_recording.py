@@ -10,7 +10,7 @@ from project import db
 from project.api.audit import service as audit
 from project.api.models import APIKey, User
 from project.api.transfer import importing
-from project.api.transfer.row_reader import Row
+from project.api.transfer.stream import Row
 from project.api.users import service
 from project.clock import utcnow
 from project.commands import database, transfer
@@ -291,7 +291,7 @@ class EveryWriteTests(AuditTestCase):
         ("DELETE", "/users/1", {}, 409),
         ("DELETE", "/users/99", {}, 404),
         ("POST", "/users/import", {"data": "x,y\n1,2\n", "content_type": "text/csv"}, 400),
-        ("POST", "/users/import", {"json": ADA}, 415),
+        ("POST", "/users/import", {"data": "x", "content_type": "image/png"}, 415),
         ("POST", "/", {"data": {"username": "", "email": "cid@example.com"}}, 400),
         ("POST", "/edit/1", {"data": {"username": "x", "email": "x", "version": "1"}}, 400),
         ("POST", "/edit/1", {"data": {**ADA, "version": "99"}}, 412),

@@ -14,7 +14,7 @@ from project.api.auth import service as auth
 from project.api.auth import tokens
 from project.api.models import Session, User
 from project.api.transfer.importing import import_users
-from project.api.transfer.row_reader import Row
+from project.api.transfer.stream import Row
 from project.api.users import service as users
 from project.commands import accounts
 from project.config import TestingConfig

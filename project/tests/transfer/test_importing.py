@@ -13,7 +13,7 @@ from project import db
 from project.api.models import User
 from project.api.transfer import importing
 from project.api.transfer.importing import Outcome, Report, import_users
-from project.api.transfer.row_reader import BadRow, Row
+from project.api.transfer.stream import BadRow, Row
 from project.api.users import service
 from project.api.users.folding import fold_email
 from project.database import thread_connection, write
@@ -160,7 +160,7 @@ class ImportTests(ImportTestCase):
                     Outcome(
                         5,
                         "failed",
-                        "username: Input should be a valid string; email: Field required.",
+                        "username: “7” is no text; email: Is missing.",
                     ),
                 ],
             ),

@@ -8,15 +8,9 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
-from project.api.transfer.row_reader import (
-    MAX_ROW_BYTES,
-    BadRow,
-    Columns,
-    OutOfProportion,
-    Row,
-    Source,
-    read_rows,
-)
+from project.api.transfer.columns import Columns
+from project.api.transfer.row_reader import read_rows
+from project.api.transfer.stream import MAX_ROW_BYTES, BadRow, OutOfProportion, Row, Source
 from project.errors import Invalid, TooLarge
 
 ADA = {"username": "Ada", "email": "ada@example.com"}
@@ -25,12 +19,14 @@ BO = {"username": "Bo", "email": "bo@example.com"}
 
 def columns(with_id: bool = False) -> Columns:
     """Return which columns these tests know."""
-    return Columns(("username", "email"), ("active", "created_at", "updated_at", "a"), with_id)
+    fields = ("username", "email", "active", "created_at", "updated_at", "a")
+    return Columns((*fields, "id") if with_id else fields)
 
 
 def rows(data: bytes, form: str = "csv", gzipped: bool = False, **options: int) -> list[Any]:
     """Return all rows of these bytes."""
-    return list(read_rows(Source(BytesIO(data).read, **options), form, gzipped, columns()))
+    source = Source(BytesIO(data).read, **options)
+    return list(read_rows(source, gzipped, columns(), form == "ndjson"))
 
 
 class CSVTests(unittest.TestCase):
@@ -54,12 +50,10 @@ class CSVTests(unittest.TestCase):
         first = {"username": 'A, "B"', "email": "a@b.c"}
         self.assertEqual(rows(data), [Row(2, first), Row(5, BO)])
 
-    def test_optional_cell_that_is_empty_is_as_if_not_there(self):
+    def test_row_of_empty_cells_is_passed_over(self):
         data = b"username,email,active,created_at\n,,,\nAda,ada@example.com,true,\n"
 
-        self.assertEqual(
-            rows(data), [Row(2, {"username": "", "email": ""}), Row(3, {**ADA, "active": "true"})]
-        )
+        self.assertEqual(rows(data), [Row(3, {**ADA, "active": "true", "created_at": ""})])
 
     def test_empty_lines_are_passed_over(self):
         data = b"\n\r\nusername,email\n\nAda,ada@example.com\n\n\n"
@@ -74,31 +68,30 @@ class CSVTests(unittest.TestCase):
     def test_wrong_header_is_refused_and_the_columns_named(self):
         for data, columns in [
             (b"a,b\n", ["username", "email"]),
-            (b"username;mail\n", ["email"]),
+            (b"username;phone\n", ["email"]),
             (b"Ada,ada@example.com\n", ["username", "email"]),
             (b"username,email,USERNAME,active,active\n", ["username", "active"]),
         ]:
             with self.subTest(data), self.assertRaises(Invalid) as caught:
                 rows(data)
-            self.assertEqual([error.field for error in caught.exception.errors], columns)
+            self.assertCountEqual([error.field for error in caught.exception.errors], columns)
 
     def test_header_that_cannot_be_read_is_refused(self):
-        for data in ["username,email\n".encode("utf-16"), b'"username,email\n', b"x" * 70_000]:
+        for data in [b"\xffusername,email\n", b'"username,email\n', b"x" * 70_000]:
             with self.subTest(data[:9]), self.assertRaises(Invalid) as caught:
                 rows(data)
             self.assertRegex(caught.exception.message, r"^The header cannot be read: .+\.$")
 
     def test_broken_row_is_reported_and_the_next_is_read(self):
         for broken, reason in [
-            (b"Ada", "Has 1 columns; the header has 2."),
             (b"a,b,c", "Has 3 columns; the header has 2."),
             (b"\xff,b", "Is not valid UTF-8."),
-            (b'"a"b,c', "',' expected after '\"'."),
+            (b'"a"b,c', "A quoted cell must end at a ',' or at the end of the line."),
             (b"a\rb,c", None),
             (b"x" * 99_999, "Is longer than 65,536 bytes."),
             (b"x" * 999_999, "Is longer than 65,536 bytes."),
-            (b'"a,b', "Unexpected end of data."),
-            (b'a,"b', "Unexpected end of data."),
+            (b'"a,b', "A quoted cell has no closing quote."),
+            (b'a,"b', "A quoted cell has no closing quote."),
         ]:
             with self.subTest(broken[:9]):
                 first, second = rows(b"username,email\n" + broken + b"\nBo,bo@example.com\n")
@@ -167,7 +160,7 @@ class ColumnsTests(unittest.TestCase):
     def read(self, data: str, form: str, with_id: bool = False) -> tuple[list[Any], list[str]]:
         """Return the rows' values, and the names that were ignored."""
         known = columns(with_id)
-        read = read_rows(Source(BytesIO(data.encode()).read), form, False, known)
+        read = read_rows(Source(BytesIO(data.encode()).read), False, known, form == "ndjson")
         return [row.values for row in read if isinstance(row, Row)], known.ignored
 
     def test_ignored_columns_are_reported_once_as_written(self):
@@ -232,7 +225,7 @@ class SourceTests(unittest.TestCase):
     def test_rows_before_the_damage_are_given(self):
         lines = b"".join(b"u%d,u%d@example.com\n" % (n, n) for n in range(50_000))
         packed = gzip.compress(b"username,email\n" + lines)
-        reader = read_rows(Source(BytesIO(packed[: len(packed) // 2]).read), "csv", True, columns())
+        reader = read_rows(Source(BytesIO(packed[: len(packed) // 2]).read), True, columns())
 
         found = self.until_refused(reader)
 
@@ -298,7 +291,7 @@ class SourceTests(unittest.TestCase):
             source = Source(BytesIO(packed).read, max_bytes=10**9)
             lines_taken = 0
             with self.subTest(name, form=form), self.assertRaises(OutOfProportion) as caught:
-                for row in read_rows(source, form, True, columns()):
+                for row in read_rows(source, True, columns(), form == "ndjson"):
                     lines_taken = row.line
             self.assertEqual(caught.exception.message, reason)
             self.assertLessEqual(lines_taken, 10_000 + len(packed) // 2)
@@ -325,7 +318,7 @@ class SourceTests(unittest.TestCase):
             source = Source(BytesIO(b"username,email\n" + open_again * count).read)
             found: list[Row | BadRow] = []
             with self.subTest(count), self.assertRaises(OutOfProportion) as caught:
-                for row in read_rows(source, "csv", False, columns()):
+                for row in read_rows(source, False, columns()):
                     found.append(row)
             self.assertEqual(
                 caught.exception.message, "Too many quotes in the data are not closed."
@@ -350,6 +343,6 @@ class SourceTests(unittest.TestCase):
     def test_position_tells_how_far_the_reading_is(self):
         source = Source(BytesIO(self.CSV).read)
 
-        list(read_rows(source, "csv", False, columns()))
+        list(read_rows(source, False, columns()))
 
         self.assertEqual(source.position, len(self.CSV))

@@ -4,13 +4,13 @@ import unittest
 from datetime import datetime
 from typing import Any
 
-from project.api.transfer.row_rules import optional_columns, read_row
+from project.api.transfer.cells import FLAG_REASON, TIME_REASON
+from project.api.transfer.row_rules import importable_fields, read_row
 from project.api.users.schemas import UserCreate
 from project.errors import Invalid
 from project.web.contract import validate
 
 TIME = datetime(2026, 11, 23, 15, 12, 58)
-TIME_REASON = "Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000."
 
 
 def problems(read, values) -> dict[str, str]:
@@ -26,7 +26,10 @@ class ReadRowTests(unittest.TestCase):
     """What a row may say."""
 
     def row(self, **values: object) -> dict[str, Any]:
-        return read_row({"username": "a", "email": "a@example.com", **values})
+        """Return what is read of a row without a warning."""
+        row, warnings = read_row({"username": "a", "email": "a@example.com", **values})
+        self.assertEqual(warnings, [])
+        return row
 
     def test_row_that_says_least_leaves_the_rest_open(self):
         self.assertEqual(self.row(), {"username": "a", "email": "a@example.com"})
@@ -47,53 +50,107 @@ class ReadRowTests(unittest.TestCase):
                 self.assertEqual(row, {"username": "a", "email": email, **told})
 
     def test_role_is_a_column_for_administrators_only(self):
-        others = ("active", "created_at", "updated_at")
+        others = ("username", "email", "active", "created_at", "updated_at")
 
-        self.assertEqual(optional_columns(by_admin=False), others)
-        self.assertEqual(set(optional_columns(by_admin=True)), {*others, "role"})
+        self.assertEqual(importable_fields(by_admin=False, with_id=False), others)
+        self.assertEqual(
+            set(importable_fields(by_admin=True, with_id=True)), {*others, "role", "id"}
+        )
 
     def test_name_that_changes_the_direction_of_text_is_refused(self):
         values = {"username": "Ada\u202enimda", "email": "a@example.com"}
 
         self.assertEqual(list(problems(read_row, values)), ["username"])
 
-    def test_flag_in_any_letter_case_is_read(self):
-        for value, flag in [("true", True), ("False", False), (True, True), (False, False)]:
+    def test_flag_is_read_as_people_write_it(self):
+        for value, flag in [
+            ("true", True), ("False", False), (True, True), (False, False), (1, True), (0.0, False),
+            ("YES", True), ("n", False), ("x", True), ("off", False), ("Suspended", False),
+            ("WAHR", True), ("Nein", False), ("Vrai", True), ("inactif", False), ("Sí", True),
+            ("FALSO", False), ("Verdadeiro", True), ("não", False), ("Onwaar", False),
+            ("Истина", True), ("нет", False), ("はい", True), ("無効", False), ("是", True),
+            ("停用", False), ("\uff11", True),
+        ]:  # fmt: skip
             with self.subTest(value):
                 self.assertIs(self.row(active=value)["active"], flag)
 
-    def test_time_with_any_zone_is_read_as_utc_in_whole_seconds(self):
+    def test_time_in_any_usual_form_is_read_as_utc_in_whole_seconds(self):
         for text in [
             "2026-11-23T15:12:58Z",
             "2026-11-23 15:12:58",
             "2026-11-23T15:12:58.999999",
             "2026-11-23T17:12:58+02:00",
             "20261123T151258Z",
+            "2026-11-23 15:12:58 UTC",
+            "2026-11-23 15:12:58.123 +00",
+            "2026-11-23 15:12:58+00",
+            "2026/11/23 15:12:58",
+            "1795446778",
+            "1795446778000",
+            1795446778,
+            1795446778123,
+            1795446778.5,
         ]:
             with self.subTest(text):
                 self.assertEqual(self.row(created_at=text)["created_at"], TIME)
 
-    def test_error_is_named_whether_the_rest_is_simple_or_not(self):
+    def test_date_is_its_midnight(self):
+        for text in ["2026-11-23", "20261123", "2026/11/23"]:
+            with self.subTest(text):
+                self.assertEqual(self.row(created_at=text)["created_at"], datetime(2026, 11, 23))
+
+    def test_optional_cell_that_says_nothing_is_as_if_not_there(self):
+        for value in ["", None, "NULL", "\\N"]:
+            with self.subTest(value):
+                row = self.row(active=value, created_at=value, updated_at=value)
+                self.assertEqual(row, {"username": "a", "email": "a@example.com"})
+
+    def test_null_takes_a_role_away(self):
+        self.assertIsNone(self.row(role=None)["role"])
+        self.assertNotIn("role", self.row(role="NULL"))
+
+    def test_wrong_optional_value_is_left_out_with_a_warning(self):
         for email in ["a@example.com", "ä@example.com"]:
-            for name, value, reason in [
-                ("active", "yes", "Must be true or false."),
-                ("active", 1, "Must be true or false."),
-                ("active", None, "Must be true or false."),
-                ("active", [], "Must be true or false."),
-                ("created_at", "yesterday", TIME_REASON),
-                ("created_at", "0999-12-31T23:59:59Z", TIME_REASON),
-                ("created_at", "9999-12-31T23:59:59-01:00", TIME_REASON),
-                ("updated_at", 7, TIME_REASON),
-                ("updated_at", None, TIME_REASON),
-                ("username", "", "Must not be blank."),
-                ("username", 7, "Input should be a valid string"),
+            for name, value, warning in [
+                ("active", "perhaps", f"active: “perhaps” was left out. {FLAG_REASON}"),
+                ("active", 2, f"active: “2” was left out. {FLAG_REASON}"),
+                ("active", [], f"active: “[]” was left out. {FLAG_REASON}"),
+                ("active", "x" * 99, f"active: “{'x' * 39}…” was left out. {FLAG_REASON}"),
+                ("active", "a\nb", f"active: “'a\\nb'” was left out. {FLAG_REASON}"),
+                ("created_at", "yesterday", f"created_at: “yesterday” was left out. {TIME_REASON}"),
+                (
+                    "created_at",
+                    "0999-12-31",
+                    f"created_at: “0999-12-31” was left out. {TIME_REASON}",
+                ),
+                ("updated_at", 7, f"updated_at: “7” was left out. {TIME_REASON}"),
+                ("updated_at", "1e400", f"updated_at: “1e400” was left out. {TIME_REASON}"),
+                (
+                    "role",
+                    "owner",
+                    "role: “owner” was left out. Must be one of viewer, editor, admin",
+                ),
             ]:
                 with self.subTest(f"{name} {value}"):
-                    values = {"username": "a", "email": email, name: value}
-                    self.assertEqual(problems(read_row, values), {name: reason})
-        self.assertEqual(
-            problems(read_row, {}), {"username": "Field required", "email": "Field required"}
-        )
+                    row, warnings = read_row({"username": "a", "email": email, name: value})
+
+                    self.assertEqual(row, {"username": "a", "email": email})
+                    [found] = warnings
+                    self.assertTrue(found.startswith(warning), found)
+
+    def test_error_is_named_whether_the_rest_is_simple_or_not(self):
+        for email in ["a@example.com", "ä@example.com"]:
+            for value, reason in [
+                ("", "Must not be blank."),
+                (7, "“7” is no text."),
+            ]:
+                with self.subTest(f"{value}"):
+                    values = {"username": value, "email": email, "active": "perhaps"}
+                    self.assertEqual(problems(read_row, values), {"username": reason})
+        none: dict[str, object] = {"username": None, "email": None}
+        for values in [{}, none]:
+            expected = {"username": "Is missing.", "email": "Is missing."}
+            self.assertEqual(problems(read_row, values), expected)
 
     def test_rules_are_those_of_adding_a_user(self):
         for values in [{"username": "\x00", "email": "a"}, {"username": "x" * 129, "email": ""}]:

@@ -70,7 +70,9 @@ class ImportTests(BaseTestCase):
                     "updated": 2,
                     "skipped": 1,
                     "failed": 1,
+                    "columns": {name: [name] for name in ("active", "email", "username")},
                     "ignored": [],
+                    "header_line": 1,
                     "rows": [
                         {"line": 3, "result": "updated", "reason": "Changed: username."},
                         {"line": 4, "result": "updated", "reason": "Changed: email."},
@@ -87,13 +89,17 @@ class ImportTests(BaseTestCase):
         )
         self.assertEqual(self.emails(), ["bo@example.com", "ADA@example.com"])
 
-    def test_every_type_of_both_forms_is_taken(self):
+    def test_every_usual_type_is_taken(self):
         for body, content_type in [
             (CSV, "text/csv"),
             (CSV, "text/csv; charset=UTF-8; header=present"),
             (NDJSON, "application/x-ndjson"),
             (NDJSON, "application/ndjson"),
             (NDJSON, "application/jsonl"),
+            (NDJSON, "application/json"),
+            (CSV, "application/vnd.ms-excel"),
+            (CSV, "application/octet-stream"),
+            (CSV, "text/plain"),
         ]:
             with self.subTest(content_type):
                 response = self.post(body, content_type, "?dry_run=true")
@@ -102,10 +108,30 @@ class ImportTests(BaseTestCase):
                 self.assertGreater(response.json["data"]["created"], 0)
 
     def test_other_types_are_refused(self):
-        for content_type in ["application/json", "text/plain", "", "text/csv; charset=latin1", "x"]:
+        for content_type in ["image/png", "", "text/csv; charset=latin1", "x"]:
             with self.subTest(content_type):
                 self.assert_fails(self.post(CSV, content_type), 415, "Content-Type")
         self.assertEqual(self.emails(), [])
+
+    def test_columns_may_be_chosen(self):
+        body = "Work Email,Full Name,email\nada@example.com,Ada,x\n"
+        query = "?map=email:Work%20Email&map=username:Full%20Name"
+
+        data = self.post(body, query=query).json["data"]
+
+        self.assertEqual(data["columns"], {"email": ["Work Email"], "username": ["Full Name"]})
+        self.assertEqual((data["created"], data["ignored"]), (1, ["email"]))
+        for wrong in ["?map=email", "?map=phone:x", "?map=email:a&map=email:b", "?map=email:"]:
+            with self.subTest(wrong):
+                self.assert_fails(self.post(body, query=wrong), 400, "map")
+        self.assert_fails(self.post(body, query="?map=email:Nothing"), 400, "email")
+
+    def test_page_of_another_site_imports_nothing(self):
+        for site, status in [("cross-site", 403), ("same-site", 403), ("same-origin", 200)]:
+            with self.subTest(site):
+                headers = {"Sec-Fetch-Site": site}
+                response = self.post(CSV, "text/plain", "?dry_run=true", headers=headers)
+                self.assertEqual(response.status_code, status)
 
     def test_gzip_is_unpacked_and_other_encodings_are_refused(self):
         for encoding, body in [
@@ -137,7 +163,8 @@ class ImportTests(BaseTestCase):
             self.assertEqual(set(response.json["data"]), self.keys())
 
     def keys(self) -> set[str]:
-        return {"created", "updated", "skipped", "failed", "ignored", "rows", "rows_omitted"}
+        counts = {"created", "updated", "skipped", "failed"}
+        return counts | {"columns", "ignored", "header_line", "rows", "rows_omitted"}
 
     def test_limit_is_that_of_imports_alone(self):
         body = CSV + "\n" * 2_000_000  # over the limit of the other endpoints

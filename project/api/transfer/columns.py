@@ -1,0 +1,297 @@
+"""Which column of a file is which field of a user.
+
+Names are compared by their letters and digits alone: ``E-Mail``, ``e_mail`` and ``EMAIL`` are one.
+To make a column known, add its name to ``NAMES``.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
+
+from pydantic_core import PydanticCustomError
+
+from project.api.transfer.cells import negated, trimmed
+from project.errors import FieldError, Invalid
+
+NAMES = {
+    "username": """
+        username displayname name fullname nameformatted formattedname cn commonname realname
+        FIRST+LAST nickname userlogin login preferredusername samaccountname uid
+        anzeigename benutzername nomcomplet nombrecompleto nomecompleto 姓名 用户名 氏名
+        """,
+    "email": """
+        email emailaddress mail useremail primaryemail emails workemail businessemail companyemail
+        primaryemailaddress userprincipalname usernameuserprincipalname upn email1value
+        emailadresse adressemail courriel correoelectronico correo 邮箱 电子邮件 メールアドレス
+        """,
+    "FIRST": "firstname givenname namegivenname forename vorname prénom prenom nombre nome",
+    "LAST": "lastname surname familyname namefamilyname sn nachname apellidos cognome sobrenome",
+    "active": """
+        active isactive enabled isenabled accountenabled activated isactivated status state
+        accountstatus aktiv actif activo attivo
+        """,
+    "NOT active": """
+        suspended issuspended blocked isblocked disabled isdisabled accountdisabled blocksignin
+        blocksigninyesnoaccountenabled banned isbanned deactivated isdeactivated inactive archived
+        deleteat deletedat blockedat bannedat banneduntil suspendedat suspendedtill deactivatedat
+        """,
+    "role": "role",
+    "created_at": """
+        createdat created createddate createddatetime createdtime createdtimestamp createdon
+        creationtime creationdate createat datecreated datejoined dateadded joined joinedat joindate
+        registered registeredat registrationdate userregistered signupdate timecreated whencreated
+        metacreated
+        """,
+    "updated_at": """
+        updatedat updated updatedon updateat modified modifiedat modifiedon datemodified
+        lastmodified lastmodifieddatetime lastupdated lastupdate timemodified whenchanged
+        metalastmodified
+        """,
+    "id": "id",
+}
+"""The names of a field's columns, the best first: a cell that is empty gives way to the next.
+
+``FIRST+LAST`` stands for a first and a last name, and ``NOT active`` for columns whose yes means
+that somebody may not sign in.
+"""
+
+CHOSEN = tuple(name for name in NAMES if name.islower())
+"""The fields for which a column can be chosen."""
+
+PARENTS = {"profile", "user", "attributes", "metadata"}
+"""Objects of JSON whose keys count as the user's own."""
+
+MAX_IGNORED = 100
+MAX_NAME_LENGTH = 100
+MAX_PLANS = 100  # NDJSON may have other keys on each line
+
+_KNOWN = {
+    name: (field, rank) for field, names in NAMES.items() for rank, name in enumerate(names.split())
+}
+_FULL_NAME_RANK = NAMES["username"].split().index("FIRST+LAST")
+_IN_BRACKETS = re.compile(r"\[[^]]*\]|\([^)]*\)")
+
+
+class _Use(NamedTuple):
+    """A column, or several that are joined, that give a field.
+
+    :param is_variant: whether the name is spelled otherwise than in ``NAMES``.
+    :param places: their positions among the names.
+    """
+
+    field: str
+    rank: int
+    is_variant: bool
+    places: tuple[int, ...]
+    is_negated: bool = False
+
+
+class Plan(NamedTuple):
+    """How the cells of a row become values.
+
+    :param fields: those that the columns give.
+    """
+
+    fields: frozenset[str]
+    read: Callable[[Sequence[Any]], dict[str, Any]]
+
+
+def chosen_columns(texts: Sequence[str]) -> dict[str, str]:
+    """Return columns by field, from texts such as ``email:Work Email``.
+
+    :raises PydanticCustomError: a text is none, or a field occurs twice; for use in a validator.
+    """
+    chosen: dict[str, str] = {}
+    for text in texts:
+        field, _, column = text.partition(":")
+        if field not in CHOSEN or field in chosen or not trimmed(column):
+            message = "Must be FIELD:COLUMN, with a field of {fields} once each."
+            raise PydanticCustomError("map", message, {"fields": ", ".join(CHOSEN)})
+        chosen[field] = trimmed(column)
+    return chosen
+
+
+@lru_cache(maxsize=4096)
+def _field_of(name: str) -> tuple[str, int] | None:
+    """Return the field and the rank of a column's name; None: it is unknown."""
+    parent, _, child = name.partition(".")
+    spellings = [name, _IN_BRACKETS.sub("", name)]
+    if parent.lower() in PARENTS:
+        spellings.append(child)
+    for spelling in spellings:
+        letters = _letters(spelling)
+        found = _KNOWN.get(letters) or _KNOWN.get(letters.removesuffix("required"))
+        if found is not None:
+            return found
+    return None
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
+
+
+class Columns:
+    """The columns of CSV, or keys of JSON, that an import reads; others are ignored.
+
+    :param fields: the fields that the caller may give.
+    :param chosen: columns by field, instead of those that their names tell.
+    :ivar header_line: the line of the header; None: there is none.
+    :ivar used: the columns that each field is read from, the best first.
+    :ivar ignored: the first 100 names of other columns, each cut to 100 characters.
+    """
+
+    def __init__(self, fields: Collection[str], chosen: Mapping[str, str] = {}) -> None:
+        self._fields = set(fields)
+        self._chosen = {name: column for name, column in chosen.items() if name in self._fields}
+        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._noted = set[str]()
+        self._own_names = {_letters(name): (name, 0) for name in fields}
+        self.header_line: int | None = None
+        self.used: dict[str, list[str]] = {}
+        self.ignored: list[str] = []
+
+    def plan(self, names: Sequence[str]) -> Plan:
+        """Return how rows with columns of these names are read.
+
+        :raises Invalid: two columns have a name of the same meaning (400).
+        """
+        key = tuple(names)
+        if (plan := self._plans.get(key)) is None:
+            if len(self._plans) == MAX_PLANS:
+                self._plans.clear()
+            plan = self._plans[key] = self._make_plan(key)
+        return plan
+
+    def check(self, plan: Plan) -> None:
+        """Check that a header has the columns that every row needs.
+
+        :raises Invalid: it lacks one; ``errors`` names each (400).
+        """
+        needed = ["username", "email", *(["id"] if "id" in self._fields else []), *self._chosen]
+        missing = [name for name in dict.fromkeys(needed) if name not in plan.fields]
+        if missing:
+            problems = [
+                FieldError(
+                    name,
+                    f"There is no column {self._chosen[name]!r}."
+                    if name in self._chosen
+                    else "This column is missing in the header.",
+                )
+                for name in missing
+            ]
+            raise Invalid("The header is invalid.", problems)
+
+    def score(self, names: Sequence[str]) -> int:
+        """Return how many fields these columns give."""
+        return len({use.field for use in self._uses(tuple(names))})
+
+    def _make_plan(self, names: tuple[str, ...]) -> Plan:
+        uses = self._uses(names)
+        repeated = {
+            one.field
+            for one, other in zip(uses, uses[1:], strict=False)
+            if one[:3] == other[:3] and not one.is_variant
+        }
+        if repeated:
+            reason = "The header has this column more than once."
+            problems = [FieldError(name, reason) for name in sorted(repeated)]
+            raise Invalid("The header is invalid.", problems)
+        by_field = {name: list(group) for name, group in groupby(uses, key=attrgetter("field"))}
+        for name, group in by_field.items():
+            columns = self.used.setdefault(name, [])
+            for place in (place for use in group for place in use.places):
+                if names[place] not in columns and len(columns) < MAX_IGNORED:
+                    columns.append(_cut(names[place]))
+        read = {place for use in uses for place in use.places}
+        self._note_ignored(name for place, name in enumerate(names) if place not in read)
+        return Plan(frozenset(by_field), _reader(by_field))
+
+    def _uses(self, names: tuple[str, ...]) -> list[_Use]:
+        """Return what gives each field: by field, the best first."""
+        uses: list[_Use] = []
+        parts: dict[str, tuple[int, int]] = {}
+        chosen = {column: name for name, column in self._chosen.items()}
+        for place, name in enumerate(names):
+            found = _field_of(name) or self._own_names.get(_letters(name))
+            is_negated = found is not None and found[0] == "NOT active"
+            if name in chosen:
+                uses.append(_Use(chosen[name], 0, False, (place,), is_negated))
+            elif found is None:
+                continue
+            elif found[0] in ("FIRST", "LAST"):
+                field, rank = found
+                if field not in parts or rank < parts[field][0]:
+                    parts[field] = (rank, place)
+            else:
+                field = "active" if is_negated else found[0]
+                rank = found[1] + is_negated * len(_KNOWN)
+                is_variant = name.lower().replace("_", "") not in _KNOWN
+                uses.append(_Use(field, rank, is_variant, (place,), is_negated))
+        if parts:
+            places = tuple(parts[part][1] for part in ("FIRST", "LAST") if part in parts)
+            uses.append(_Use("username", _FULL_NAME_RANK, False, places))
+        uses = [
+            use
+            for use in uses
+            if use.field in self._fields
+            and (use.field not in self._chosen or names[use.places[0]] in chosen)
+        ]
+        if not _is_ours(uses) and "role" not in self._chosen:
+            uses = [use for use in uses if use.field != "role"]
+        uses.sort(key=attrgetter("field", "rank", "is_variant"))
+        return uses
+
+    def _note_ignored(self, names: Any) -> None:
+        for name in names:
+            if name and name not in self._noted and len(self.ignored) < MAX_IGNORED:
+                self._noted.add(name)
+                self.ignored.append(_cut(name))
+
+
+def _is_ours(uses: Collection[_Use]) -> bool:
+    """Return whether columns are named as in our own files: another system's roles are not ours."""
+    best = {(use.field, use.rank) for use in uses}
+    return {("username", 0), ("email", 0)} <= best
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
+
+
+def _reader(by_field: Mapping[str, list[_Use]]) -> Callable[[Sequence[Any]], dict[str, Any]]:
+    """Return a function that reads the fields of a row."""
+    single = {
+        name: uses[0].places[0]
+        for name, uses in by_field.items()
+        if len(uses) == 1 and len(uses[0].places) == 1 and not uses[0].is_negated
+    }
+    others = [uses for name, uses in by_field.items() if name not in single]
+    names, pick = tuple(single), itemgetter(*single.values()) if single else None
+    is_one = len(single) == 1
+
+    def read(cells: Sequence[Any]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        if pick is not None:
+            picked = (pick(cells),) if is_one else pick(cells)
+            values = dict(zip(names, map(trimmed, picked), strict=True))
+        for uses in others:
+            for use in uses:
+                value = _value(use, cells)
+                values[use.field] = value
+                if value not in ("", None):
+                    break
+        return values
+
+    return read
+
+
+def _value(use: _Use, cells: Sequence[Any]) -> Any:
+    if len(use.places) == 1:
+        value = trimmed(cells[use.places[0]])
+        return negated(value) if use.is_negated else value
+    parts = (trimmed(cells[place]) for place in use.places)
+    return " ".join(part for part in parts if isinstance(part, str) and part)

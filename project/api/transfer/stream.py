@@ -1,0 +1,282 @@
+"""The bytes of a file: unpacked, as UTF-8, line by line, and in proportion to what came."""
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+from project.api.transfer.archives import ZIP, zipped_file
+from project.errors import Invalid, TooLarge
+
+MAX_ROW_BYTES = 65_536
+_BOM = b"\xef\xbb\xbf"
+MAX_ARCHIVE_BYTES = 20_000_000
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+# Limits on the work that the bytes received may cause: a free allowance, and more in proportion to
+# the bytes. Measured on exports that compress extremely well: 26 bytes per byte, 4.8 bytes per row.
+FREE_BYTES = 1_048_576
+FREE_LINES = FREE_FAILURES = 10_000
+UNPACKED_PER_BYTE = 200
+BYTES_PER_LINE = 2
+BYTES_PER_FAILURE = 4
+
+
+class OutOfProportion(TooLarge):
+    """The bytes would cause more work than their number allows (413)."""
+
+
+class Row(NamedTuple):
+    """A row that was parsed; its values are not validated.
+
+    :param line: the number of its first line, from 1.
+    :param values: by field.
+    """
+
+    line: int
+    values: dict[str, Any]
+
+
+class BadRow(NamedTuple):
+    """A row that cannot be parsed.
+
+    :param line: the number of its first line, from 1.
+    """
+
+    line: int
+    reason: str
+
+
+class Source(io.RawIOBase):
+    """The bytes of a file or a request.
+
+    :param read: returns at most the given number of bytes, and none at the end.
+    :param size: the expected number of bytes; None: unknown.
+    :param max_bytes: the limit on the number of bytes, and on the decompressed bytes; None: no
+        limit.
+    :raises TooLarge: the limit is exceeded; also raised later, while reading (413).
+    """
+
+    def __init__(
+        self, read: Callable[[int], bytes], size: int | None = None, max_bytes: int | None = None
+    ) -> None:
+        self.position = 0
+        self.max_bytes = max_bytes
+        self._read, self._size = read, size
+        self.refuse_over_limit(size or 0)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes.
+
+        :raises Invalid: the data ends before ``size`` bytes (400).
+        :raises TooLarge: the data exceeds ``max_bytes`` (413).
+        """
+        data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        self.position += len(data)
+        self.refuse_over_limit(self.position)
+        if not data and self._size is not None and self.position < self._size:
+            raise Invalid(f"The data ends after {self.position:,} of {self._size:,} bytes.")
+        return len(data)
+
+    def refuse_over_limit(self, count: int) -> None:
+        """Check a number of bytes against the limit.
+
+        :raises TooLarge: it exceeds the limit (413).
+        """
+        if self.max_bytes is not None and count > self.max_bytes:
+            raise TooLarge(f"The data is larger than {self.max_bytes:,} bytes.")
+
+    def refuse_bomb(self, unpacked: int, lines: int) -> None:
+        """Check that the decompressed data is in proportion to the bytes received so far.
+
+        :raises OutOfProportion: it is not (413).
+        """
+        if unpacked > FREE_BYTES + self.position * UNPACKED_PER_BYTE:
+            ratio = f"{UNPACKED_PER_BYTE} bytes per byte"
+        elif lines > FREE_LINES + self.position // BYTES_PER_LINE:
+            ratio = f"one line per {BYTES_PER_LINE} bytes"
+        else:
+            return
+        raise OutOfProportion(f"The data decompresses to more than {ratio} received.")
+
+    def refuse_failures(self, count: int) -> None:
+        """Check that the number of failed rows is in proportion to the bytes received so far.
+
+        :raises OutOfProportion: it is not, and the source has a limit (413).
+        """
+        allowed = FREE_FAILURES + self.position // BYTES_PER_FAILURE
+        if self.max_bytes is not None and count > allowed:
+            raise OutOfProportion(
+                f"More than one row has failed per {BYTES_PER_FAILURE} bytes received."
+            )
+
+
+def opened(source: Source, gzipped: bool) -> tuple[io.BufferedReader, bytes, bool]:
+    """Return the unpacked stream as UTF-8 without a mark, its beginning, and whether it was packed.
+
+    :param gzipped: whether it is said to be gzip; what is not said is told by the content.
+    """
+    file, head = _with_head(io.BufferedReader(source, MAX_ROW_BYTES))
+    packed = gzipped or head.startswith(b"\x1f\x8b")
+    if packed:
+        file, head = _with_head(io.BufferedReader(gzip.GzipFile(fileobj=file), MAX_ROW_BYTES))
+    elif head.startswith(ZIP):
+        content = _read_small(file)
+        if (member := zipped_file(content)) is not None:
+            source.refuse_bomb(member.size, 0)
+            file, head = _with_head(io.BufferedReader(member.file, MAX_ROW_BYTES))
+            packed = True
+        else:
+            file, head = io.BufferedReader(io.BytesIO(content)), ZIP
+    if head.startswith(_UTF_16):
+        file, head = _with_head(io.BufferedReader(_FromUtf16(file), MAX_ROW_BYTES))
+    if head.startswith(_BOM):
+        file.read(len(_BOM))
+        head = head.removeprefix(_BOM)
+    return file, head, packed
+
+
+def _with_head(file: io.BufferedReader) -> tuple[io.BufferedReader, bytes]:
+    """Return a stream, and its bytes up to the end of the first line that is not empty."""
+    head = b""
+    with gzip_errors():
+        while len(head) < MAX_ROW_BYTES and b"\n" not in head.lstrip():
+            data = file.read1(MAX_ROW_BYTES)
+            if not data:
+                break
+            head += data
+    return io.BufferedReader(_Replayed(head, file), MAX_ROW_BYTES), head
+
+
+class _Replayed(io.RawIOBase):
+    """A stream whose beginning was read already."""
+
+    def __init__(self, head: bytes, file: io.BufferedReader) -> None:
+        self._head, self._file = head, file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._head:
+            return self._file.readinto1(buffer)
+        part, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def _read_small(file: io.BufferedReader) -> bytes:
+    """Return the rest of a file that must be in memory as a whole.
+
+    :raises TooLarge: it has more than 20 MB (413).
+    """
+    content = file.read(MAX_ARCHIVE_BYTES + 1)
+    if len(content) > MAX_ARCHIVE_BYTES:
+        raise TooLarge(
+            f"A zip, Excel or LibreOffice file may have {MAX_ARCHIVE_BYTES:,} bytes at most."
+            " Send it as CSV, gzip or not."
+        )
+    return content
+
+
+@contextmanager
+def gzip_errors() -> Iterator[None]:
+    """Raise Invalid for gzip that is incomplete or corrupt (400)."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Invalid(f"The gzip data is incomplete or corrupt: {error}.") from error
+
+
+class _FromUtf16(io.RawIOBase):
+    """UTF-16 as UTF-8."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file, self._decoder = file, codecs.getincrementaldecoder("utf-16")()
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            data = self._file.read1(MAX_ROW_BYTES)
+            try:
+                self._rest = self._decoder.decode(data, not data).encode(errors="replace")
+            except UnicodeDecodeError as error:
+                raise Invalid("The data is not valid UTF-16.") from error
+            if not data:
+                break
+        part, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+class Limits:
+    """Counts what was unpacked, and refuses too much of it."""
+
+    def __init__(self, source: Source, gzipped: bool) -> None:
+        self._source, self._gzipped = source, gzipped
+        self._unpacked = 0
+
+    def count(self, size: int, lines: int) -> None:
+        """Count bytes.
+
+        :raises TooLarge: the data exceeds a limit (413).
+        """
+        self._unpacked += size
+        self._source.refuse_over_limit(self._unpacked)
+        if self._gzipped:
+            self._source.refuse_bomb(self._unpacked, lines)
+
+
+class Line(NamedTuple):
+    """A line, with its end.
+
+    :param number: from 1.
+    :param data: None: it is too long.
+    """
+
+    number: int
+    data: bytes | None
+
+    def text(self) -> str:
+        """Return the line's text.
+
+        :raises ValueError: it is too long or not UTF-8; the message is a sentence.
+        """
+        if self.data is None:
+            raise ValueError(f"Is longer than {MAX_ROW_BYTES:,} bytes.")
+        try:
+            return self.data.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError("Is not valid UTF-8.") from error
+
+
+def lines(file: io.BufferedReader, source: Source, gzipped: bool) -> Iterator[Line]:
+    """Yield the lines of a stream; the rest of one that is too long is passed over."""
+    pieces = iter(partial(file.readline, MAX_ROW_BYTES + 1), b"")
+    number, limits = 0, Limits(source, gzipped)
+    with gzip_errors():
+        for piece in pieces:
+            number += 1
+            limits.count(len(piece), number)
+            data = None if _is_incomplete(piece) else piece
+            while _is_incomplete(piece):
+                piece = next(pieces, b"")
+                limits.count(len(piece), number)
+            yield Line(number, data)
+
+
+def _is_incomplete(piece: bytes) -> bool:
+    """Return whether the line continues after this piece."""
+    return len(piece) > MAX_ROW_BYTES and not piece.endswith(b"\n")
