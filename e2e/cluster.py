@@ -137,7 +137,7 @@ class ClusterTestCase(unittest.TestCase):
         :param seconds: the bound on the time without writes.
         :param allowed: the refusals that clients may get meanwhile.
         """
-        until(self.is_whole, 120, 1)
+        until(self.is_whole, 300, 1)
         with Load(site) as load:
             load.wait_for(100)
             yield load

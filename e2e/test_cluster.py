@@ -187,8 +187,8 @@ class ClusterTests(ClusterTestCase):
             file=sys.stderr,
         )
         self.assertGreater(size, 150e6)
+        until(self.is_whole, 300, 1)
         until(self.same_transactions, 300, 1)
-        self.assertTrue(self.is_whole())
         for each in NODES:
             client = ["mysql", "--defaults-extra-file=/run/users/mysql_client.cnf", "-NB", "-e"]
             count = "SELECT COUNT(*) FROM users_prod.users"

@@ -57,6 +57,7 @@ WRONG_BODIES = [
 ]
 WRONG_IDS = ["xxx", "1.5", "0x1", "1_0", "%20", "%D9%A1"]
 TEXT = {"Content_Type": "text/plain"}
+PICTURE = {"Content_Type": "image/png"}
 JSON = {"Content_Type": "application/json"}
 CSV = {"Content_Type": "text/csv"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -127,7 +128,7 @@ CALLS: list[tuple[str, Any, dict[str, str], int, dict[str, Any] | str]] = [
     ("POST /users/import?dry_run=true", ROWS, CSV, 200, {"created": 1, "skipped": 1, "failed": 1}),
     ("GET /users?email=cy@example.com", None, {}, 200, {"users": []}),
     ("POST /users/import", ROWS, CSV, 200, {"created": 1, "skipped": 1, "failed": 1}),
-    ("POST /users/import", ROWS, TEXT, 415, {"status": "fail"}),
+    ("POST /users/import", ROWS, PICTURE, 415, {"status": "fail"}),
     ("GET /users/import", None, {}, 405, {"status": "fail"}),
     ("GET /users/export", None, {}, 200, HEADER),
     ("GET /users/export?format=csv", None, {}, 200, ',"Cy","cy@example.com",false,'),

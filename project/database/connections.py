@@ -31,41 +31,55 @@ class _Connections(threading.local):
 _connections = _Connections()
 
 
-class _Outage:
-    """When the database was first and last found away; an outage ends when it was not for 10 s."""
+class Outage:
+    """An outage of the database, for all threads: they wait only once while it stays away.
+
+    It ends with a success, or when nobody has met it for 10 s.
+
+    :ivar is_on: whether there is one; whoever succeeds sets it to False.
+    """
 
     END_SECONDS = 10
-    first = last = float("-inf")
 
-    def seconds(self) -> float:
-        """Count one more failure; return for how long the database has been away."""
-        now = time.monotonic()
-        if now - self.last > self.END_SECONDS:
-            self.first = now
-        self.last = now
-        return now - self.first
+    def __init__(self) -> None:
+        self.is_on = False
+        self._first = self._last = 0.0
+
+    def first_failure(self, now: float) -> float:
+        """Count one more failure; return when the first one was."""
+        if not self.is_on or now - self._last > self.END_SECONDS:
+            self.is_on, self._first = True, now
+        self._last = now
+        return self._first
 
 
-_outage = _Outage()  # of all threads: together they wait only once for a database that stays away
+outage = Outage()
 
 
-def wait_for_database() -> bool:
+def wait_for_database(since: float) -> bool:
     """Return whether to try again, after a pause, since the database may be there again.
 
     That is so for the first ``DATABASE_WAIT_SECONDS`` of an outage.
+
+    :param since: when this piece of work began, by ``time.monotonic``: it waits no longer, even if
+        the success of another one ends an outage.
     """
-    if _outage.seconds() >= current_app.config["DATABASE_WAIT_SECONDS"]:
+    now = time.monotonic()
+    first = min(since, outage.first_failure(now))
+    if now - first >= current_app.config["DATABASE_WAIT_SECONDS"]:
         return False
     time.sleep(PAUSE_SECONDS)
     return True
 
 
 def _connect(engine: Engine) -> Connection:
+    since: float | None = None
     while True:
         try:
             return engine.connect()
         except DBAPIError as error:
-            if not is_outage(error) or not wait_for_database():
+            since = time.monotonic() if since is None else since
+            if not is_outage(error) or not wait_for_database(since):
                 raise
 
 

@@ -5,6 +5,7 @@ compiles the statements, connects and classifies errors. Its result objects are 
 a read as much as the driver does. See docs/decisions/database.md.
 """
 
+import time
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from project.database.base import db
-from project.database.connections import thread_connection, wait_for_database
+from project.database.connections import outage, thread_connection, wait_for_database
 from project.database.failures import is_stale
 from project.database.replica import leave_replica, replica_connection
 
@@ -121,14 +122,18 @@ def read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
         except DBAPIError as error:
             leave_replica(error)
     engine = db.engines["read"]
-    was_stale = False
+    since: float | None = None
     while True:
         try:
-            return _run(thread_connection(engine), executable, parameters).rows
+            rows = _run(thread_connection(engine), executable, parameters).rows
         except DBAPIError as error:
-            if not is_stale(error) or (was_stale and not wait_for_database()):
+            if not is_stale(error) or (since is not None and not wait_for_database(since)):
                 raise
-        was_stale = True
+            since = time.monotonic() if since is None else since
+        else:
+            if outage.is_on:
+                outage.is_on = False
+            return rows
 
 
 def write(executable: Executable, parameters: dict[str, Any]) -> Result:

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from project.database.base import db
-from project.database.connections import drop_thread_connections, wait_for_database
+from project.database.connections import drop_thread_connections, outage, wait_for_database
 from project.database.failures import is_conflict, is_lost, is_stale, is_wrong_server
 from project.errors import OutcomeUnknown
 
@@ -47,7 +47,7 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
         if _IS_OPEN in session.info:
             raise RuntimeError("An inner transaction would commit part of the outer one.")
         session.info[_IS_OPEN] = True
-        conflicts, was_replaced = 0, False
+        conflicts, since = 0, None
         try:
             while True:
                 is_committing = False
@@ -56,6 +56,8 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
                     session.flush()
                     is_committing = True
                     session.commit()
+                    if outage.is_on:
+                        outage.is_on = False
                     return result
                 except Exception as error:
                     session.rollback()
@@ -72,8 +74,8 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
                         conflicts += 1
                         may_succeed = conflicts < ATTEMPTS
                     else:
-                        may_succeed = is_replaced and (not was_replaced or wait_for_database())
-                        was_replaced = True
+                        may_succeed = is_replaced and (since is None or wait_for_database(since))
+                        since = time.monotonic() if since is None else since
                     if not may_succeed:
                         raise
                 time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**conflicts / 2))

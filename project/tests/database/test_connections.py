@@ -6,6 +6,7 @@ import unittest
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -299,7 +300,7 @@ class EngineTests(BaseTestCase):
         clock.sleep = lambda seconds: setattr(self, "now", self.now + seconds)
         with (
             mock.patch.object(connections, "time", clock),
-            mock.patch.object(connections, "_outage", connections._Outage()),
+            mock.patch.object(connections, "outage", connections.Outage()),
             mock.patch.object(Engine, "connect", side_effect=answers) as connect,
         ):
             yield connect
@@ -318,6 +319,26 @@ class EngineTests(BaseTestCase):
                     thread_connection(db.engine)
                 self.assertEqual(connect.call_count, attempts)
                 self.assertAlmostEqual(self.now, now)
+
+    def test_thread_waits_no_longer_when_others_succeed_meanwhile(self):
+        def fail_while_others_succeed(*_: object) -> None:
+            connections.outage.is_on = False
+            raise AWAY
+
+        with self.outage([], wait=2) as connect:
+            connect.side_effect = fail_while_others_succeed
+            with self.assertRaises(DBAPIError):
+                thread_connection(db.engine)
+
+        self.assertAlmostEqual(self.now, 1_002)
+
+    def test_success_ends_an_outage(self):
+        service.has_users()
+        add = in_transaction(partial(service.create_user, "a", "a@example.com"))
+        for work in [service.has_users, add]:
+            connections.outage.first_failure(time.monotonic())
+            work()
+            self.assertFalse(connections.outage.is_on)
 
     def test_threads_wait_again_for_the_next_outage(self):
         with self.outage([AWAY] * 99, wait=2):

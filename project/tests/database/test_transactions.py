@@ -181,7 +181,7 @@ class InTransactionTests(BaseTestCase):
         self.app.config["DATABASE_WAIT_SECONDS"] = 30
         with (
             mock.patch.object(connections, "PAUSE_SECONDS", 0),
-            mock.patch.object(connections, "_outage", connections._Outage()),
+            mock.patch.object(connections, "outage", connections.Outage()),
         ):
             in_transaction(self.work)([READ_ONLY, READ_ONLY, LOST, READ_ONLY, LOST, LOST])
 
