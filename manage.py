@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from project import create_app, db
 from project.api.models import User
+from project.api.users.schemas import ROLE_FILTERS
 from project.commands import accounts, backups, server, testing, transfer
 from project.commands import audit as audit_trail
 from project.commands import database as schema
@@ -208,10 +209,27 @@ def import_users(file: str, dry_run: bool, match: str, report: str | None, maps:
 
 
 @manager.option("--force", action="store_true", help="replace an existing file")
-@manager.option("file", help="the file to write: .csv, .ndjson or .jsonl, also .gz")
-def export_users(file: str, force: bool) -> None:
-    """Write all users to a file, in order of id."""
-    transfer.export_users(file, force)
+@manager.option("--columns", metavar="NAMES", help="comma-separated; default: all")
+@manager.option("--active", choices=["true", "false"], help="only active, or only inactive users")
+@manager.option("--role", choices=ROLE_FILTERS, help="only users with this role")
+@manager.option("--bom", action="store_true", help="begin a CSV with a byte order mark, for Excel")
+@manager.option("--safe", action="store_true", help="an apostrophe before formulas in a CSV")
+@manager.option(
+    "file",
+    help="the file to write: .csv, .ndjson or .jsonl, also .gz; - for CSV on the standard output",
+)
+def export_users(
+    file: str,
+    force: bool,
+    columns: str | None,
+    active: str | None,
+    role: str | None,
+    bom: bool,
+    safe: bool,
+) -> None:
+    """Write users to a file, in order of id."""
+    is_active = None if active is None else active == "true"
+    transfer.export_users(file, force, columns, is_active, role, bom, safe)
 
 
 @manager.option("--jobs", type=positive_integer, default=1, help="number of processes; default: 1")

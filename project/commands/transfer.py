@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from project.api.audit import service as audit
 from project.api.transfer.columns import Columns, chosen_columns
+from project.api.transfer.exporting import Layout
 from project.api.transfer.exporting import export_users as export_chunks
 from project.api.transfer.importing import Outcome, Report
 from project.api.transfer.importing import import_users as import_batches
@@ -25,6 +26,8 @@ from project.api.transfer.row_reader import read_rows
 from project.api.transfer.row_rules import importable_fields
 from project.api.transfer.stream import OutOfProportion, Source
 from project.api.users import service
+from project.api.users.fields import SHOWN
+from project.api.users.paging import role_and_activity
 from project.errors import AppError, TooLarge
 
 FORMS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
@@ -76,21 +79,47 @@ def import_users(
         raise SystemExit(_failures(report))
 
 
-def export_users(file: str, force: bool = False) -> None:
-    """Write all users to a file, which appears under its name only when it is complete."""
+def export_users(
+    file: str,
+    force: bool = False,
+    columns: str | None = None,
+    active: bool | None = None,
+    role: str | None = None,
+    mark: bool = False,
+    safe: bool = False,
+) -> None:
+    """Write users to a file, which appears under its name only when it is complete.
+
+    :param file: its path; its name tells the form. ``-`` is the standard output, and CSV.
+    :param columns: the fields to write, comma-separated; None: all.
+    :param active: only active, or only inactive users; None: both.
+    :param role: only users with this role, or ``none``; None: with any.
+    :param mark: begin a CSV with UTF-8's mark, for Excel.
+    :param safe: put an apostrophe before what a spreadsheet would run as a formula.
+    """
     path, started, rows = Path(file), monotonic(), 0
-    form, gzipped = _form(path)
+    form, gzipped = ("csv", False) if file == "-" else _form(path)
+    names = tuple(columns.split(",")) if columns else SHOWN
+    if unknown := [name for name in names if name not in SHOWN]:
+        raise SystemExit(f"--columns: {unknown[0]!r} is none of {', '.join(SHOWN)}.")
+    filters = role_and_activity(role, active)
+    chunks = export_chunks(Layout(form, names, mark, safe), filters=filters)
+    if file == "-":
+        for chunk in chunks:
+            sys.stdout.buffer.write(chunk.data)
+        sys.stdout.flush()
+        return
     if os.path.lexists(path) and not (force and path.is_file()):
         raise SystemExit(f"{path} already exists. To replace it, use --force.")
     with _exit_on_error(), TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         part = Path(folder, "part")
         with (
             open(part, "xb", opener=partial(os.open, mode=0o600)) as raw,
-            _progress("Exporting", service.count_users(), " users") as progress,
+            _progress("Exporting", service.count_users(filters), " users") as progress,
         ):
             compressed = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if gzipped else None
             with compressed or nullcontext(raw) as data:
-                for chunk in export_chunks(form):
+                for chunk in chunks:
                     data.write(chunk.data)
                     rows += chunk.rows
                     progress.update(chunk.rows)

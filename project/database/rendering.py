@@ -12,6 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column, ColumnElement, String
 
+FORMULA_STARTS = "=+-@"
+"""With these, spreadsheets take a cell for a formula (OWASP, CSV injection); control characters,
+which do so too, are in no text that was validated."""
+
 
 def json_object(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
     """Return the SQL expression of a JSON object with these columns (RFC 8259)."""
@@ -19,9 +23,12 @@ def json_object(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
     return reduce(add, [_text(f'{{"{columns[0].name}":'), *parts[1:], _text("}")])
 
 
-def csv_line(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
-    """Return the SQL expression of a CSV line (RFC 4180): text is quoted, NULL is empty."""
-    parts = [part for column in columns for part in (_text(","), _csv_value(column))]
+def csv_line(columns: Sequence[Column[Any]], safe: bool = False) -> ColumnElement[str]:
+    """Return the SQL expression of a CSV line (RFC 4180): text is quoted, NULL is empty.
+
+    :param safe: put an apostrophe before a text that a spreadsheet would run as a formula.
+    """
+    parts = [part for column in columns for part in (_text(","), _csv_value(column, safe))]
     return reduce(add, [*parts[1:], _text("\r\n")])
 
 
@@ -35,12 +42,16 @@ def _json_value(column: Column[Any]) -> ColumnElement[str]:
     return _or_if_null(value, "null", column)
 
 
-def _csv_value(column: Column[Any]) -> ColumnElement[str]:
+def _csv_value(column: Column[Any], safe: bool) -> ColumnElement[str]:
     if not isinstance(column.type, String):
         return _or_if_null(_unquoted_value(column), "", column)
     quote, two_quotes = _text('"'), _text('""')
-    value = quote + sa.func.replace(column, quote, two_quotes, type_=String) + quote
-    return _or_if_null(value, "", column)
+    value = sa.func.replace(column, quote, two_quotes, type_=String) + quote
+    if safe and not isinstance(column.type, sa.Enum):
+        one: ColumnElement[int] = sa.literal_column("1")
+        starts = sa.func.substr(column, one, one).in_([_text(each) for each in FORMULA_STARTS])
+        value = sa.case((starts, _text("''")), else_=_text("")) + value
+    return _or_if_null(quote + value, "", column)
 
 
 def _unquoted_value(column: Column[Any]) -> ColumnElement[str]:

@@ -1,16 +1,17 @@
-"""Export: all users in order of id, as lines that the database renders. Knows no HTTP."""
+"""Export: users in order of id, as lines that the database renders. Knows no HTTP."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, Select, bindparam, select
+from sqlalchemy import ColumnElement
 
-from project.api.users import fields
+from project.api.users import fields, queries
 from project.database import may_lag, read
+from project.database.rendering import csv_line, json_object
 
 ROWS_PER_CHUNK = 2000
-_id = fields.COLUMNS.id
+MARK = "\ufeff"
 
 
 class Chunk(NamedTuple):
@@ -23,20 +24,43 @@ class Chunk(NamedTuple):
     data: bytes
 
 
-def export_users(form: str, before_chunk: Callable[[], None] = lambda: None) -> Iterator[Chunk]:
-    """Yield all users chunk by chunk, in constant memory.
+class Layout(NamedTuple):
+    """How users are written.
+
+    :param form: ``csv`` (RFC 4180, all text quoted) or ``ndjson``.
+    :param columns: fields that clients see, in this order.
+    :param mark: whether a CSV begins with UTF-8's mark, by which Excel knows its encoding.
+    :param safe: whether a CSV has an apostrophe before what would be a formula.
+    """
+
+    form: str
+    columns: tuple[str, ...] = fields.SHOWN
+    mark: bool = False
+    safe: bool = False
+
+
+def export_users(
+    layout: Layout,
+    before_chunk: Callable[[], None] = lambda: None,
+    filters: Mapping[str, Any] = {},
+    ids: Sequence[int] | None = None,
+) -> Iterator[Chunk]:
+    """Yield users chunk by chunk, in constant memory.
 
     Each chunk is a separate SELECT, so concurrent changes may or may not be included; a user who
     exists throughout is included exactly once.
 
-    :param form: ``csv`` (RFC 4180, all text quoted) or ``ndjson``.
     :param before_chunk: called before each chunk but the first; may raise to stop the export.
+    :param filters: the values of the filters of ``queries.page``, by name.
+    :param ids: only users with one of these ids; None: with any.
     """
-    statement, last_id, text = _select(form), 0, ""
-    if form == "csv":
-        text = f"{','.join(fields.SHOWN)}\r\n"
+    statement = queries.lines(_line(layout), tuple(filters), ids is not None)
+    values = {**filters, **({} if ids is None else {"ids": ids}), "limit": ROWS_PER_CHUNK}
+    last_id, text = 0, ""
+    if layout.form == "csv":
+        text = f"{MARK if layout.mark else ''}{','.join(layout.columns)}\r\n"
     while True:
-        rows = may_lag(read)(statement, {"after": last_id, "limit": ROWS_PER_CHUNK})
+        rows = may_lag(read)(statement, {**values, "after": last_id})
         text += "".join([row.line for row in rows])
         yield Chunk(len(rows), text.encode())
         if len(rows) < ROWS_PER_CHUNK:
@@ -46,11 +70,6 @@ def export_users(form: str, before_chunk: Callable[[], None] = lambda: None) -> 
 
 
 @cache
-def _select(form: str) -> Select[Any]:
-    line = fields.CSV if form == "csv" else fields.JSON + "\n"
-    return (
-        select(_id, line.label("line"))
-        .where(_id > bindparam("after", type_=Integer))
-        .order_by(_id)
-        .limit(bindparam("limit", type_=Integer))
-    )
+def _line(layout: Layout) -> ColumnElement[str]:
+    columns = [fields.COLUMNS[name] for name in layout.columns]
+    return csv_line(columns, layout.safe) if layout.form == "csv" else json_object(columns) + "\n"

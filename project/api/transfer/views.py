@@ -3,12 +3,20 @@
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import structlog
 from flask import Response, current_app, request, stream_with_context
 from flask.blueprints import BlueprintSetupState
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import Rule
@@ -18,6 +26,9 @@ from project.api.transfer.columns import MAX_IGNORED, Columns, chosen_columns
 from project.api.transfer.row_reader import read_rows
 from project.api.transfer.row_rules import importable_fields
 from project.api.transfer.stream import Source
+from project.api.users import paging
+from project.api.users.fields import SHOWN
+from project.api.users.schemas import Ids, RoleFilter
 from project.errors import AppError, FieldError, Forbidden, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
@@ -135,6 +146,17 @@ class ImportReport(BaseModel):
     rows_omitted: Annotated[int, Field(examples=[0])]
 
 
+def _read_columns(text: Any) -> Any:
+    names = text.split(",") if isinstance(text, str) else text
+    if len(set(names)) < len(names) or not set(names) <= set(SHOWN):
+        message = "Must be comma-separated and once each, of {names}."
+        raise PydanticCustomError("columns", message, {"names": ", ".join(SHOWN)})
+    return names
+
+
+ExportColumns = Annotated[list[str], BeforeValidator(_read_columns)]
+
+
 class ExportQuery(BaseModel):
     """The parameters of an export."""
 
@@ -143,6 +165,29 @@ class ExportQuery(BaseModel):
     format: Annotated[
         Literal["csv", "ndjson"], Field(description="The format of the file; csv by default.")
     ] = "csv"
+    columns: ExportColumns | None = Field(
+        None, description="The columns, in this order; all by default."
+    )
+    active: Flag | None = Field(None, description="Only active, or only inactive users.")
+    role: RoleFilter | None = Field(
+        None, description="Users with this role; `none`: users without a role."
+    )
+    ids: Ids | None = Field(None, description="Only users with these ids.")
+    bom: Flag = Field(
+        False, description="Whether a CSV begins with UTF-8's byte order mark, as Excel needs."
+    )
+    safe: Flag = Field(
+        False,
+        description="Whether a CSV has an apostrophe before each text that a spreadsheet would run"
+        " as a formula. An import of it would have the apostrophe, too.",
+    )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.format != "csv" and (self.bom or self.safe):
+            field = "bom" if self.bom else "safe"
+            raise PydanticCustomError("csv_only", "Is for CSV only.", {"field": field})
+        return self
 
 
 @bp.post("/users/import", provide_automatic_options=False)
@@ -186,7 +231,7 @@ def import_users(query: ImportQuery) -> Response:
 @accepts_query(ExportQuery)
 @transfers_files(answer_types=("text/csv", "application/x-ndjson"))
 def export_users(query: ExportQuery) -> Response:
-    """Send all users as a CSV or NDJSON file, in order of id.
+    """Send all users, or those that the filters find, as a CSV or NDJSON file, in order of id.
 
     If the database fails during the export, or the caller loses permission, the connection is
     aborted: the file is then incomplete.
@@ -196,7 +241,11 @@ def export_users(query: ExportQuery) -> Response:
     chunks: Iterator[bytes] = iter(())
     if request.method != "HEAD":
         before_chunk = partial(require_still, "users:read")
-        chunks = (chunk.data for chunk in exporting.export_users(query.format, before_chunk))
+        columns = tuple(query.columns or SHOWN)
+        layout = exporting.Layout(query.format, columns, query.bom, query.safe)
+        filters = paging.role_and_activity(query.role, query.active)
+        found = exporting.export_users(layout, before_chunk, filters, query.ids)
+        chunks = (chunk.data for chunk in found)
         # An error in the first chunk gets a normal error response.
         chunks = stream_with_context(_log_failure(chain([next(chunks)], chunks)))
     response = Response(chunks, content_type=CONTENT_TYPES[query.format])

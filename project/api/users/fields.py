@@ -10,7 +10,7 @@ from typing import Any
 
 from project.api.users.models import FOLDED, User
 from project.api.users.schemas import UserImport, UserRead, UserUpdate
-from project.database.rendering import csv_line, json_object
+from project.database.rendering import json_object
 
 COLUMNS = User.__table__.c
 
@@ -31,7 +31,6 @@ StoredUser: Any = _StoredUser
 """A user's row after a write."""
 
 JSON = json_object([COLUMNS[name] for name in SHOWN]).label("json")
-CSV = csv_line([COLUMNS[name] for name in SHOWN]).label("csv")
 
 DEFAULTS: dict[str, Any] = {
     name: column.default.arg if (column := COLUMNS[name]).default is not None else None

@@ -65,15 +65,21 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
 
 def filters_of(query: UserListQuery) -> dict[str, Any]:
     """Return the values of the query's filters by name, as for ``service.list_users``."""
-    filters: dict[str, Any] = {}
-    if query.active is not None:
-        filters["active"] = query.active
+    filters = role_and_activity(query.role, query.active)
     if query.email is not None:
         filters["email_folded"] = fold_email(query.email)
-    if query.role == NO_ROLE:
+    return filters
+
+
+def role_and_activity(role: str | None, active: bool | None) -> dict[str, Any]:
+    """Return the values of these filters by name; None: no filter."""
+    filters: dict[str, Any] = {}
+    if active is not None:
+        filters["active"] = active
+    if role == NO_ROLE:
         filters["no_role"] = None
-    elif query.role is not None:
-        filters["role"] = query.role
+    elif role is not None:
+        filters["role"] = role
     return filters
 
 

@@ -95,9 +95,21 @@ def page(
     key_column = f"{column.name}_text" if f"{column.name}_text" in _RENDERED else column.name
     statement = sa.select(*_select((*columns, "id", key_column))).where(*conditions)
     statement = statement.order_by(*(each.desc() if descending else each for each in order))
-    if index := _index(column, filters):
-        for dialect in ("mysql", "mariadb"):
-            statement = statement.with_hint(User.__table__, f"FORCE INDEX ({index})", dialect)
+    return _with_index(statement, column, filters).limit(_LIMIT)
+
+
+@cache
+def lines(line: sa.ColumnElement[str], filters: tuple[str, ...], with_ids: bool) -> sa.Select[Any]:
+    """Return the SELECT of a part of an export, in order of id, after the parameter ``after``.
+
+    :param line: the expression of a line, which the rows have as ``line``.
+    :param with_ids: whether only users with an id of the parameter ``ids`` are wanted.
+    """
+    conditions = [_FILTERS[name] for name in filters] + ([_HAS_IDS] if with_ids else [])
+    conditions.append(_users.id > sa.bindparam("after", type_=sa.Integer))
+    statement = sa.select(_users.id, line.label("line")).where(*conditions).order_by(_users.id)
+    if not with_ids:
+        statement = _with_index(statement, _users.id, filters)
     return statement.limit(_LIMIT)
 
 
@@ -121,6 +133,15 @@ def _select(names: Sequence[str]) -> list[sa.ColumnElement[Any]]:
         column = _RENDERED.get(name, _users.get(name))
         columns.setdefault(column.key, column)
     return [*columns.values()]
+
+
+def _with_index(
+    statement: sa.Select[Any], column: sa.Column[Any], filters: tuple[str, ...]
+) -> sa.Select[Any]:
+    if index := _index(column, filters):
+        for dialect in ("mysql", "mariadb"):
+            statement = statement.with_hint(User.__table__, f"FORCE INDEX ({index})", dialect)
+    return statement
 
 
 def _index(column: sa.Column[Any], filters: tuple[str, ...]) -> str | None:

@@ -253,10 +253,22 @@ class ExportUsersTests(TransferCommandTestCase):
                 if name.endswith(".gz"):
                     content = gzip.decompress(content)
                 form = "csv" if "csv" in name else "ndjson"
-                chunks = exporting.export_users(form)
+                chunks = exporting.export_users(exporting.Layout(form))
                 self.assertEqual(content, b"".join(chunk.data for chunk in chunks))
                 self.assertRegex(printed, rf"^Wrote 1 users to .*{name} \(\d+\.?\d*B\) in [\d.]+ s")
                 self.assertEqual(stat.S_IMODE((self.folder / name).stat().st_mode), 0o600)
+
+    def test_standard_output_and_part_of_the_users_may_be_chosen(self):
+        make_user(username="=1", email="a@example.com", active=True)
+        make_user(username="Bo", email="b@example.com")
+        options = ["--columns", "id,username", "--active", "true", "--safe", "--role", "none"]
+
+        result = self.manage("export_users", "-", *options)
+
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout, 'id,username\n1,"\'=1"\n')
+        refused = self.manage("export_users", "-", "--columns", "phone")
+        self.assertIn("--columns: 'phone' is none of id, username,", refused.stderr)
 
     def test_export_can_be_imported_again(self):
         make_users(30)

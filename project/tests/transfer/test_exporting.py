@@ -3,6 +3,7 @@
 import csv
 from datetime import datetime
 from io import BytesIO, StringIO
+from typing import Any
 from unittest import mock
 
 import orjson
@@ -10,7 +11,7 @@ import orjson
 from project import db
 from project.api.transfer import exporting
 from project.api.transfer.columns import Columns
-from project.api.transfer.exporting import export_users
+from project.api.transfer.exporting import Layout, export_users
 from project.api.transfer.importing import import_users
 from project.api.transfer.row_reader import read_rows
 from project.api.transfer.row_rules import importable_fields
@@ -26,7 +27,7 @@ ODD += ["tab\tnl\ncr\r\x01\x1f\x7f\u2028"]
 
 def content(form: str) -> bytes:
     """Return a whole export."""
-    return b"".join(chunk.data for chunk in export_users(form))
+    return b"".join(chunk.data for chunk in export_users(Layout(form)))
 
 
 class ExportTests(BaseTestCase):
@@ -92,14 +93,42 @@ class ExportTests(BaseTestCase):
         for count, sizes in [(6, [3, 3, 0]), (7, [3, 3, 1])]:
             with self.subTest(count):
                 make_users(count - len(service.list_users(9)))
-                list(export_users("csv"))  # the connection is there
+                list(export_users(Layout("csv")))  # the connection is there
                 with recorded_commands() as commands:
                     with mock.patch.object(exporting, "ROWS_PER_CHUNK", 3):
-                        chunks = list(export_users("csv"))
+                        chunks = list(export_users(Layout("csv")))
 
                 self.assertEqual([chunk.rows for chunk in chunks], sizes)
                 self.assertEqual([command.split()[0] for command in commands], ["SELECT"] * 3)
         self.assertEqual(b"".join(chunk.data for chunk in chunks), content("csv"))
+
+    def test_layout_and_filters_choose_what_is_written(self):
+        make_user(username="=1+1", email="a@example.com", active=True, role="editor")
+        make_user(username="Bo", email="b@example.com", role="editor")
+        make_user(username="@Cy", email="c@example.com", active=True)
+
+        def written(*layout: Any, **options: Any) -> str:
+            chunks = export_users(Layout("csv", *layout), **options)
+            return b"".join(chunk.data for chunk in chunks).decode()
+
+        names = ("username", "id")
+        self.assertEqual(written(names), 'username,id\r\n"=1+1",1\r\n"Bo",2\r\n"@Cy",3\r\n')
+        self.assertEqual(
+            written(names, True, True),
+            '\ufeffusername,id\r\n"\'=1+1",1\r\n"Bo",2\r\n"\'@Cy",3\r\n',
+        )
+        for filters, ids, expected in [
+            ({"active": True}, None, [1, 3]),
+            ({"active": False}, None, [2]),
+            ({"role": "editor"}, None, [1, 2]),
+            ({"no_role": None}, None, [3]),
+            ({"active": True, "role": "editor"}, None, [1]),
+            ({}, [3, 1, 99], [1, 3]),
+            ({"active": False}, [3, 1], []),
+        ]:
+            with self.subTest(filters=filters, ids=ids):
+                lines = written(("id",), filters=filters, ids=ids).splitlines()
+                self.assertEqual(lines, ["id", *map(str, expected)])
 
     def test_import_of_an_export_makes_the_same_users(self):
         for number, text in enumerate(["a", '"', ";,", "\\", "é😀", "a  b"]):

@@ -14,6 +14,7 @@ from structlog.testing import LogCapture
 from project import db
 from project.api.transfer import exporting, importing, views
 from project.api.transfer.row_reader import read_rows
+from project.api.users import queries
 from project.database import read
 from project.errors import AppError, Forbidden, Unauthenticated
 from project.tests.audit.base import PASSWORD, AuditTestCase
@@ -306,6 +307,34 @@ class ExportTests(BaseTestCase):
                 self.assertNotIn("Content-Length", response.headers)
                 self.assertTrue(response.text.startswith(start), response.text)
 
+    def test_columns_filters_and_layout_may_be_chosen(self):
+        make_user(username="=1", email="a@example.com", active=True, role="editor")
+        make_user(username="Bo", email="b@example.com")
+        for query, expected in [
+            ("columns=username,id", 'username,id\r\n"=1",1\r\n"Bo",2\r\n'),
+            ("columns=id&active=true", "id\r\n1\r\n"),
+            ("columns=id&role=none", "id\r\n2\r\n"),
+            ("columns=id&ids=2,7", "id\r\n2\r\n"),
+            ("columns=username&bom=true&safe=true&role=editor", '\ufeffusername\r\n"\'=1"\r\n'),
+            ("columns=id&format=ndjson", '{"id":1}\n{"id":2}\n'),
+        ]:
+            with self.subTest(query):
+                response = self.client.get(f"/users/export?{query}")
+                self.assertEqual(response.data.decode(), expected)
+        for query, field in [
+            ("columns=phone", "columns"),
+            ("columns=id,id", "columns"),
+            ("columns=", "columns"),
+            ("role=owner", "role"),
+            ("ids=x", "ids"),
+            ("format=ndjson&bom=true", "bom"),
+            ("format=ndjson&safe=true", "safe"),
+        ]:
+            with self.subTest(query):
+                response = self.client.get(f"/users/export?{query}")
+                self.assertEqual(response.status_code, 400, response.text)
+                self.assertEqual([each["field"] for each in response.json["errors"]], [field])
+
     def test_head_is_answered_without_reading_rows(self):
         with recorded_commands() as commands:
             response = self.client.head("/users/export")
@@ -325,7 +354,8 @@ class ExportTests(BaseTestCase):
     def test_database_that_goes_away_later_cuts_the_answer_off(self):
         make_users(2)
         lost = driver_error(2013, "Lost connection", lost=True)
-        answers = [read(exporting._select("csv"), {"after": 0, "limit": 1}), lost]
+        statement = queries.lines(exporting._line(exporting.Layout("csv")), (), False)
+        answers = [read(statement, {"after": 0, "limit": 1}), lost]
         with (
             mock.patch.object(exporting, "ROWS_PER_CHUNK", 1),
             mock.patch.object(exporting, "read", side_effect=answers),
@@ -342,7 +372,7 @@ class ExportTests(BaseTestCase):
             ("?format=xml", "format"),
             ("?format=", "format"),
             ("?format=csv&format=csv", "format"),
-            ("?active=true", "active"),
+            ("?email=a@example.com", "email"),
         ]:
             with self.subTest(query):
                 response = self.client.get(f"/users/export{query}")
