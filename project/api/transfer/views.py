@@ -1,6 +1,6 @@
 """The endpoints for import and export."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal, Self
@@ -35,6 +35,7 @@ from project.web.body import open_body
 from project.web.contract import accepts_query, transfers_files
 from project.web.fields import REPEATABLE, Flag
 from project.web.guard import ADMIN, is_admin, require, require_still
+from project.web.multipart import read_file
 from project.web.request_id import request_id
 
 log = structlog.get_logger()
@@ -48,6 +49,7 @@ IMPORT_TYPES = (
 )
 """The types in the API's description. The content tells the form."""
 
+FORM_TYPE = "multipart/form-data"
 OTHER_TYPES = (
     "application/ndjson",
     "application/jsonl",
@@ -60,6 +62,7 @@ OTHER_TYPES = (
     "text/tab-separated-values",
     "text/ldif",
     "text/plain",
+    FORM_TYPE,
 )
 """Other types under which clients send files; browsers on Windows send CSV as Excel's."""
 
@@ -208,8 +211,11 @@ def import_users(query: ImportQuery) -> Response:
     _check_content_type()
     gzipped = _is_gzipped()
     # Not from request.stream, which has the limit of the other endpoints.
-    read = open_body(request.environ).read
-    source = Source(read, request.content_length, current_app.config["IMPORT_MAX_BYTES"])
+    read: Callable[[int], bytes] = open_body(request.environ).read
+    size = request.content_length
+    if request.mimetype == FORM_TYPE:
+        read, size = read_file(read, request.mimetype_params.get("boundary", "")), None
+    source = Source(read, size, current_app.config["IMPORT_MAX_BYTES"])
     right = ADMIN if is_admin() else "users:write"  # an administrator's rows may give roles
     fields = importable_fields(right == ADMIN, query.match == "id")
     columns = Columns(fields, chosen_columns(query.map))

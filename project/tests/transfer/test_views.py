@@ -127,6 +127,31 @@ class ImportTests(BaseTestCase):
                 self.assert_fails(self.post(body, query=wrong), 400, "map")
         self.assert_fails(self.post(body, query="?map=email:Nothing"), 400, "email")
 
+    def test_file_of_a_form_is_taken(self):
+        fields = {"note": "x" * 1_000, "file": (BytesIO(CSV.encode()), "people.csv")}
+
+        response = self.client.post("/users/import", data=fields)
+
+        self.assertEqual(response.status_code, 200, response.text)
+        self.assertEqual(response.json["data"]["created"], 2)
+
+    def test_form_without_one_whole_file_is_refused(self):
+        kind = "multipart/form-data; boundary=b"
+        file = '--b\r\nContent-Disposition: form-data; name="f"; filename="a.csv"\r\n\r\n' + CSV
+        field = '--b\r\nContent-Disposition: form-data; name="f"\r\n\r\nx'
+        for body, content_type, reason in [
+            (f"{file}\r\n--b--", "multipart/form-data", "no boundary"),
+            (f"{field}\r\n--b--", kind, "has no file"),
+            (f"{file}\r\n{file}\r\n--b--", kind, "several files"),
+            (file, kind, "incomplete or corrupt"),
+            ("x" * 1_000_000, kind, "incomplete or corrupt"),
+            (f"{field}\r\n" * 30 + "--b--", kind, "incomplete or corrupt"),
+        ]:
+            with self.subTest(reason):
+                response = self.post(body, content_type)
+                self.assert_fails(response, 400)
+                self.assertIn(reason, response.json["message"])
+
     def test_page_of_another_site_imports_nothing(self):
         for site, status in [("cross-site", 403), ("same-site", 403), ("same-origin", 200)]:
             with self.subTest(site):
