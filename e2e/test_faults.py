@@ -158,7 +158,7 @@ class FaultTestCase(unittest.TestCase):
             answer = self.get(path)
             self.assertEqual(answer.status, 200)
             emails += [user["email"] for user in answer.json["data"]["users"]]
-            path = answer.headers.get("Link", "<>").split(">")[0][1:]
+            path = answer.headers.get("Link", "<>").split(">")[0][1:].removeprefix(self.url)
         return emails
 
     def assert_none_lost(self, load: Load) -> None:

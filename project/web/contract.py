@@ -28,6 +28,7 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 ACCESS = {"scope", "sign_in"}
 ORDER = "@require (or who else may call), @transactional, @accepts, @returns"
+PACKED = FieldError("Content-Encoding", "Must be identity: the body must not be compressed.")
 WRONG_TYPE = FieldError("Content-Type", "Must be application/json.")
 
 
@@ -192,7 +193,7 @@ def returns_page(
 
     ``data`` has the objects under ``name``, and ``next``: the cursor of the next page, or null. It
     has ``total`` where that was counted. The ``Link`` header has the URL of the next page
-    (RFC 8288, relation ``next``).
+    (RFC 8288, relation ``next``), absolute, since many clients take no other.
 
     :param prerendered: whether the rows have their JSON as ``json``, rendered by the database.
     """
@@ -207,7 +208,7 @@ def returns_page(
         if page.next:
             asked = current_request()
             query = _next_query(asked.args.to_dict(), page.next)
-            response.headers["Link"] = f'<{asked.path}?{query}>; rel="next"'
+            response.headers["Link"] = f'<{asked.base_url}?{query}>; rel="next"'
         return response
 
     return _respond_by(respond, data=schema, list_name=name)
@@ -265,13 +266,26 @@ def _field(detail: ErrorDetails) -> str:
 
 
 def _read_json() -> dict[str, Any]:
+    data = request.get_data()
     try:
-        value = current_app.json.loads(request.get_data())
+        value = current_app.json.loads(data)
     except ValueError as error:
-        raise Invalid(errors=[FieldError("body", f"Is not valid JSON: {error}.")]) from error
+        raise _unreadable(data, error) from error
     if not isinstance(value, dict):
         raise Invalid(errors=[FieldError("body", "Must be a JSON object.")])
     return value
+
+
+def _unreadable(data: bytes, error: ValueError) -> AppError:
+    """Return what is wrong with a body that is not JSON."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        return UnsupportedInput(errors=[PACKED])
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return Invalid(errors=[FieldError("body", "Is not valid UTF-8.")])
+    return Invalid(errors=[FieldError("body", f"Is not valid JSON: {error}.")])
 
 
 def _read_query(schema: type[Schema]) -> Schema:

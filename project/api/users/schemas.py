@@ -144,6 +144,9 @@ class UserCreate(BaseModel):
     ] = None
 
 
+_NOT_REPLACED = {"id", "created_at", "updated_at", "role", "last_sign_in_at"}
+
+
 class UserUpdate(BaseModel):
     """Changes to a user, as a JSON merge patch (RFC 7396).
 
@@ -161,7 +164,10 @@ class UserUpdate(BaseModel):
 
 
 class UserReplace(BaseModel):
-    """A user's new values. ``active`` keeps its value if it is not sent."""
+    """A user's new values. ``active`` keeps its value if it is not sent.
+
+    What else a GET gives is ignored, so that a client may send it back: ``role`` changes by PATCH.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -169,6 +175,11 @@ class UserReplace(BaseModel):
     email: Email
     active: Active = False
     current_password: CurrentPassword = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_what_it_cannot_change(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if name not in _NOT_REPLACED}
 
 
 class UserImport(BaseModel):

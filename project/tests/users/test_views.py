@@ -1,5 +1,6 @@
 """The JSON endpoints of users, row by row of the contract."""
 
+import gzip
 from datetime import datetime
 from itertools import combinations_with_replacement
 from threading import Barrier, Event, Thread
@@ -72,7 +73,7 @@ class ListUsersTests(BaseTestCase):
 
         data = response.json["data"]
         self.assertEqual(len(data["users"]), 1000)
-        link = f'</users?cursor={data["next"]}>; rel="next"'
+        link = f'<http://localhost/users?cursor={data["next"]}>; rel="next"'
         self.assertEqual(response.headers["Link"], link)
         rest = self.client.get("/users", query_string={"cursor": data["next"]}).json["data"]
         self.assertEqual([user["id"] for user in rest["users"]], [last.id])
@@ -469,8 +470,42 @@ class UpdateUserTests(BaseTestCase):
         self.assertEqual(sorted(answers), [200] + [400] * 9)
 
 
+class UnreadableBodyTests(BaseTestCase):
+    """Bodies that are no JSON, by what is wrong with them."""
+
+    def test_encoding_of_a_body_is_named(self):
+        body = gzip.compress(b'{"username": "a", "email": "a@example.com"}')
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+
+        response = self.client.post("/users", data=body, headers=headers)
+
+        self.assertEqual(response.status_code, 415)
+        self.assertEqual(response.json["errors"][0]["field"], "Content-Encoding")
+
+    def test_text_that_is_not_utf_8_is_named(self):
+        body = '{"username": "é", "email": "a@example.com"}'.encode("latin-1")
+
+        response = self.client.post("/users", data=body, content_type="application/json")
+
+        self.assertEqual(response.status_code, 400)
+        self.assertEqual(
+            response.json["errors"], [{"field": "body", "message": "Is not valid UTF-8."}]
+        )
+
+
 class ReplaceUserTests(BaseTestCase):
     """PUT /users/<id>."""
+
+    def test_what_a_get_gave_may_be_sent_back(self):
+        user = make_user(username="a", email="a@example.com", role="editor")
+        shown = self.client.get(f"/users/{user.id}").json["data"]
+
+        response = self.client.put(f"/users/{user.id}", json=shown | {"username": "b"})
+
+        self.assertEqual(response.status_code, 200, response.text)
+        changed = response.json["data"]
+        self.assertEqual(changed["role"], "editor")
+        self.assertEqual(changed | {"updated_at": 0}, shown | {"username": "b", "updated_at": 0})
 
     def test_replace_user_keeps_active_when_it_is_not_sent(self):
         user = make_user(active=True)
@@ -490,7 +525,7 @@ class ReplaceUserTests(BaseTestCase):
         for body, field in [
             ({"username": "n"}, "email"),
             ({"email": "n@example.com"}, "username"),
-            ({"username": "n", "email": "n@example.com", "id": 1}, "id"),
+            ({"username": "n", "email": "n@example.com", "version": 1}, "version"),
             ({"username": "n", "email": "n@example.com", "active": None}, "active"),
         ]:
             with self.subTest(body):

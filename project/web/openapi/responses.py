@@ -8,9 +8,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from project.errors import AppError, FieldError, Forbidden, Invalid, Unauthenticated
+from project.errors import (
+    AppError,
+    FieldError,
+    Forbidden,
+    Invalid,
+    Unauthenticated,
+    UnsupportedInput,
+)
 from project.web import envelope, idempotency, preconditions
-from project.web.contract import WRONG_TYPE, validate
+from project.web.contract import PACKED, WRONG_TYPE, validate
 from project.web.error_handlers import status_of
 from project.web.guard import MissingCredentials
 from project.web.openapi.operations import Operation
@@ -163,6 +170,7 @@ def _errors(operation: Operation) -> Iterator[tuple[AppError, str]]:
         problems = _refusal(contract.body)
         yield Invalid(errors=problems), "The body is not a JSON object, or a field is invalid."
         yield contract.wrong_type(errors=[WRONG_TYPE]), "The body has another content type."
+        yield UnsupportedInput(errors=[PACKED]), "The body is compressed."
     if operation.condition:
         problem = preconditions.invalid_header(operation.condition)
         yield problem, f"`{operation.condition}` is not a list of entity tags."
