@@ -2,7 +2,7 @@
 
 from project.api.audit.models import AuditEvent
 from project.api.auth.models import APIKey, Session, SignInAttempts
-from project.api.users.models import AdministratorGuard, User
+from project.api.users.models import AdministratorGuard, User, UserWord
 from project.web.idempotency import IdempotencyKey
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "Session",
     "SignInAttempts",
     "User",
+    "UserWord",
 ]

@@ -1,4 +1,7 @@
-"""Backup of all tables, and restore into SQLite, MySQL or MariaDB, whatever the source was."""
+"""Backup of all tables, and restore into SQLite, MySQL or MariaDB, whatever the source was.
+
+The words of users are not in a backup: a restore makes them anew.
+"""
 
 import os
 import re
@@ -14,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row, Table
 from sqlalchemy.exc import StatementError
 
-from project.api.models import APIKey, Session, User
+from project.api.models import APIKey, Session, User, UserWord
+from project.api.users import word_index
 from project.backup import archive
 from project.backup.archive import ROWS_PER_BATCH, BackupError, Header, TableHeader
 from project.clock import utcnow
@@ -126,6 +130,7 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
                 _raise_next_ids(connection, reader.header)
             connection.commit()
             with connection.begin():
+                connection.execute(sa.delete(UserWord.__table__))
                 for table in reversed(_tables()):
                     # The lock of the DELETE blocks other writers until the end.
                     if connection.execute(sa.delete(table)).rowcount and not replace:
@@ -133,6 +138,8 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
                 for table, rows in _reader(path, "Restoring", name):
                     if table is not Session.__table__:
                         connection.execute(sa.insert(table), rows)
+                    if table is User.__table__:
+                        word_index.add(map(word_index.names_in, rows), connection)
                 if sqlite:
                     _raise_next_ids(connection, reader.header)
     except StatementError as error:
@@ -148,8 +155,8 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
 
 
 def _tables() -> list[Table]:
-    """Return every table, parents before children."""
-    return db.metadata.sorted_tables
+    """Return every table of which a backup has the rows, parents before children."""
+    return [table for table in db.metadata.sorted_tables if table is not UserWord.__table__]
 
 
 def _refuse_other_revision(connection: Connection) -> None:
@@ -168,7 +175,7 @@ def refuse_missing_tables() -> None:
     with db.engines["read"].connect() as connection:
         revision = current_revision(connection)
         found = sa.inspect(connection).get_table_names()
-    missing = {table.name for table in _tables()} - set(found)
+    missing = {table.name for table in (*_tables(), UserWord.__table__)} - set(found)
     if missing and revision == head_revision():
         raise BackupError(
             f"The database is marked as revision {revision}, but these tables are missing:"

@@ -136,9 +136,14 @@ def read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
             return rows
 
 
-def write(executable: Executable, parameters: dict[str, Any]) -> Result:
-    """Execute a statement in the transaction of ``db.session``; a SELECT sees its writes."""
-    return _run(db.session.connection(), executable, parameters)
+def write(
+    executable: Executable, parameters: dict[str, Any], connection: Connection | None = None
+) -> Result:
+    """Execute a statement in the transaction of ``db.session``; a SELECT sees its writes.
+
+    :param connection: one whose transaction is used instead.
+    """
+    return _run(connection or db.session.connection(), executable, parameters)
 
 
 def _run(connection: Connection, executable: Executable, parameters: dict[str, Any]) -> Result:

@@ -9,6 +9,7 @@ from sqlalchemy import Row, insert, select
 
 from project import db
 from project.api.models import User
+from project.api.users import word_index
 from project.database import read
 
 _numbers = count(10_000)  # of one length, so that their order as text is that of their making
@@ -41,6 +42,7 @@ def make_users(count: int, created_at: datetime = datetime(2026, 1, 1)) -> None:
             for number, email in enumerate(emails)
         ],
     )
+    word_index.add_by_mailbox(emails)
     db.session.commit()
 
 

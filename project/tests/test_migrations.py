@@ -10,7 +10,9 @@ from sqlalchemy import inspect, select, text
 
 from project import db
 from project.api.auth import service as auth
-from project.api.models import User
+from project.api.models import User, UserWord
+from project.api.users import word_index
+from project.api.users.folding import fold_email
 from project.tests.base import BaseTestCase
 
 
@@ -88,6 +90,33 @@ class MigrationTests(BaseTestCase):
         with db.engine.connect() as connection:
             left = connection.scalar(text("SELECT count(*) FROM api_keys"))
         self.assertEqual(left, 2)
+
+    def test_existing_users_get_their_words_even_after_an_interruption(self):
+        names = [("Ada Lovelace", "Ada@example.com"), ("王 José", "bü.x@bücher.example")]
+        names += [(f"User {number}", f"user-{number}@example.com") for number in range(1_100)]
+        flask_migrate.downgrade(revision="0009")
+        with db.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO users (username, email, email_folded, created_at, updated_at)"
+                    " VALUES (:name, :email, :folded, '2026-01-01', '2026-01-01')"
+                ),
+                [
+                    {"name": name, "email": email, "folded": fold_email(email)}
+                    for name, email in names
+                ],
+            )
+
+        flask_migrate.upgrade()
+        with db.engine.begin() as connection:
+            connection.execute(text("DELETE FROM user_words WHERE user_id > 1000"))
+        flask_migrate.stamp(revision="0009")
+        flask_migrate.upgrade()
+
+        with db.engine.connect() as connection:
+            entries = {tuple(row) for row in connection.execute(select(UserWord.__table__)).all()}
+            users = connection.execute(text("SELECT id, username, email, email_folded FROM users"))
+            self.assertEqual(entries, word_index.entries_of(users.all()))
 
     def test_lock_that_is_not_to_be_had_is_named(self):
         for answer, reason in [

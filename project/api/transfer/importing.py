@@ -23,7 +23,7 @@ from project.api.transfer import bulk_update
 from project.api.transfer.columns import Columns
 from project.api.transfer.row_rules import read_row, read_user_id
 from project.api.transfer.stream import BadRow, Row
-from project.api.users import fields, queries
+from project.api.users import fields, queries, word_index
 from project.api.users.models import FOLDED, User
 from project.api.users.service import run_after_deactivation
 from project.clock import utcnow
@@ -146,6 +146,7 @@ class _User:
     changes: int = 0
     deactivations: int = 0
     has_moved: bool = False
+    was_renamed: bool = False
 
 
 class _Known:
@@ -290,6 +291,7 @@ def _write(rows: _Rows) -> Batch:
     ]
     if added:
         db.session.execute(insert(User.__table__), added)
+        word_index.add_by_mailbox([state["email_folded"] for state in added])
     changed = [user for user in users if user.changes and user.user_id is not None]
     states = [
         {
@@ -303,6 +305,11 @@ def _write(rows: _Rows) -> Batch:
     ]
     if states and bulk_update.run(states, now) != len(states):
         raise _ConcurrentChange
+    word_index.mend(
+        word_index.names_in({"id": user.user_id, **user.state})
+        for user in changed
+        if user.was_renamed
+    )
     if deactivated := [user.user_id for user in changed if user.deactivations and user.user_id]:
         run_after_deactivation(deactivated)
     return batch
@@ -406,6 +413,7 @@ def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
         known.by_mailbox.pop(old, None)
         known.by_mailbox[new] = user
         user.has_moved = True
+    user.was_renamed |= not FOLDED.keys().isdisjoint(changes)
     user.deactivations += "active" in changes and not values["active"]
     user.state = state | {name: values[name] for name in values if name in _NEW}
     user.changes += 1

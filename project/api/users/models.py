@@ -4,11 +4,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, DateTime, Enum, Index, Integer, String, false
+from sqlalchemy import Boolean, DateTime, Enum, ForeignKey, Index, Integer, String, false
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from project.api.users.folding import fold_email, fold_username
+from project.api.users.words import WORD_LENGTH
 from project.clock import utcnow
 from project.database import TABLE_OPTIONS, db
 from project.web.fields import TEXT_LENGTH
@@ -84,6 +85,22 @@ class User(db.Model):  # type: ignore[name-defined,misc]
         column, fold = FOLDED[name]
         setattr(self, column, fold(value))
         return value
+
+
+class UserWord(db.Model):  # type: ignore[name-defined,misc]
+    """A word by which a search finds a user; see ``words``."""
+
+    __tablename__ = "user_words"
+
+    word: Mapped[str] = mapped_column(String(WORD_LENGTH), primary_key=True)
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+
+    __table_args__ = (
+        Index(None, "user_id", "word"),
+        {"sqlite_with_rowid": False, **TABLE_OPTIONS},
+    )
 
 
 class AdministratorGuard(db.Model):  # type: ignore[name-defined,misc]

@@ -15,9 +15,9 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
-from project.api.users import errors, fields, queries
-from project.api.users.folding import fold_email_prefix, fold_username, prefix_range
-from project.api.users.models import AdministratorGuard, User
+from project.api.users import errors, fields, queries, word_index
+from project.api.users.folding import fold_email, fold_email_prefix, fold_username, prefix_range
+from project.api.users.models import FOLDED, AdministratorGuard, User
 from project.api.users.passwords import check_password, hash_password
 from project.clock import utcnow
 from project.database import Row, db, in_transaction, read, write
@@ -181,9 +181,9 @@ def create_user(
     values = fields.DEFAULTS | {"username": username, "email": email, **others}
     values |= {"created_at": now, "updated_at": now, "password_version": int(password is not None)}
     with _refuse_taken_email():
-        user_id = write(
-            _INSERT, fields.with_folded({**values, "password_hash": password_hash})
-        ).inserted_id
+        folded = fields.with_folded({**values, "password_hash": password_hash})
+        user_id = write(_INSERT, folded).inserted_id
+    word_index.add([(user_id, username, email, folded["email_folded"])])
     user: Row = fields.StoredUser(**values, id=user_id, version=1)
     audit.record(_USER_CREATED, user.id, after=_state(user, password is not None))
     return user
@@ -232,6 +232,8 @@ def update_user(
     deactivated = changed.get("active") is False
     with _refuse_taken_email():
         write(_DEACTIVATE if deactivated else _UPDATE, {"user_id": user_id, **values})
+    if not changed.keys().isdisjoint(FOLDED):
+        word_index.replace(_names(user), _names(after))
     if deactivated:
         run_after_deactivation([user_id])
     audit.record(_USER_UPDATED, user_id, before=_state(user), after=_state(after, new_password))
@@ -284,6 +286,10 @@ def delete_user(
     write(_DELETE, {"user_id": user_id})
     audit.record(_USER_REMOVED, user.id, before=_state(user))
     return user
+
+
+def _names(user: Row) -> word_index.Names:
+    return word_index.Names(user.id, user.username, user.email, fold_email(user.email))
 
 
 def _state(user: Row, new_password: bool = False) -> dict[str, Any]:
@@ -342,13 +348,14 @@ def _refuse_taken_email() -> Iterator[None]:
 
 
 def create_users(users: Iterable[tuple[str, str]]) -> None:
-    """Add many users with one bulk INSERT.
+    """Add many users with one bulk INSERT, and their words with another.
 
     :param users: the username and email of each, validated by the caller.
     :raises IntegrityError: a mailbox is taken or occurs twice; no user is added.
     """
     rows = [fields.with_folded({"username": username, "email": email}) for username, email in users]
     db.session.execute(insert(User), rows)
+    word_index.add_by_mailbox([row["email_folded"] for row in rows])
     audit.record(_USERS_CREATED, after={"count": len(rows)})
 
 

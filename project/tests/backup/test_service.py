@@ -26,7 +26,7 @@ import orjson
 import sqlalchemy as sa
 
 from project import db
-from project.api.models import APIKey, Session, User
+from project.api.models import APIKey, Session, User, UserWord
 from project.api.users import service
 from project.backup import archive
 from project.backup import service as backup
@@ -126,6 +126,19 @@ class RoundTripTests(BackupTestCase):
         backup.restore(self.path, replace=True)
 
         self.assertEqual(self.rows(), before)
+
+    def test_restore_makes_the_words_of_users_anew(self):
+        make_users(3)
+        user = make_user(username="Ada Lovelace")
+        self.back_up()
+        before = self.rows(UserWord.__table__)
+        user.username = "Grace Hopper"
+        db.session.commit()
+
+        backup.restore(self.path, replace=True)
+
+        self.assertEqual(self.rows(UserWord.__table__), before)
+        self.assertIn(("lovelace", user.id), before)
 
     def test_restore_over_the_same_rows_changes_nothing(self):
         make_users(25)

@@ -1,0 +1,146 @@
+"""Keeps the words of each user in ``user_words``, in the transaction of the write.
+
+Users that are written through the ORM have their words by themselves; who writes the table
+otherwise calls one of these functions. The words of removed users go by the foreign key.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, bindparam, event, inspect, select, text
+
+from project.api.users.models import User, UserWord
+from project.api.users.words import WORD_LENGTH, words_of
+from project.database import db, write
+
+ROWS_PER_STATEMENT = 20_000
+
+# All rows are one JSON parameter: the statement is the same for any number of them.
+_GIVEN = f"""JSON_TABLE(:rows, '$[*]' COLUMNS (
+    word VARCHAR({WORD_LENGTH}) CHARACTER SET utf8mb4 PATH '$[0]',
+    user_id INT PATH '$[1]'
+)) AS given"""
+_SQL = {
+    "sqlite": {
+        "add": """
+            INSERT INTO user_words (word, user_id)
+            SELECT value ->> 0, value ->> 1 FROM json_each(:rows)""",
+        "remove": """
+            DELETE FROM user_words WHERE (word, user_id) IN
+            (SELECT value ->> 0, value ->> 1 FROM json_each(:rows))""",
+    },
+    "mysql": {
+        "add": f"""
+            INSERT INTO user_words (word, user_id)
+            SELECT given.word, given.user_id FROM {_GIVEN}""",  # nosec B608
+        "remove": f"""
+            DELETE user_words FROM {_GIVEN} STRAIGHT_JOIN user_words
+            ON user_words.word = given.word AND user_words.user_id = given.user_id""",  # nosec B608
+    },
+}
+_STATEMENTS = {
+    dialect: {name: text(sql) for name, sql in statements.items()}
+    for dialect, statements in _SQL.items()
+}
+_users: Any = User.__table__.c
+_words: Any = UserWord.__table__.c
+_NAMES = select(_users.id, _users.username, _users.email, _users.email_folded)
+_BY_MAILBOXES = _NAMES.where(_users.email_folded.in_(bindparam("mailboxes", expanding=True)))
+_WORDS_OF = select(_words.word, _words.user_id).where(
+    _words.user_id.in_(bindparam("ids", expanding=True))
+)
+
+Entry = tuple[str, int]
+"""A word and the id of its user: a row of the table."""
+
+
+class Names(NamedTuple):
+    """What a user's words are made of."""
+
+    id: int
+    username: str
+    email: str
+    email_folded: str
+
+
+def entries_of(users: Iterable[Any]) -> set[Entry]:
+    """Return the rows that users should have.
+
+    :param users: rows that begin as ``Names`` does.
+    """
+    return {
+        (word, user_id)
+        for user_id, username, email, email_folded in users
+        for word in words_of(username, email, email_folded)
+    }
+
+
+def names_in(values: Mapping[str, Any]) -> Names:
+    """Return the names in the values of a user's columns."""
+    return Names(*(values[name] for name in Names._fields))
+
+
+def add(users: Iterable[Any], connection: Connection | None = None) -> None:
+    """Add the words of new users.
+
+    :param connection: the one that added them; None: that of ``db.session``.
+    """
+    _execute("add", entries_of(users), connection)
+
+
+def add_by_mailbox(mailboxes: Collection[str]) -> None:
+    """Add the words of new users who were added in bulk, so that their ids are unknown.
+
+    :param mailboxes: their folded addresses.
+    """
+    if mailboxes:
+        add(write(_BY_MAILBOXES, {"mailboxes": list(mailboxes)}).rows)
+
+
+def replace(before: Names, after: Names) -> None:
+    """Change the words of a user whose name or address changes."""
+    old, new = entries_of([before]), entries_of([after])
+    _execute("remove", old - new)
+    _execute("add", new - old)
+
+
+def mend(users: Iterable[Any]) -> int:
+    """Give users exactly the words that they should have; return how many did not have them.
+
+    :param users: rows that begin as ``Names`` does; locked by this transaction.
+    """
+    users = list(users)
+    if not users:
+        return 0
+    wanted = entries_of(users)
+    rows = write(_WORDS_OF, {"ids": [user[0] for user in users]}).rows
+    found = {(word, user_id) for word, user_id in rows}
+    _execute("remove", found - wanted)
+    _execute("add", wanted - found)
+    return len({user_id for _word, user_id in wanted ^ found})
+
+
+def _execute(name: str, entries: set[Entry], connection: Connection | None = None) -> None:
+    dialect = "sqlite" if db.engine.dialect.name == "sqlite" else "mysql"
+    rows = sorted(entries)  # in the order of the primary key, which is that of the pages on disk
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        part = rows[start : start + ROWS_PER_STATEMENT]
+        parameters = {"rows": orjson.dumps(part).decode()}
+        write(_STATEMENTS[dialect][name], parameters, connection)
+
+
+@event.listens_for(User, "after_insert")
+def _add_words(_mapper: object, _connection: object, user: User) -> None:
+    add([_names(user)])
+
+
+@event.listens_for(User, "after_update")
+def _replace_words(_mapper: object, _connection: object, user: User) -> None:
+    state: Any = inspect(user).attrs
+    if any(state[name].history.has_changes() for name in ("username", "email", "email_folded")):
+        mend([_names(user)])
+
+
+def _names(user: User) -> Names:
+    return Names(user.id, user.username, user.email, user.email_folded)
