@@ -59,14 +59,16 @@ def fold(text):
 
 
 def words_in(text):
-    for chunk in re.findall(f"[^{SEPARATORS}]+", fold(text)):
+    folded = fold(text)
+    for chunk in re.findall(f"[^{SEPARATORS}]+", folded):
         yield chunk[:WORD_LENGTH]
+    for part in re.findall(f"[^@{SEPARATORS}]+", folded):
         before = ""
-        for place, character in enumerate(chunk):
+        for place, character in enumerate(part):
             if character.isalnum():
                 kind = "unspaced" if UNSPACED.match(character) else "spaced"
-                if place and (before != "spaced" or kind == "unspaced"):
-                    yield chunk[place : place + WORD_LENGTH]
+                if before != "spaced" or kind == "unspaced":
+                    yield part[place : place + WORD_LENGTH]
                 before = kind
             elif not unicodedata.category(character).startswith("M"):
                 before = ""
@@ -82,13 +84,14 @@ def unicode_label(label):
 
 
 def words_of(username, email, email_folded):
-    addresses = [email]
+    texts = [email]
     if not email.isascii():
-        addresses.append(email_folded)
+        texts.append(email_folded)
     if "xn--" in email_folded:
         local, _, domain = email_folded.rpartition("@")
-        addresses.append(f"{local}@{'.'.join(map(unicode_label, domain.split('.')))}")
-    found = [word for text in (*addresses, username) for word in words_in(text)][:MAX_WORDS]
+        texts.append(f"{local}@{'.'.join(map(unicode_label, domain.split('.')))}")
+    texts.append(username)
+    found = [*dict.fromkeys(words_in("\n".join(texts)))][:MAX_WORDS]
     return [
         word for word, after in pairwise([*sorted(set(found)), ""]) if not after.startswith(word)
     ]

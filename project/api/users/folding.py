@@ -60,18 +60,6 @@ def fold_username(username: str) -> str:
     return folded.rstrip(" ")
 
 
-def fold_email_prefix(prefix: str) -> str:
-    """Return the form in which the start of an address is searched, regardless of letter case.
-
-    A non-ASCII domain has no searchable start, since its A-label depends on the whole domain: only
-    the whole address finds it. Trailing spaces are removed.
-    """
-    try:
-        return fold_email(prefix.rstrip(" "))
-    except ValueError:
-        return fold_username(prefix)
-
-
 def prefix_range(prefix: str) -> tuple[str, str]:
     """Return the first text that starts with a prefix, and the first text after all of those.
 

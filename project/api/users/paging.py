@@ -52,15 +52,16 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
 
     :raises Invalid: the cursor is not valid for this search and these filters (400).
     """
-    prefix = query.q or ""
-    kind = _kind(query, f"q={fold_username(prefix)}")
+    text = query.q or ""
+    kind = _kind(query, f"words={fold_username(text)}")
     after = None if query.cursor is None else read_cursor(kind, query.cursor)
-    found = service.search_users(prefix, query.limit + 1, after, filters_of(query), columns)
+    found = service.search_users(text, query.limit + 1, after, filters_of(query), columns)
     rows = [row for _part, row in found[: query.limit]]
     if len(found) <= query.limit:
         return Page(rows)
     part = found[query.limit - 1][0]
-    return Page(rows, make_cursor(kind, [part, *key_of(rows[-1], _order(part))]))
+    key = [rows[-1].word, rows[-1].id] if part == "word" else key_of(rows[-1], _order(part))
+    return Page(rows, make_cursor(kind, [part, *key]))
 
 
 def filters_of(query: UserListQuery) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from project.api.users import fields
-from project.api.users.models import User
+from project.api.users.models import User, UserWord
 from project.database import keyset
 
 _users = fields.COLUMNS
@@ -34,15 +34,16 @@ _RENDERED: dict[str, sa.ColumnElement[Any]] = {
     "json": fields.JSON,
     "created_at_text": sa.cast(_users.created_at, sa.String(19)).label("created_at"),
 }
-_HAS_PREFIX = {
-    name: sa.and_(column >= sa.bindparam(f"{name}_from"), column < sa.bindparam(f"{name}_to"))
-    for name, column in (("username", _users.username_folded), ("email", _users.email_folded))
-}
+_IS_NAME = _users.username_folded == sa.bindparam("exact_name")
+_IS_EMAIL = _users.email_folded == sa.bindparam("exact_email")
 _PARTS: dict[str | None, list[sa.ColumnElement[bool]]] = {
     None: [],
-    "username": [_HAS_PREFIX["username"]],
-    "email": [_HAS_PREFIX["email"], sa.not_(_HAS_PREFIX["username"])],
+    "email": [_IS_EMAIL],
+    "username": [_IS_NAME, ~_IS_EMAIL],
 }
+_found = UserWord.__table__.alias("found")
+_counted = UserWord.__table__.alias("counted")
+COUNTED_WORDS = 1000
 _FILTERS: dict[str, sa.ColumnElement[bool]] = {
     "active": _users.active == sa.bindparam("active"),
     "email_folded": _users.email_folded == sa.bindparam("email_folded"),
@@ -83,19 +84,22 @@ def page(
     :param filters: the names of the filters' parameters: ``active``, ``email_folded`` (the user
         with this mailbox), ``role``, ``no_role``.
     :param after: whether the page starts after the row of the parameters ``key`` and ``key_id``.
-    :param part: the part of a search: ``username`` matches, or only ``email``; None: no search.
+    :param part: the part of a search: the user with the ``email``, or the others with the
+        ``username``, that is exactly the text; None: no search.
     """
     column, descending = sort_column(sort), sort.startswith("-")
     conditions = [*_PARTS[part], *(_FILTERS[name] for name in filters)]
     is_unique = column is _users.id or column is _users.email_folded  # its index ends with it
     order = [column] if is_unique else [column, _users.id]
+    key = [sa.bindparam("key", type_=column.type), sa.bindparam("key_id", type_=sa.Integer)]
+    if part is not None:  # the column has one value, and the databases would sort by it
+        order, key = [_users.id], key[1:]
     if after:
-        key = [sa.bindparam("key", type_=column.type), sa.bindparam("key_id", type_=sa.Integer)]
         conditions += keyset.after(order, key, descending=descending)
     key_column = f"{column.name}_text" if f"{column.name}_text" in _RENDERED else column.name
     statement = sa.select(*_select((*columns, "id", key_column))).where(*conditions)
     statement = statement.order_by(*(each.desc() if descending else each for each in order))
-    return _with_index(statement, column, filters).limit(_LIMIT)
+    return _with_index(statement, column, filters, part).limit(_LIMIT)
 
 
 @cache
@@ -114,12 +118,93 @@ def lines(line: sa.ColumnElement[str], filters: tuple[str, ...], with_ids: bool)
 
 
 @cache
-def total(filters: tuple[str, ...], search: bool) -> sa.Select[Any]:
-    """Return the SELECT that counts users; only this one may read many rows."""
+def search(
+    columns: tuple[str, ...], filters: tuple[str, ...], after: bool, words: int
+) -> sa.Select[Any]:
+    """Return the SELECT of a page of the users who have words with these beginnings.
+
+    Each user is found once, at the first of their words that begins with the leading one. The order
+    is that of those words, ties by id. Users whom the exact parts of a search find are left out.
+
+    :param after: whether the page starts after the row of the parameters ``key`` and ``key_id``.
+    :param words: how many beginnings there are: ``from_0`` and ``to_0`` are those of the leading
+        one.
+    """
+    statement = _search((*columns, "id"), filters, words).where(~_IS_NAME, ~_IS_EMAIL)
+    if "email_folded" not in filters:  # with it, there is one user at most
+        order = [_found.c.word, _found.c.user_id]
+        if after:
+            key = [sa.bindparam("key", type_=sa.String), sa.bindparam("key_id", type_=sa.Integer)]
+            statement = statement.where(*keyset.after(order, key))
+        statement = statement.order_by(*order)
+    return statement.limit(_LIMIT)
+
+
+@cache
+def word_counts(words: int) -> sa.Select[Any]:
+    """Return the SELECT that tells how often words begin so, each up to ``COUNTED_WORDS``."""
+    limited = (
+        sa.select(sa.literal_column("1"))
+        .where(*_range(_counted, place))
+        .limit(sa.literal_column(str(COUNTED_WORDS)))
+        .subquery(f"counted_{place}")
+        for place in range(words)
+    )
+    counts = (sa.select(sa.func.count()).select_from(each).scalar_subquery() for each in limited)
+    return sa.select(*(count.label(f"count_{place}") for place, count in enumerate(counts)))
+
+
+@cache
+def total(filters: tuple[str, ...], words: int) -> sa.Select[Any]:
+    """Return the SELECT that counts users; only this one may read many rows.
+
+    :param words: how many beginnings of words a search has; 0: no search.
+    """
+    if words:
+        return _search((), filters, words)
     conditions = [_FILTERS[name] for name in filters]
-    if search:
-        conditions.append(sa.or_(_HAS_PREFIX["username"], _HAS_PREFIX["email"]))
     return sa.select(sa.func.count()).select_from(User.__table__).where(*conditions)
+
+
+def _search(columns: tuple[str, ...], filters: tuple[str, ...], words: int) -> sa.Select[Any]:
+    """Return the SELECT of these columns, or the number, of the users with the words.
+
+    The databases would join the tables in another order for some words, and sort the rows.
+    """
+    selected = [*_select(columns)] or [sa.func.count()]
+    has_words = [_first_word(_users.id, place).is_not(None) for place in range(words)]
+    matches = [_FILTERS[name] for name in filters]
+    if "email_folded" in filters:
+        nothing = [sa.literal_column("''", sa.String).label("word")] if columns else []
+        statement = sa.select(*selected, *nothing).select_from(User.__table__)
+        return statement.where(*matches, *has_words)
+    word = [_found.c.word] if columns else []
+    is_first = _found.c.word == _first_word(_found.c.user_id, 0)
+    statement = (
+        sa.select(*selected, *word)
+        .select_from(_found.join(User.__table__, _users.id == _found.c.user_id))
+        .where(*_range(_found, 0), is_first, *matches, *has_words[1:])
+        .with_hint(User.__table__, "NOT INDEXED", "sqlite")
+    )
+    for dialect in ("mysql", "mariadb"):
+        statement = statement.prefix_with("STRAIGHT_JOIN", dialect=dialect)
+        statement = statement.with_hint(_found, "FORCE INDEX (PRIMARY)", dialect)
+    return statement
+
+
+def _first_word(user_id: sa.ColumnElement[Any], place: int) -> sa.ScalarSelect[Any]:
+    """Return the first word of a user that begins so; NULL: there is none.
+
+    It is no EXISTS, of which the databases would make a join.
+    """
+    words = UserWord.__table__.alias(f"word_{place}")
+    first = sa.select(sa.func.min(words.c.word)).where(words.c.user_id == user_id)
+    return first.where(*_range(words, place)).scalar_subquery()
+
+
+def _range(words: sa.FromClause, place: int) -> list[sa.ColumnElement[bool]]:
+    start, end = (sa.bindparam(f"{name}_{place}", type_=sa.String) for name in ("from", "to"))
+    return [words.c.word >= start, words.c.word < end]
 
 
 def sort_column(sort: str) -> sa.Column[Any]:
@@ -136,23 +221,28 @@ def _select(names: Sequence[str]) -> list[sa.ColumnElement[Any]]:
 
 
 def _with_index(
-    statement: sa.Select[Any], column: sa.Column[Any], filters: tuple[str, ...]
+    statement: sa.Select[Any],
+    column: sa.Column[Any],
+    filters: tuple[str, ...],
+    part: str | None = None,
 ) -> sa.Select[Any]:
-    if index := _index(column, filters):
+    if index := _index(column, filters, part):
         for dialect in ("mysql", "mariadb"):
             statement = statement.with_hint(User.__table__, f"FORCE INDEX ({index})", dialect)
     return statement
 
 
-def _index(column: sa.Column[Any], filters: tuple[str, ...]) -> str | None:
+def _index(column: sa.Column[Any], filters: tuple[str, ...], part: str | None = None) -> str | None:
     """Return the index that a page must use; None: the database chooses the right one.
 
     Databases tend to scan an index without the filter's column and skip rows. That is cheap if half
     of the users match, but a full scan if hardly any do. With two filters, the more selective one
     comes first: few users have a role, and most are active.
     """
-    if "email_folded" in filters or not filters:
+    if "email_folded" in filters or part == "email":
         return None
+    if not filters:
+        return None if part is None else "ix_users_username_folded_id"
     first = "role" if "role" in filters or "active" not in filters else "active"
     names = [first, *([] if column is _users.id else [column.name]), "id"]
     return f"ix_users_{'_'.join(names)}"

@@ -211,9 +211,10 @@ class UserListQuery(BaseModel):
     )
     q: Text | None = Field(
         None,
-        description="Users whose username starts with this, followed by users of whom only the"
-        " email does, in any letter case. A non-ASCII email domain is found by the whole address"
-        " only. Trailing spaces are ignored.",
+        description="Users whose name and address have words that start with the words of this, in"
+        " any order, letter case and width, with or without accents. In scripts without spaces, a"
+        " word starts at any character. The user with exactly this address comes first, then those"
+        " with exactly this name.",
     )
     email: Email | None = Field(None, description="The user with this mailbox.")
     active: Flag | None = Field(None, description="Only active, or only inactive users.")

@@ -7,7 +7,7 @@ caller commits, unless the function's name starts with ``commit``.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -16,15 +16,16 @@ from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
 from project.api.users import errors, fields, queries, word_index
-from project.api.users.folding import fold_email, fold_email_prefix, fold_username, prefix_range
+from project.api.users.folding import fold_email, fold_username, prefix_range
 from project.api.users.models import FOLDED, AdministratorGuard, User
 from project.api.users.passwords import check_password, hash_password
+from project.api.users.words import search_words
 from project.clock import utcnow
 from project.database import Row, db, in_transaction, read, write
 from project.web.guard import known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1
-SEARCH_PARTS = ("username", "email")
+SEARCH_PARTS = ("email", "username", "word")
 _USER_CREATED = audit.register("user.created")
 _USER_UPDATED = audit.register("user.updated")
 _USER_REMOVED = audit.register("user.removed")
@@ -97,32 +98,71 @@ def list_users(
 
 
 def search_users(
-    prefix: str,
+    text: str,
     limit: int,
     after: Sequence[Any] | None,
     filters: Mapping[str, Any],
     columns: tuple[str, ...],
 ) -> Sequence[tuple[str, Row]]:
-    """Return users whose name or email starts with a prefix, in any letter case.
+    """Return users who have a word that begins with each word of a text; see ``words``.
 
-    Users whose name matches come first, in order of name, then users of whom only the email
-    matches, in order of email. The rows are as for list_users.
+    The user with exactly this address comes first, then those with exactly this name, then the
+    others in the order of a word, ties by id. The rows are as for list_users, or include the word.
 
     :param after: start after the user with this part, sort key and id; None: from the first.
-    :return: each user's part (``username`` or ``email``) and row.
+    :return: each user's part (``email``, ``username`` or ``word``) and row.
     """
+    words = search_words(text)
+    if not words:
+        return []
+    exact = {"exact_name": fold_username(text), "exact_email": _exact_email(text)}
     found: list[tuple[str, Row]] = []
-    values = {**_prefix(prefix), **filters}
-    for part in SEARCH_PARTS:
-        if after is not None and SEARCH_PARTS.index(part) < SEARCH_PARTS.index(after[0]):
-            continue
-        key = after[1:] if after is not None and part == after[0] else None
-        statement = queries.page(columns, part, tuple(filters), key is not None, part)
-        rows = read(statement, {**values, "limit": limit - len(found), **_keys(key)})
-        found += [(part, row) for row in rows]
+    first_part = "email" if after is None else after[0]
+    for part in SEARCH_PARTS[SEARCH_PARTS.index(first_part) :]:
+        key = after[1:] if after is not None and part == first_part else None
+        if part == "email" and (key is not None or not exact["exact_email"]):
+            continue  # there is one user at most
+        values = {**filters, **exact, **_keys(key), "limit": limit - len(found)}
+        if part == "word":
+            statement = queries.search(columns, tuple(filters), key is not None, len(words))
+            values |= _ranges(_lead_first(words, key))
+        else:
+            # Names start after an id even on the first page: SQLite would sort them otherwise.
+            values.setdefault("key_id", 0)
+            statement = queries.page(columns, part, tuple(filters), part == "username", part)
+        found += [(part, row) for row in read(statement, values)]
         if len(found) == limit:
             break
     return found
+
+
+def _exact_email(text: str) -> str:
+    """Return the mailbox of a text that is an address; empty: it is none."""
+    try:
+        return fold_email(text.strip()) if "@" in text else ""
+    except ValueError:
+        return ""
+
+
+def _lead_first(words: list[str], key: Sequence[Any] | None) -> list[str]:
+    """Return the words with the leading one first: the rarest, and of common ones the longest.
+
+    On later pages it is the one that the word in the key begins with: none begins another.
+    """
+    if len(words) == 1:
+        return words
+    if key is not None:
+        return sorted(words, key=lambda word: not key[0].startswith(word))
+    counts = read(queries.word_counts(len(words)), _ranges(words))[0]
+    by_count = sorted(zip(counts, words, strict=True), key=itemgetter(0))
+    return [word for _count, word in by_count]
+
+
+def _ranges(words: Sequence[str]) -> dict[str, str]:
+    ranges = {}
+    for place, word in enumerate(words):
+        ranges[f"from_{place}"], ranges[f"to_{place}"] = prefix_range(word)
+    return ranges
 
 
 def list_users_by_id(
@@ -138,25 +178,21 @@ def administrators_among(ids: Sequence[int]) -> set[int]:
     return {row.id for row in read(queries.ADMINISTRATORS, {"ids": list(ids)})}
 
 
-def count_users(filters: Mapping[str, Any] = {}, prefix: str | None = None) -> int:
-    """Return the number of users; this is slow with a million users."""
-    values = {**filters, **(_prefix(prefix) if prefix else {})}
-    total: int = read(queries.total(tuple(filters), bool(prefix)), values)[0][0]
+def count_users(filters: Mapping[str, Any] = {}, text: str | None = None) -> int:
+    """Return the number of users, or of those whom a search for a text finds.
+
+    This is slow with a million users.
+    """
+    words = search_words(text) if text is not None else []
+    if text is not None and not words:
+        return 0
+    values = {**filters, **_ranges(_lead_first(words, None) if words else [])}
+    total: int = read(queries.total(tuple(filters), len(words)), values)[0][0]
     return total
 
 
 def _keys(after: Sequence[Any] | None) -> dict[str, Any]:
     return {} if after is None else {"key": after[0], "key_id": after[1]}
-
-
-def _prefix(prefix: str) -> dict[str, str]:
-    username, email = prefix_range(fold_username(prefix)), prefix_range(fold_email_prefix(prefix))
-    return {
-        "username_from": username[0],
-        "username_to": username[1],
-        "email_from": email[0],
-        "email_to": email[1],
-    }
 
 
 def create_user(

@@ -1,7 +1,7 @@
 """The words by which a search finds a user. Knows no database.
 
-A word is a part of a name or an address, from the start of a word to the next separator:
-``ada.lovelace@example.com`` has ``ada.lovelace@example.com``, ``lovelace@example.com``,
+A word is a part of a name or an address, from where a word starts to the next space or @; the whole
+address is one, too. ``ada.lovelace@example.com`` has ``ada.lovelace@example.com``, ``lovelace``,
 ``example.com`` and ``com``. A search looks for words that begin with what it is given. See
 docs/decisions/search.md.
 """
@@ -19,9 +19,8 @@ MAX_WORDS = 256
 # MySQL compares short texts as if spaces followed, so words have no characters before the space.
 _SEPARATORS = r"\s\x00-\x1f\x7f,;:<>()\[\]{}\u3001\u3002\u30fb\u300c\u300d"
 _CHUNKS = re.compile(f"[^{_SEPARATORS}]+")
-_ASCII_WORDS = re.compile(
-    f"(?=([^{_SEPARATORS}]{{1,{WORD_LENGTH}}}))(?:[a-z0-9]+|(?<![^{_SEPARATORS}])[^a-z0-9])"
-)
+_PARTS = re.compile(f"[^@{_SEPARATORS}]+")
+_ASCII_WORDS = re.compile(f"(?=([^@{_SEPARATORS}]{{1,{WORD_LENGTH}}}))[a-z0-9]+")
 
 # Scripts in which words, or the parts of a name, stand side by side without a space.
 _UNSPACED = re.compile(
@@ -61,8 +60,12 @@ def words_of(username: str, email: str, email_folded: str) -> list[str]:
         texts.append(_with_unicode_domain(email_folded))
     texts.append(username)
     text = "\n".join(texts)
-    words = _ASCII_WORDS.findall(text.lower()) if text.isascii() else [*_unicode_words(_fold(text))]
-    return _without_prefixes(words[:MAX_WORDS])
+    folded = _fold(text)
+    words = [chunk[:WORD_LENGTH] for chunk in _CHUNKS.findall(folded)]
+    words += _ASCII_WORDS.findall(folded) if text.isascii() else _inner_words(folded)
+    if len(words) > MAX_WORDS:
+        words = list(dict.fromkeys(words))[:MAX_WORDS]
+    return _without_prefixes(words)
 
 
 def search_words(text: str) -> list[str]:
@@ -74,15 +77,14 @@ def search_words(text: str) -> list[str]:
     return sorted(_without_prefixes(filter(None, chunks)), key=len, reverse=True)
 
 
-def _unicode_words(folded: str) -> Iterator[str]:
-    for chunk in _CHUNKS.findall(folded):
-        yield chunk[:WORD_LENGTH]
+def _inner_words(folded: str) -> Iterator[str]:
+    for part in _PARTS.findall(folded):
         before = ""
-        for place, character in enumerate(chunk):
+        for place, character in enumerate(part):
             if character.isalnum():
                 kind = "unspaced" if _UNSPACED.match(character) else "spaced"
-                if place and (before != "spaced" or kind == "unspaced"):
-                    yield chunk[place : place + WORD_LENGTH]
+                if before != "spaced" or kind == "unspaced":
+                    yield part[place : place + WORD_LENGTH]
                 before = kind
             elif not unicodedata.category(character).startswith("M"):  # a mark continues a word
                 before = ""

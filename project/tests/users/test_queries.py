@@ -9,7 +9,7 @@ from sqlalchemy import Select, insert, text
 from project import db
 from project.api.models import User
 from project.api.transfer import importing
-from project.api.users import queries
+from project.api.users import queries, word_index
 from project.tests.base import BaseTestCase
 from project.tests.plans import faults
 
@@ -25,10 +25,12 @@ PARAMETERS: dict[str, Any] = {
     "role": "admin",
     "email_folded": "user00500@example.com",
     "key_id": 500,
-    "username_from": "user005",
-    "username_to": "user006",
-    "email_from": "user005",
-    "email_to": "user006",
+    "exact_name": "user00500",
+    "exact_email": "user00500@example.com",
+    "from_0": "user005",
+    "to_0": "user006",
+    "from_1": "com",
+    "to_1": "con",
 }
 KEYS = {
     "id": 500,
@@ -60,8 +62,13 @@ class PlanTests(BaseTestCase):
                     for number in range(first, first + 10_000)
                 ]
                 connection.execute(insert(User), rows)
+                named = (
+                    word_index.names_in({**row, "id": first + place})
+                    for place, row in enumerate(rows, 1)
+                )
+                word_index.add(named, connection)
             sqlite = db.engine.dialect.name == "sqlite"
-            connection.execute(text("ANALYZE" if sqlite else "ANALYZE TABLE users"))
+            connection.execute(text("ANALYZE" if sqlite else "ANALYZE TABLE users, user_words"))
 
     def test_no_select_scans_or_sorts_the_table(self):
         for name, statement, parameters in self.selects():
@@ -69,7 +76,7 @@ class PlanTests(BaseTestCase):
                 self.assertEqual(faults(statement, parameters), [])
 
     def selects(self) -> list[tuple[str, Select[Any], dict[str, Any]]]:
-        """Return every SELECT but the count, with a name and what fills it in."""
+        """Return every SELECT but the counts, with a name and what fills it in."""
         rendered = ("json", "version")
         found: list[tuple[str, Select[Any], dict[str, Any]]] = [
             ("one", queries.by_id(), PARAMETERS),
@@ -89,8 +96,12 @@ class PlanTests(BaseTestCase):
                 filled = parameters | {"key": KEYS[sort.removeprefix("-")]}
                 statement = queries.page(rendered, sort, filters, after)
                 found.append((f"{sort} {name}", statement, filled))
-            for part in ("username", "email"):
-                filled = parameters | {"key": KEYS[part]}
-                statement = queries.page(rendered, part, filters, after, part)
-                found.append((f"search {part} {name}", statement, filled))
+            part = "username" if after else "email"
+            statement = queries.page(rendered, part, filters, after, part)
+            found.append((f"search {part} {name}", statement, parameters))
+            for words in (1, 2):
+                for start, end in (("user005", "user006"), ("com", "con"), ("nobody", "nobodz")):
+                    filled = parameters | {"key": start, "from_0": start, "to_0": end}
+                    statement = queries.search(rendered, filters, after, words)
+                    found.append((f"search {words} from {start} {name}", statement, filled))
         return found

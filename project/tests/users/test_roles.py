@@ -43,8 +43,9 @@ class RoleFilterTests(AuditTestCase):
             ("role=none&sort=-username", "eb"),
             ("role=admin&active=true", "a"),
             ("role=none&active=false&sort=-email", "e"),
-            ("role=none&q=e", "e"),
-            ("role=admin&q=e", ""),
+            ("role=none&q=e@e", "e"),
+            ("role=admin&q=e@e", ""),
+            ("role=admin&q=example", "ad"),
             ("role=none&email=b@example.com", "b"),
             ("role=admin&email=b@example.com", ""),
         ]:

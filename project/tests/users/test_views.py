@@ -841,7 +841,7 @@ class FindUsersTests(BaseTestCase):
             with self.subTest(sort):
                 self.assertEqual("".join(self.found(sort=sort)), expected)
 
-    def test_search_finds_prefixes_of_names_and_then_of_emails(self):
+    def test_search_finds_beginnings_of_words_in_their_order(self):
         for name, email in [
             ("Annika", "z@example.com"),
             ("anna", "y@example.com"),
@@ -849,15 +849,64 @@ class FindUsersTests(BaseTestCase):
             ("Cy", "ANNE@example.com"),
             ("Joann", "x@example.com"),
             ("Annæ", "annae@example.com"),
+            ("Jo Ann", "w@example.com"),
+            ("ann annabel", "v@example.com"),
         ]:
             make_user(username=name, email=email)
 
-        expected = ["anna", "Annika", "Annæ", "Bo", "Cy"]
-        for q in ["ann", "ANN"]:
+        for q in ["ann", "ANN", "Änn", "ａｎｎ"]:
+            with self.subTest(q):
+                expected = ["Jo Ann", "Bo", "anna", "ann annabel", "Annæ", "Cy", "Annika"]
+                self.assertEqual(self.found(q=q), expected)
+        for q, expected in [
+            ("anna", ["anna", "ann annabel", "Annæ"]),
+            ("nobody", []),
+            ("ann jo", ["Jo Ann"]),
+            ("jo example ann", ["Jo Ann"]),
+            ("ann bo com", ["Bo"]),
+            ("anna bo", []),
+            (", ;", []),
+        ]:
             with self.subTest(q):
                 self.assertEqual(self.found(q=q), expected)
-        self.assertEqual(self.found(q="anna"), ["anna", "Annæ"])
-        self.assertEqual(self.found(q="nobody"), [])
+                limited = self.client.get("/users", query_string={"q": q, "total": "true"})
+                self.assertEqual(limited.json["data"]["total"], len(expected))
+
+    def test_search_finds_exact_address_and_names_first(self):
+        for name, email in [
+            ("Ada", "a@example.com"),
+            ("Ada Lovelace", "b@example.com"),
+            ("ada@example.com", "c@example.com"),
+            ("X", "ADA@example.com"),
+            ("Y", "ada@example.com.au"),
+            ("ADA", "d@example.com"),
+            ("Z", "ada.ada@example.com"),
+        ]:
+            make_user(username=name, email=email)
+
+        for q, expected in [
+            ("ada", ["Ada", "ADA", "Ada Lovelace", "Z", "ada@example.com", "X", "Y"]),
+            ("ada@example.com", ["X", "ada@example.com", "Y"]),
+            (" Lovelace  ADA ", ["Ada Lovelace"]),
+            ("ada lovelace", ["Ada Lovelace"]),
+        ]:
+            for limit in (1, 2, 1000):
+                with self.subTest(q, limit=limit):
+                    self.assertEqual(self.found(q=q, limit=limit), expected)
+
+    def test_search_pages_by_the_same_word_to_the_end(self):
+        for number in range(30):
+            make_user(username=f"Ada {number}", email=f"love.{number}@example.com")
+        for number in range(20):
+            make_user(username="Love Other", email=f"x{number}@example.org")
+
+        with recorded_commands() as commands:
+            names = self.found(q="love example.com", limit=7)
+
+        self.assertEqual(len(names), 30)
+        self.assertEqual(len(set(names)), 30)
+        selects = [each for each in commands if "user_words" in each]
+        self.assertEqual(len(selects), 5 + 1)  # one a page, and the first counts the words
 
     def test_search_finds_addresses_of_any_script(self):
         make_user(username="whole", email="Bü.x@BÜCHER.example")

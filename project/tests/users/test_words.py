@@ -54,7 +54,7 @@ class WordTests(unittest.TestCase):
             ],
             "Bü.x@BÜCHER.example": [
                 *("bü.x@bücher.example", "bu.x@bucher", "bücher", "xn--bcher-kva.example"),
-                *("BÜ.X@xn--bch", "x@bücher", "example"),
+                *("BÜ.X@xn--bch", "x", "example"),
             ],
             "x@xn--bcher-kva.example": ["bücher.example", "xn--bcher"],
             "x@xn--0.example": ["xn--0.example"],
@@ -67,6 +67,7 @@ class WordTests(unittest.TestCase):
         for username, search in [
             ("Ada Lovelace", "ovelace"),
             ("Ada Lovelace", "ada byron"),
+            ("a.b@c.d", "b@c"),
             ("a_b", "a%"),
             ("axb", "a_"),
             ("1000", "100%"),
@@ -82,7 +83,7 @@ class WordTests(unittest.TestCase):
     def test_word_that_begins_another_is_not_stored(self):
         self.assertEqual(
             words_of("Ada Lovelace", "ada.lovelace@example.com", "ada.lovelace@example.com"),
-            ["ada.lovelace@example.com", "com", "example.com", "lovelace@example.com"],
+            ["ada.lovelace@example.com", "com", "example.com", "lovelace"],
         )
 
     def test_words_are_limited_in_length_and_number(self):
