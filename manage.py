@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from project import create_app, db
 from project.api.models import User
 from project.api.users.schemas import ROLE_FILTERS
-from project.commands import accounts, backups, server, testing, transfer
+from project.commands import accounts, backups, search, server, testing, transfer
 from project.commands import audit as audit_trail
 from project.commands import database as schema
 from project.config import ConfigError, positive_integer
@@ -159,6 +159,12 @@ def revoke_key(id: int) -> None:
 def audit(user: str | None, actor: str | None, since: str | None, limit: int) -> None:
     """Print the audit trail, one line per event, newest last."""
     audit_trail.show(user, actor, since, limit)
+
+
+@manager.command
+def reindex() -> None:
+    """Check the words by which users are found, and mend those that do not match."""
+    search.reindex()
 
 
 @manager.command

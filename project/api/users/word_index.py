@@ -4,7 +4,7 @@ Users that are written through the ORM have their words by themselves; who write
 otherwise calls one of these functions. The words of removed users go by the foreign key.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,9 +12,10 @@ from sqlalchemy import Connection, bindparam, event, inspect, select, text
 
 from project.api.users.models import User, UserWord
 from project.api.users.words import WORD_LENGTH, words_of
-from project.database import db, write
+from project.database import Row, db, in_transaction, read, write
 
 ROWS_PER_STATEMENT = 20_000
+USERS_PER_BATCH = 1000
 
 # All rows are one JSON parameter: the statement is the same for any number of them.
 _GIVEN = f"""JSON_TABLE(:rows, '$[*]' COLUMNS (
@@ -47,6 +48,8 @@ _users: Any = User.__table__.c
 _words: Any = UserWord.__table__.c
 _NAMES = select(_users.id, _users.username, _users.email, _users.email_folded)
 _BY_MAILBOXES = _NAMES.where(_users.email_folded.in_(bindparam("mailboxes", expanding=True)))
+_PAGE = _NAMES.where(_users.id > bindparam("last_id")).order_by(_users.id).limit(USERS_PER_BATCH)
+_LOCKED = _NAMES.where(_users.id.in_(bindparam("ids", expanding=True))).with_for_update()
 _WORDS_OF = select(_words.word, _words.user_id).where(
     _words.user_id.in_(bindparam("ids", expanding=True))
 )
@@ -110,15 +113,45 @@ def mend(users: Iterable[Any]) -> int:
 
     :param users: rows that begin as ``Names`` does; locked by this transaction.
     """
-    users = list(users)
+    superfluous, missing = _differences(list(users), lambda *query: write(*query).rows)
+    _execute("remove", superfluous)
+    _execute("add", missing)
+    return len(_users_of(superfluous | missing))
+
+
+def mend_all() -> Iterator[tuple[int, int]]:
+    """Mend the words of all users, batch by batch, each in a transaction of its own.
+
+    :return: for each batch, how many users were checked, and how many of them mended.
+    """
+    last_id = 0
+    while users := read(_PAGE, {"last_id": last_id}):
+        superfluous, missing = _differences(users, read)
+        wrong = _users_of(superfluous | missing)
+        yield len(users), _mend_locked(sorted(wrong)) if wrong else 0
+        last_id = users[-1].id
+
+
+@in_transaction
+def _mend_locked(ids: Sequence[int]) -> int:
+    """Mend the words of users who, since they were checked, may have changed."""
+    return mend(write(_LOCKED, {"ids": ids}).rows)
+
+
+def _differences(
+    users: Sequence[Any], query: Callable[..., Iterable[Row]]
+) -> tuple[set[Entry], set[Entry]]:
+    """Return the rows that users have and should not have, and those that they lack."""
     if not users:
-        return 0
+        return set(), set()
     wanted = entries_of(users)
-    rows = write(_WORDS_OF, {"ids": [user[0] for user in users]}).rows
+    rows = query(_WORDS_OF, {"ids": [user[0] for user in users]})
     found = {(word, user_id) for word, user_id in rows}
-    _execute("remove", found - wanted)
-    _execute("add", wanted - found)
-    return len({user_id for _word, user_id in wanted ^ found})
+    return found - wanted, wanted - found
+
+
+def _users_of(entries: set[Entry]) -> set[int]:
+    return {user_id for _word, user_id in entries}
 
 
 def _execute(name: str, entries: set[Entry], connection: Connection | None = None) -> None:

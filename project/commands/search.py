@@ -1,0 +1,16 @@
+"""The command for the words by which users are found."""
+
+from tqdm import tqdm
+
+from project.api.users import service, word_index
+
+
+def reindex() -> None:
+    """Mend the words of users whose words do not match their name and address."""
+    checked = mended = 0
+    with tqdm(total=service.count_users(), unit=" users", unit_scale=True) as progress:
+        for checked_now, mended_now in word_index.mend_all():
+            checked += checked_now
+            mended += mended_now
+            progress.update(checked_now)
+    print(f"Users checked: {checked:,}. Mended: {mended:,}.")
