@@ -9,7 +9,7 @@ def reindex() -> None:
     """Mend the words of users whose words do not match their name and address."""
     checked = mended = 0
     with tqdm(total=service.count_users(), unit=" users", unit_scale=True) as progress:
-        for checked_now, mended_now in word_index.mend_all():
+        for checked_now, mended_now in word_index.commit_mending():
             checked += checked_now
             mended += mended_now
             progress.update(checked_now)

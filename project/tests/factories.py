@@ -28,21 +28,19 @@ def make_users(count: int, created_at: datetime = datetime(2026, 1, 1)) -> None:
     """Add many users at once, all created at the same time."""
     first = next(_numbers)
     emails = [f"many-{first}-{number}@example.com" for number in range(count)]
-    db.session.execute(
-        insert(User),
-        [
-            {
-                "username": f"user{number}",
-                "username_folded": f"user{number}",
-                "email": email,
-                "email_folded": email,
-                "created_at": created_at,
-                "updated_at": created_at,
-            }
-            for number, email in enumerate(emails)
-        ],
-    )
-    word_index.add_by_mailbox(emails)
+    rows = [
+        {
+            "username": f"user{number}",
+            "username_folded": f"user{number}",
+            "email": email,
+            "email_folded": email,
+            "created_at": created_at,
+            "updated_at": created_at,
+        }
+        for number, email in enumerate(emails)
+    ]
+    db.session.execute(insert(User), rows)
+    word_index.add_in_bulk(rows)
     db.session.commit()
 
 

@@ -291,7 +291,7 @@ def _write(rows: _Rows) -> Batch:
     ]
     if added:
         db.session.execute(insert(User.__table__), added)
-        word_index.add_by_mailbox([state["email_folded"] for state in added])
+        word_index.add_in_bulk(added)
     changed = [user for user in users if user.changes and user.user_id is not None]
     states = [
         {

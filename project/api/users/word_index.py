@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, event, inspect, select, text
+from sqlalchemy import Connection, Executable, bindparam, column, event, inspect, select, text
 
-from project.api.users.models import User, UserWord
+from project.api.users.models import FOLDED_EMAIL_LENGTH, User, UserWord
 from project.api.users.words import WORD_LENGTH, words_of
 from project.database import Row, db, in_transaction, read, write
 
@@ -30,6 +30,9 @@ _SQL = {
         "remove": """
             DELETE FROM user_words WHERE (word, user_id) IN
             (SELECT value ->> 0, value ->> 1 FROM json_each(:rows))""",
+        "ids": """
+            SELECT key, users.id FROM json_each(:mailboxes)
+            CROSS JOIN users ON users.email_folded = value""",
     },
     "mysql": {
         "add": f"""
@@ -38,16 +41,26 @@ _SQL = {
         "remove": f"""
             DELETE user_words FROM {_GIVEN} STRAIGHT_JOIN user_words
             ON user_words.word = given.word AND user_words.user_id = given.user_id""",  # nosec B608
+        "ids": f"""
+            SELECT given.place - 1, users.id
+            FROM JSON_TABLE(:mailboxes, '$[*]' COLUMNS (
+                place FOR ORDINALITY,
+                mailbox VARCHAR({FOLDED_EMAIL_LENGTH}) CHARACTER SET utf8mb4 PATH '$'
+            )) AS given
+            STRAIGHT_JOIN users ON users.email_folded = given.mailbox""",  # nosec B608
     },
 }
-_STATEMENTS = {
-    dialect: {name: text(sql) for name, sql in statements.items()}
-    for dialect, statements in _SQL.items()
+_STATEMENTS: dict[str, dict[str, Executable]] = {
+    dialect: {
+        "add": text(sql["add"]),
+        "remove": text(sql["remove"]),
+        "ids": text(sql["ids"]).columns(column("place"), column("id")),
+    }
+    for dialect, sql in _SQL.items()
 }
 _users: Any = User.__table__.c
 _words: Any = UserWord.__table__.c
 _NAMES = select(_users.id, _users.username, _users.email, _users.email_folded)
-_BY_MAILBOXES = _NAMES.where(_users.email_folded.in_(bindparam("mailboxes", expanding=True)))
 _PAGE = _NAMES.where(_users.id > bindparam("last_id")).order_by(_users.id).limit(USERS_PER_BATCH)
 _LOCKED = _NAMES.where(_users.id.in_(bindparam("ids", expanding=True))).with_for_update()
 _WORDS_OF = select(_words.word, _words.user_id).where(
@@ -72,16 +85,20 @@ def entries_of(users: Iterable[Any]) -> set[Entry]:
 
     :param users: rows that begin as ``Names`` does.
     """
-    return {
+    return set(_entries(users))
+
+
+def _entries(users: Iterable[Any]) -> list[Entry]:
+    return [
         (word, user_id)
         for user_id, username, email, email_folded in users
         for word in words_of(username, email, email_folded)
-    }
+    ]
 
 
 def names_in(values: Mapping[str, Any]) -> Names:
     """Return the names in the values of a user's columns."""
-    return Names(*(values[name] for name in Names._fields))
+    return Names(values["id"], values["username"], values["email"], values["email_folded"])
 
 
 def add(users: Iterable[Any], connection: Connection | None = None) -> None:
@@ -89,16 +106,17 @@ def add(users: Iterable[Any], connection: Connection | None = None) -> None:
 
     :param connection: the one that added them; None: that of ``db.session``.
     """
-    _execute("add", entries_of(users), connection)
+    _execute("add", _entries(users), connection)
 
 
-def add_by_mailbox(mailboxes: Collection[str]) -> None:
+def add_in_bulk(users: Sequence[Mapping[str, Any]]) -> None:
     """Add the words of new users who were added in bulk, so that their ids are unknown.
 
-    :param mailboxes: their folded addresses.
+    :param users: the values of their columns.
     """
-    if mailboxes:
-        add(write(_BY_MAILBOXES, {"mailboxes": list(mailboxes)}).rows)
+    mailboxes = orjson.dumps([values["email_folded"] for values in users]).decode()
+    found = write(_statement("ids"), {"mailboxes": mailboxes}).rows
+    add(names_in({**users[place], "id": user_id}) for place, user_id in found)
 
 
 def replace(before: Names, after: Names) -> None:
@@ -119,7 +137,7 @@ def mend(users: Iterable[Any]) -> int:
     return len(_users_of(superfluous | missing))
 
 
-def mend_all() -> Iterator[tuple[int, int]]:
+def commit_mending() -> Iterator[tuple[int, int]]:
     """Mend the words of all users, batch by batch, each in a transaction of its own.
 
     :return: for each batch, how many users were checked, and how many of them mended.
@@ -128,12 +146,12 @@ def mend_all() -> Iterator[tuple[int, int]]:
     while users := read(_PAGE, {"last_id": last_id}):
         superfluous, missing = _differences(users, read)
         wrong = _users_of(superfluous | missing)
-        yield len(users), _mend_locked(sorted(wrong)) if wrong else 0
+        yield len(users), _commit_mended(sorted(wrong)) if wrong else 0
         last_id = users[-1].id
 
 
 @in_transaction
-def _mend_locked(ids: Sequence[int]) -> int:
+def _commit_mended(ids: Sequence[int]) -> int:
     """Mend the words of users who, since they were checked, may have changed."""
     return mend(write(_LOCKED, {"ids": ids}).rows)
 
@@ -154,13 +172,16 @@ def _users_of(entries: set[Entry]) -> set[int]:
     return {user_id for _word, user_id in entries}
 
 
-def _execute(name: str, entries: set[Entry], connection: Connection | None = None) -> None:
-    dialect = "sqlite" if db.engine.dialect.name == "sqlite" else "mysql"
-    rows = sorted(entries)  # in the order of the primary key, which is that of the pages on disk
+def _execute(name: str, entries: Collection[Entry], connection: Connection | None = None) -> None:
+    rows = list(entries)
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
         part = rows[start : start + ROWS_PER_STATEMENT]
         parameters = {"rows": orjson.dumps(part).decode()}
-        write(_STATEMENTS[dialect][name], parameters, connection)
+        write(_statement(name), parameters, connection)
+
+
+def _statement(name: str) -> Executable:
+    return _STATEMENTS["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"][name]
 
 
 @event.listens_for(User, "after_insert")

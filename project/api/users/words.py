@@ -59,10 +59,9 @@ def words_of(username: str, email: str, email_folded: str) -> list[str]:
     if "xn--" in email_folded:
         texts.append(_with_unicode_domain(email_folded))
     texts.append(username)
-    text = "\n".join(texts)
-    folded = _fold(text)
+    folded = "\n".join(map(_fold, texts))
     words = [chunk[:WORD_LENGTH] for chunk in _CHUNKS.findall(folded)]
-    words += _ASCII_WORDS.findall(folded) if text.isascii() else _inner_words(folded)
+    words += _ASCII_WORDS.findall(folded) if folded.isascii() else _inner_words(folded)
     if len(words) > MAX_WORDS:
         words = list(dict.fromkeys(words))[:MAX_WORDS]
     return _without_prefixes(words)
@@ -79,6 +78,9 @@ def search_words(text: str) -> list[str]:
 
 def _inner_words(folded: str) -> Iterator[str]:
     for part in _PARTS.findall(folded):
+        if part.isascii():
+            yield from _ASCII_WORDS.findall(part)
+            continue
         before = ""
         for place, character in enumerate(part):
             if character.isalnum():
@@ -97,7 +99,10 @@ def _fold(text: str) -> str:
         return folded
     # A compatibility form may stand for a capital letter.
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", folded).casefold())
-    return unicodedata.normalize("NFC", _ACCENTS.sub("", plain).translate(_LIKE))
+    plain = _ACCENTS.sub("", plain)
+    if plain.isascii():
+        return plain
+    return unicodedata.normalize("NFC", plain.translate(_LIKE))
 
 
 def _with_unicode_domain(email: str) -> str:

@@ -208,7 +208,7 @@ class WireTests(BaseTestCase):
 
                 self.assertEqual(commands, [])
 
-    def test_create_is_an_insert_one_of_its_record_and_one_commit(self):
+    def test_create_is_an_insert_those_of_its_words_and_record_and_one_commit(self):
         self.client.post("/users", json={"username": "a", "email": "a@example.com"})
 
         with recorded_commands() as commands:
@@ -216,7 +216,7 @@ class WireTests(BaseTestCase):
 
         begins = ["BEGIN"] if db.engine.dialect.name == "sqlite" else []  # MySQL does by itself
         verbs = [command.split()[0] for command in commands]
-        self.assertEqual(verbs, [*begins, "INSERT", "INSERT", "COMMIT"])
+        self.assertEqual(verbs, [*begins, "INSERT", "INSERT", "INSERT", "COMMIT"])
 
     def test_refused_create_is_rolled_back(self):
         make_user(email="a@example.com")
