@@ -1,8 +1,8 @@
 """Import: adds users, or changes those with a known mailbox or id, batch by batch.
 
-Each batch is a transaction: one SELECT, one bulk INSERT, one bulk UPDATE. Rows without a change are
-skipped, so an interrupted import can be repeated from the start. See
-docs/decisions/import-export.md. Knows no HTTP.
+Each batch is a transaction: one SELECT, one bulk INSERT, one bulk UPDATE, and a few statements for
+the words of the users. Rows without a change are skipped, so an interrupted import can be repeated
+from the start. See docs/decisions/import-export.md. Knows no HTTP.
 """
 
 import sqlite3

@@ -1,7 +1,7 @@
 """Keeps the words of each user in ``user_words``, in the transaction of the write.
 
-Users that are written through the ORM have their words by themselves; who writes the table
-otherwise calls one of these functions. The words of removed users go by the foreign key.
+The ORM keeps the words of the users that it writes. Other code that writes the table of users calls
+one of these functions. The foreign key removes the words of removed users.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
