@@ -209,12 +209,12 @@ class UserListQuery(BaseModel):
         description="The order: `id` by default; with `-`, descending; ties by id. Cannot be"
         " combined with `q`.",
     )
-    q: Text | None = Field(
+    q: Annotated[Text | None, BeforeValidator(lambda text: text or None)] = Field(
         None,
         description="Users whose name and address have words that start with the words of this, in"
         " any order, letter case and width, with or without accents. In scripts without spaces, a"
         " word starts at any character. The user with exactly this address comes first, then those"
-        " with exactly this name.",
+        " with exactly this name. An empty text is no search.",
     )
     email: Email | None = Field(None, description="The user with this mailbox.")
     active: Flag | None = Field(None, description="Only active, or only inactive users.")
