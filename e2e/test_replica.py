@@ -57,7 +57,7 @@ class ReplicaTests(unittest.TestCase):
         until(self.is_read)
 
         self.assertIn(b"replica@example.com", self.site.get("/users/export").body)
-        self.assertIn(b"replica", self.site.get("/users?q=repl&total=true").body)
+        self.assertIn(b"replica", self.site.get("/users?q=replica&total=true").body)
         both, of_replica = 1, 2
         self.assertEqual(self.site.get(f"/users/{both}").status, 200)
         self.assertEqual(self.site.get(f"/users/{of_replica}").status, 404)
