@@ -29,11 +29,11 @@ user=$found
 call etag "$user"
 call etag "$user" --request PATCH --header "If-Match: $found" --json '{"username": "Ada Lovelace"}'
 
-# Each page leads to the next one.
+# Each page leads to the next one, by an absolute URL.
 page='/users?limit=100'
 while [ -n "$page" ]; do
     call link "$page"
-    page=$(printf %s "$found" | sed -n 's/^<\(.*\)>; rel="next"$/\1/p')
+    page=$(printf %s "$found" | sed -n 's#^<[a-z]*://[^/]*\(.*\)>; rel="next"$#\1#p')
 done
 
 call etag "$user" --request DELETE

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import structlog
 from flask import Response, current_app, request, stream_with_context
@@ -13,8 +13,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from sqlalchemy.exc import SQLAlchemyError
@@ -157,7 +157,18 @@ def _read_columns(text: Any) -> Any:
     return names
 
 
-ExportColumns = Annotated[list[str], BeforeValidator(_read_columns)]
+ExportColumns = Annotated[
+    list[str],
+    BeforeValidator(_read_columns),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string", "enum": [*SHOWN]},
+            "minItems": 1,
+            "uniqueItems": True,
+        }
+    ),
+]
 
 
 class ExportQuery(BaseModel):
@@ -184,13 +195,6 @@ class ExportQuery(BaseModel):
         description="Whether a CSV has an apostrophe before each text that a spreadsheet would run"
         " as a formula. An import of it would have the apostrophe, too.",
     )
-
-    @model_validator(mode="after")
-    def _check_together(self) -> Self:
-        if self.format != "csv" and (self.bom or self.safe):
-            field = "bom" if self.bom else "safe"
-            raise PydanticCustomError("csv_only", "Is for CSV only.", {"field": field})
-        return self
 
 
 @bp.post("/users/import", provide_automatic_options=False)

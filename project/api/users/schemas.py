@@ -209,7 +209,11 @@ class UserListQuery(BaseModel):
         description="The order: `id` by default; with `-`, descending; ties by id. Cannot be"
         " combined with `q`.",
     )
-    q: Annotated[Text | None, BeforeValidator(lambda text: text or None)] = Field(
+    q: Annotated[
+        Text | None,
+        BeforeValidator(lambda text: text or None),
+        WithJsonSchema({"type": "string", "maxLength": TEXT_LENGTH}),
+    ] = Field(
         None,
         description="Users whose name and address have words that start with the words of this, in"
         " any order, letter case and width, with or without accents. In scripts without spaces, a"

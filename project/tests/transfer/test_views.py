@@ -352,8 +352,6 @@ class ExportTests(BaseTestCase):
             ("columns=", "columns"),
             ("role=owner", "role"),
             ("ids=x", "ids"),
-            ("format=ndjson&bom=true", "bom"),
-            ("format=ndjson&safe=true", "safe"),
         ]:
             with self.subTest(query):
                 response = self.client.get(f"/users/export?{query}")
