@@ -91,7 +91,6 @@ LIBRARIES = (
     "pydantic.type_adapter",
     "pydantic.types",
     "pymysql",
-    "python_calamine",
     "sqlalchemy.dialects.mysql.pymysql",
     "sqlalchemy.dialects.sqlite",
     "sqlite3",

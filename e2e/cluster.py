@@ -86,15 +86,16 @@ class Load:
 
 
 class ClusterTestCase(unittest.TestCase):
-    """A group of three nodes; each test leaves it whole."""
+    """A group of three nodes; each test leaves it whole.
 
-    def stack_of(self, node: str) -> tuple[Stack, str]:
-        """Return the stack and the service of a node."""
-        raise NotImplementedError
+    :ivar nodes: the stack and the service of each.
+    """
+
+    nodes: dict[str, tuple[Stack, str]]
 
     def ask(self, node: str, sql: str) -> str:
         """Return what a node answers."""
-        stack, service = self.stack_of(node)
+        stack, service = self.nodes[node]
         client = ["mysql", "--defaults-extra-file=/run/users/group.cnf", "-h", "127.0.0.1", "-NBe"]
         return stack.compose("exec", "-T", service, *client, sql).strip()
 
@@ -115,7 +116,7 @@ class ClusterTestCase(unittest.TestCase):
 
     def container(self, node: str) -> str:
         """Return the id of a node's container."""
-        stack, service = self.stack_of(node)
+        stack, service = self.nodes[node]
         return stack.containers(service)[0]
 
     def is_whole(self) -> bool:

@@ -44,10 +44,7 @@ class ClusterTests(ClusterTestCase):
             ACCESS="open",
         )
         cls.stack = cls.enterClassContext(made.running())
-
-    def stack_of(self, node: str) -> tuple[Stack, str]:
-        """Return the one stack, and the service of the node's name."""
-        return self.stack, node
+        cls.nodes = {node: (made, node) for node in NODES}
 
     @contextmanager
     def met(self, name: str, seconds: float, allowed: set[int] = REFUSALS) -> Iterator[Load]:

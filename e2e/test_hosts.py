@@ -58,6 +58,7 @@ class HostsTests(ClusterTestCase):
     def setUpClass(cls) -> None:
         folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="users-hosts-")))
         cls.hosts = [Host(folder / str(number), number) for number in (1, 2, 3)]
+        cls.nodes = {node: (host, "db") for node, host in zip(NODES, cls.hosts, strict=True)}
         for host in cls.hosts:
             host.documented("ADDRESS=")
             cls.addClassCleanup(host.take_down)
@@ -73,10 +74,6 @@ class HostsTests(ClusterTestCase):
             ]
         for start in starts:
             start.result()
-
-    def stack_of(self, node: str) -> tuple[Stack, str]:
-        """Return the node's host, and the service."""
-        return self.hosts[NODES.index(node)], "db"
 
     def test_what_one_host_saves_the_others_show(self):
         for number, host in enumerate(self.hosts):

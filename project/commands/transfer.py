@@ -17,14 +17,15 @@ from pydantic_core import PydanticCustomError
 from tqdm import tqdm
 
 from project.api.audit import service as audit
+from project.api.transfer.archives import ZIP
 from project.api.transfer.columns import Columns, chosen_columns
-from project.api.transfer.exporting import Layout
+from project.api.transfer.exporting import Layout, read_columns
 from project.api.transfer.exporting import export_users as export_chunks
 from project.api.transfer.importing import Outcome, Report
 from project.api.transfer.importing import import_users as import_batches
 from project.api.transfer.row_reader import read_rows
 from project.api.transfer.row_rules import importable_fields
-from project.api.transfer.stream import OutOfProportion, Source
+from project.api.transfer.stream import GZIP, OutOfProportion, Source
 from project.api.users import service
 from project.api.users.fields import SHOWN
 from project.api.users.paging import role_and_activity
@@ -54,9 +55,9 @@ def import_users(
     path, started, report = Path(file), monotonic(), Report()
     with _exit_on_error(), _opened(file) as data, _report_writer(report_file) as write:
         size = path.stat().st_size if path.is_file() and file != "-" else None
-        # A small packed file may unpack to more than the database can store.
-        is_packed = data.peek(2)[:2] in (b"\x1f\x8b", b"PK")
-        limit = current_app.config["IMPORT_MAX_BYTES"] if is_packed else None
+        # A small compressed file may hold more than the database can store.
+        is_compressed = data.peek(4).startswith((GZIP, ZIP))
+        limit = current_app.config["IMPORT_MAX_BYTES"] if is_compressed else None
         source = Source(data.read, size, limit)
         fields = importable_fields(by_admin=True, with_id=match == "id")
         columns = Columns(fields, chosen_columns(maps))
@@ -85,7 +86,7 @@ def export_users(
     columns: str | None = None,
     active: bool | None = None,
     role: str | None = None,
-    mark: bool = False,
+    bom: bool = False,
     safe: bool = False,
 ) -> None:
     """Write users to a file, which appears under its name only when it is complete.
@@ -94,20 +95,22 @@ def export_users(
     :param columns: the fields to write, comma-separated; None: all.
     :param active: only active, or only inactive users; None: both.
     :param role: only users with this role, or ``none``; None: with any.
-    :param mark: begin a CSV with UTF-8's mark, for Excel.
+    :param bom: begin a CSV with UTF-8's byte order mark, for Excel.
     :param safe: put an apostrophe before what a spreadsheet would run as a formula.
     """
     path, started, rows = Path(file), monotonic(), 0
     form, gzipped = ("csv", False) if file == "-" else _form(path)
-    names = tuple(columns.split(",")) if columns else SHOWN
-    if unknown := [name for name in names if name not in SHOWN]:
-        raise SystemExit(f"--columns: {unknown[0]!r} is none of {', '.join(SHOWN)}.")
+    try:
+        names = SHOWN if columns is None else read_columns(columns)
+    except ValueError as error:
+        raise SystemExit(f"--columns: {error}") from error
     filters = role_and_activity(role, active)
-    chunks = export_chunks(Layout(form, names, mark, safe), filters=filters)
+    chunks = export_chunks(Layout(form, names, bom, safe), filters=filters)
     if file == "-":
-        for chunk in chunks:
-            sys.stdout.buffer.write(chunk.data)
-        sys.stdout.flush()
+        with _exit_on_error():
+            for chunk in chunks:
+                sys.stdout.buffer.write(chunk.data)
+            sys.stdout.flush()
         return
     if os.path.lexists(path) and not (force and path.is_file()):
         raise SystemExit(f"{path} already exists. To replace it, use --force.")

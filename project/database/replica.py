@@ -1,14 +1,15 @@
 """Reads that may be a little old, from the database of ``READ_DATABASE_URL``.
 
-It must be a replica, by GTIDs, of the database that takes the writes. A process learns how old it
-is: it asks the one for its position, and the other whether it has reached that position.
+It must be a replica, by GTIDs, of the database that takes the writes. A thread learns how old it
+is: it asks the one for its position, and the other whether it has reached that position. Each
+thread does so for itself, since a load balancer may lead them to different replicas.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import wraps
-from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 from flask import current_app
@@ -39,49 +40,52 @@ _HAS_REACHED = {
 _is_allowed: ContextVar[bool] = ContextVar("_is_allowed", default=False)
 
 
-class _Replica:
-    """What this process knows of the replica. Times are of ``time.monotonic``.
+class _Replica(threading.local):
+    """What a thread knows of the replica. Times are of ``time.monotonic``.
 
+    :ivar connection: the one to which the rest applies.
     :ivar complete_at: the replica has every transaction from before this time.
+    :ivar position: one of the database that it has not reached yet; empty: none.
     :ivar asked_at: when the position was asked for.
     """
 
+    next_check = float("-inf")
+
     def __init__(self) -> None:
-        self.lock = Lock()
-        self.complete_at = self.asked_at = self.next_check = float("-inf")
+        self.use(None)
+
+    def use(self, connection: Connection | None) -> None:
+        """Begin anew with another connection."""
+        self.connection = connection
+        self.complete_at = self.asked_at = float("-inf")
         self.position = ""
 
-    def is_recent(self) -> bool:
+    def is_recent(self, connection: Connection) -> bool:
         """Return whether it has every transaction from before ``MAX_LAG_SECONDS``."""
-        if time.monotonic() >= self.next_check and self.lock.acquire(blocking=False):
-            try:
-                self._check()
-            finally:
-                self.lock.release()
+        if connection is not self.connection:
+            self.use(connection)
+            self.next_check = float("-inf")
+        if time.monotonic() >= self.next_check:
+            self.next_check = time.monotonic() + CHECK_SECONDS
+            self._check(connection)
         max_lag: int = current_app.config["MAX_LAG_SECONDS"]
         return time.monotonic() - self.complete_at <= max_lag
 
     def leave(self) -> None:
         """Do without it for a while."""
-        self.complete_at = float("-inf")
+        self.use(None)
         self.next_check = time.monotonic() + RETRY_SECONDS
 
-    def _check(self) -> None:
-        self.next_check = time.monotonic() + CHECK_SECONDS
-        try:
-            primary = thread_connection(db.engines["read"])
-            if not self.position:
-                self.asked_at = time.monotonic()
-                self.position = _scalar(primary, _POSITION) or ""
-            if self.position and _scalar(_thread_connection(), _HAS_REACHED, self.position):
-                self.complete_at, self.position = self.asked_at, ""
-        except DBAPIError:
-            self.leave()
+    def is_left(self) -> bool:
+        """Return whether this thread does without it for now."""
+        return self.connection is None and time.monotonic() < self.next_check
 
-
-def _thread_connection() -> Connection:
-    """Connect without waiting for a replica that is away."""
-    return thread_connection(db.engines["replica"], Engine.connect)
+    def _check(self, connection: Connection) -> None:
+        if not self.position:
+            self.asked_at = time.monotonic()
+            self.position = _scalar(thread_connection(db.engines["read"]), _POSITION) or ""
+        if self.position and _scalar(connection, _HAS_REACHED, self.position):
+            self.complete_at, self.position = self.asked_at, ""
 
 
 def _scalar(connection: Connection, sql: dict[bool, str], *values: str) -> Any:
@@ -112,10 +116,12 @@ def may_lag(function: Callable[P, T]) -> Callable[P, T]:
 
 def replica_connection() -> Connection | None:
     """Return this thread's connection to the replica if a read may use it, and it is recent."""
-    if not _is_allowed.get() or "replica" not in db.engines or not _replica.is_recent():
+    if not _is_allowed.get() or "replica" not in db.engines or _replica.is_left():
         return None
     try:
-        return _thread_connection()
+        # Without waiting for a replica that is away.
+        connection = thread_connection(db.engines["replica"], Engine.connect)
+        return connection if _replica.is_recent(connection) else None
     except DBAPIError:
         _replica.leave()
         return None

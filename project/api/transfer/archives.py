@@ -1,37 +1,24 @@
-"""Opens zip files: one file in them, or the sheets of Excel (.xlsx) and LibreOffice (.ods)."""
+"""Opens zip files: the one file in them, or the sheets of Excel (.xlsx) and LibreOffice (.ods)."""
 
 import io
+import json
+import subprocess
+import sys
 import zipfile
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, Protocol
-
-from python_calamine import CalamineError, CalamineWorkbook
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
 
 from project.errors import Invalid
 
 ZIP = b"PK\x03\x04"
 _SHEETS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_SHEET_READER = Path(__file__).with_name("sheet_reader.py")
 
 
-class Limit(Protocol):
-    """Knows how much may be unpacked."""
-
-    def refuse_bomb(self, unpacked: int, lines: int) -> None:
-        """Raise TooLarge for too much."""
-
-
-class Member(NamedTuple):
-    """The one file of a zip file.
-
-    :param size: its bytes when it is unpacked.
-    """
-
-    file: Any
-    size: int
-
-
-def zipped_file(content: bytes) -> Member | None:
+def only_file(content: bytes) -> IO[bytes] | None:
     """Return the one file of a zip file; None: it holds sheets.
 
     :raises Invalid: it is corrupt, encrypted, or holds several files (400).
@@ -47,34 +34,33 @@ def zipped_file(content: bytes) -> Member | None:
             return None
         if len(infos) != 1:
             raise Invalid(f"The zip file holds {len(infos)} files; it must be one.")
-        return Member(archive.open(infos[0]), infos[0].file_size)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        if infos[0].compress_type not in _METHODS:
+            raise Invalid("The zip file is compressed by a method that is not read.")
+        return archive.open(infos[0])
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
         raise Invalid("The zip file is corrupt or encrypted.") from error
 
 
-def sheets(content: bytes, limit: Limit) -> Iterator[list[list[Any]]]:
-    """Yield the rows of each sheet.
+def sheet_rows(content: bytes, count: Callable[[int, int], None]) -> Iterator[list[Any] | None]:
+    """Yield the rows of all sheets, and None before the first row of each.
 
-    :param limit: refuses what would unpack to too much.
-    :raises Invalid: it is corrupt or encrypted (400).
+    :param count: is given the size of each row, and its number; it refuses too much.
+    :raises Invalid: the file is corrupt, encrypted, or needs too much memory (400).
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            limit.refuse_bomb(sum(each.file_size for each in archive.infolist()), 0)
-        book = CalamineWorkbook.from_filelike(io.BytesIO(content))
-        for name in book.sheet_names:
-            rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
-            yield [list(map(_cell, row)) for row in rows]
-    except (zipfile.BadZipFile, CalamineError) as error:
-        raise Invalid("The file with sheets is corrupt or encrypted.") from error
-
-
-def _cell(value: Any) -> Any:
-    """Return a cell as it would be in CSV; dates and yes or no stay what they are."""
-    if isinstance(value, bool | datetime | str):
-        return value
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None or isinstance(value, timedelta) else str(value)
+    command = [sys.executable, "-I", str(_SHEET_READER)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **pipes) as reader:  # type: ignore[call-overload]
+        try:
+            with suppress(BrokenPipeError):
+                reader.stdin.write(content)
+                reader.stdin.close()
+            for number, line in enumerate(reader.stdout, 1):
+                count(len(line), number)
+                yield json.loads(line)
+            if reader.wait():
+                raise ValueError(reader.returncode)
+        except ValueError as error:
+            reason = "The file with sheets is corrupt or encrypted, or its sheets are too large."
+            raise Invalid(f"{reason} Save the sheet with the users as CSV.") from error
+        finally:
+            reader.kill()

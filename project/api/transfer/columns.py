@@ -76,7 +76,7 @@ _FULL_NAME_RANK = NAMES["username"].split().index("FIRST+LAST")
 _IN_BRACKETS = re.compile(r"\[[^]]*\]|\([^)]*\)")
 
 
-class _Use(NamedTuple):
+class _Candidate(NamedTuple):
     """A column, or several that are joined, that give a field.
 
     :param is_variant: whether the name is spelled otherwise than in ``NAMES``.
@@ -187,39 +187,43 @@ class Columns:
 
     def score(self, names: Sequence[str]) -> int:
         """Return how many fields these columns give."""
-        return len({use.field for use in self._uses(tuple(names))})
+        return len({each.field for each in self._candidates(tuple(names))})
 
     def _make_plan(self, names: tuple[str, ...]) -> Plan:
-        uses = self._uses(names)
+        candidates = self._candidates(names)
         repeated = {
             one.field
-            for one, other in zip(uses, uses[1:], strict=False)
+            for one, other in zip(candidates, candidates[1:], strict=False)
             if one[:3] == other[:3] and not one.is_variant
         }
         if repeated:
             reason = "The header has this column more than once."
             problems = [FieldError(name, reason) for name in sorted(repeated)]
             raise Invalid("The header is invalid.", problems)
-        by_field = {name: list(group) for name, group in groupby(uses, key=attrgetter("field"))}
+        by_field = {
+            name: list(group) for name, group in groupby(candidates, key=attrgetter("field"))
+        }
         for name, group in by_field.items():
             columns = self.used.setdefault(name, [])
-            for place in (place for use in group for place in use.places):
+            for place in (place for each in group for place in each.places):
                 if names[place] not in columns and len(columns) < MAX_IGNORED:
                     columns.append(_cut(names[place]))
-        read = {place for use in uses for place in use.places}
+        read = {place for each in candidates for place in each.places}
         self._note_ignored(name for place, name in enumerate(names) if place not in read)
         return Plan(frozenset(by_field), _reader(by_field))
 
-    def _uses(self, names: tuple[str, ...]) -> list[_Use]:
+    def _candidates(self, names: tuple[str, ...]) -> list[_Candidate]:
         """Return what gives each field: by field, the best first."""
-        uses: list[_Use] = []
+        candidates: list[_Candidate] = []
         parts: dict[str, tuple[int, int]] = {}
-        chosen = {column: name for name, column in self._chosen.items()}
         for place, name in enumerate(names):
             found = _field_of(name) or self._own_names.get(_letters(name))
             is_negated = found is not None and found[0] == "NOT active"
-            if name in chosen:
-                uses.append(_Use(chosen[name], 0, False, (place,), is_negated))
+            if chosen := [field for field, column in self._chosen.items() if column == name]:
+                candidates += [
+                    _Candidate(field, 0, False, (place,), is_negated and field == "active")
+                    for field in chosen
+                ]
             elif found is None:
                 continue
             elif found[0] in ("FIRST", "LAST"):
@@ -230,20 +234,20 @@ class Columns:
                 field = "active" if is_negated else found[0]
                 rank = found[1] + is_negated * len(_KNOWN)
                 is_variant = name.lower().replace("_", "") not in _KNOWN
-                uses.append(_Use(field, rank, is_variant, (place,), is_negated))
+                candidates.append(_Candidate(field, rank, is_variant, (place,), is_negated))
         if parts:
             places = tuple(parts[part][1] for part in ("FIRST", "LAST") if part in parts)
-            uses.append(_Use("username", _FULL_NAME_RANK, False, places))
-        uses = [
-            use
-            for use in uses
-            if use.field in self._fields
-            and (use.field not in self._chosen or names[use.places[0]] in chosen)
+            candidates.append(_Candidate("username", _FULL_NAME_RANK, False, places))
+        candidates = [
+            each
+            for each in candidates
+            if each.field in self._fields
+            and self._chosen.get(each.field) in (None, names[each.places[0]])
         ]
-        if not _is_ours(uses) and "role" not in self._chosen:
-            uses = [use for use in uses if use.field != "role"]
-        uses.sort(key=attrgetter("field", "rank", "is_variant"))
-        return uses
+        if not _is_ours(candidates) and "role" not in self._chosen:
+            candidates = [each for each in candidates if each.field != "role"]
+        candidates.sort(key=attrgetter("field", "rank", "is_variant"))
+        return candidates
 
     def _note_ignored(self, names: Any) -> None:
         for name in names:
@@ -252,9 +256,9 @@ class Columns:
                 self.ignored.append(_cut(name))
 
 
-def _is_ours(uses: Collection[_Use]) -> bool:
+def _is_ours(candidates: Collection[_Candidate]) -> bool:
     """Return whether columns are named as in our own files: another system's roles are not ours."""
-    best = {(use.field, use.rank) for use in uses}
+    best = {(each.field, each.rank) for each in candidates}
     return {("username", 0), ("email", 0)} <= best
 
 
@@ -262,14 +266,14 @@ def _cut(name: str) -> str:
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
 
 
-def _reader(by_field: Mapping[str, list[_Use]]) -> Callable[[Sequence[Any]], dict[str, Any]]:
+def _reader(by_field: Mapping[str, list[_Candidate]]) -> Callable[[Sequence[Any]], dict[str, Any]]:
     """Return a function that reads the fields of a row."""
     single = {
-        name: uses[0].places[0]
-        for name, uses in by_field.items()
-        if len(uses) == 1 and len(uses[0].places) == 1 and not uses[0].is_negated
+        name: candidates[0].places[0]
+        for name, candidates in by_field.items()
+        if len(candidates) == 1 and len(candidates[0].places) == 1 and not candidates[0].is_negated
     }
-    others = [uses for name, uses in by_field.items() if name not in single]
+    others = [candidates for name, candidates in by_field.items() if name not in single]
     names, pick = tuple(single), itemgetter(*single.values()) if single else None
     is_one = len(single) == 1
 
@@ -278,10 +282,10 @@ def _reader(by_field: Mapping[str, list[_Use]]) -> Callable[[Sequence[Any]], dic
         if pick is not None:
             picked = (pick(cells),) if is_one else pick(cells)
             values = dict(zip(names, map(trimmed, picked), strict=True))
-        for uses in others:
-            for use in uses:
-                value = _value(use, cells)
-                values[use.field] = value
+        for candidates in others:
+            for each in candidates:
+                value = _value(each, cells)
+                values[each.field] = value
                 if value not in ("", None):
                     break
         return values
@@ -289,9 +293,9 @@ def _reader(by_field: Mapping[str, list[_Use]]) -> Callable[[Sequence[Any]], dic
     return read
 
 
-def _value(use: _Use, cells: Sequence[Any]) -> Any:
-    if len(use.places) == 1:
-        value = trimmed(cells[use.places[0]])
-        return negated(value) if use.is_negated else value
-    parts = (trimmed(cells[place]) for place in use.places)
+def _value(each: _Candidate, cells: Sequence[Any]) -> Any:
+    if len(each.places) == 1:
+        value = trimmed(cells[each.places[0]])
+        return negated(value) if each.is_negated else value
+    parts = (trimmed(cells[place]) for place in each.places)
     return " ".join(part for part in parts if isinstance(part, str) and part)

@@ -11,7 +11,7 @@ from project.database import may_lag, read
 from project.database.rendering import csv_line, json_object
 
 ROWS_PER_CHUNK = 2000
-MARK = "\ufeff"
+BOM = "\ufeff"
 
 
 class Chunk(NamedTuple):
@@ -29,14 +29,25 @@ class Layout(NamedTuple):
 
     :param form: ``csv`` (RFC 4180, all text quoted) or ``ndjson``.
     :param columns: fields that clients see, in this order.
-    :param mark: whether a CSV begins with UTF-8's mark, by which Excel knows its encoding.
+    :param bom: whether a CSV begins with UTF-8's byte order mark, by which Excel knows it.
     :param safe: whether a CSV has an apostrophe before what would be a formula.
     """
 
     form: str
     columns: tuple[str, ...] = fields.SHOWN
-    mark: bool = False
+    bom: bool = False
     safe: bool = False
+
+
+def read_columns(text: str) -> tuple[str, ...]:
+    """Return the columns that a text names, comma-separated.
+
+    :raises ValueError: it names others, or one twice; the message is a sentence.
+    """
+    names = tuple(text.split(","))
+    if len(set(names)) < len(names) or not set(names) <= set(fields.SHOWN):
+        raise ValueError(f"Must be comma-separated and once each, of {', '.join(fields.SHOWN)}.")
+    return names
 
 
 def export_users(
@@ -58,7 +69,7 @@ def export_users(
     values = {**filters, **({} if ids is None else {"ids": ids}), "limit": ROWS_PER_CHUNK}
     last_id, text = 0, ""
     if layout.form == "csv":
-        text = f"{MARK if layout.mark else ''}{','.join(layout.columns)}\r\n"
+        text = f"{BOM if layout.bom else ''}{','.join(layout.columns)}\r\n"
     while True:
         rows = may_lag(read)(statement, {**values, "after": last_id})
         text += "".join([row.line for row in rows])

@@ -1,6 +1,7 @@
 """Rows of JSON: an object on each line (NDJSON), or a document that holds an array of users."""
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +15,39 @@ from project.api.transfer.stream import (
     Limits,
     Line,
     Row,
-    Source,
-    gzip_errors,
+    decompression_errors,
 )
 from project.errors import Invalid
 
 MAX_EVENTS = 10_000
-_HOLDERS = ("item", "users.item", "Resources.item", "value.item", "data.item", "data.users.item")
+MAX_DEPTH = 30
+_HOLDERS = {"", "users", "Resources", "value", "data", "data.users"}
+"""The keys of the array with the users in a document; none if it is the document."""
+
+_BEGINS_HOLDER = re.compile(rb'"(?:users|Resources|value|data)"\s*:\s*[\[{]')
+_ARRAY_OF_OTHERS = re.compile(rb"\[\s*[^\s{]")
+
+
+def is_document(start: bytes, as_lines: bool) -> bool:
+    """Return whether data is one JSON document, and not an object on each line.
+
+    :param start: its first line, or the beginning of it.
+    :param as_lines: whether it is said to be NDJSON.
+    """
+    first, end, _ = start.partition(b"\n")
+    if start.startswith(b"["):
+        return not (as_lines and _ARRAY_OF_OTHERS.match(start))
+    if not start.startswith(b"{"):
+        return False
+    try:
+        values = orjson.loads(first)
+    except orjson.JSONDecodeError:
+        is_open = first.rstrip().endswith((b"{", b"[", b",", b":"))
+        return is_open or not end and bool(_BEGINS_HOLDER.search(first))
+    data = values.get("data")
+    lists = [values.get(name) for name in ("users", "Resources", "value")]
+    lists += [data, data.get("users") if isinstance(data, dict) else None]
+    return any(isinstance(each, list) for each in lists)
 
 
 def read_ndjson(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRow]:
@@ -72,45 +99,58 @@ def _first(values: list[Any]) -> Any:
 
 
 def read_document(
-    stream: io.BufferedReader, source: Source, packed: bool, columns: Columns
+    data: io.BufferedReader, limits: Limits, columns: Columns
 ) -> Iterator[Row | BadRow]:
     """Read a JSON array of users, or an object that holds one; a row's line is its number."""
-    file = _Counted(stream, source, packed)
-    has_users, item, events = False, None, 0
+    file = _Counted(data, limits)
+    keys: list[str] = []  # the last key of each object, and nothing for an array, that is open
+    has_users, users_depth, user, values = False, -1, None, 0
     try:
-        for prefix, event, value in ijson.parse(file, use_float=True):
+        for event, value in ijson.basic_parse(file, use_float=True):
             file.note_event()
-            if item is None:
-                if event == "start_array" and f"{prefix}.item".lstrip(".") in _HOLDERS:
-                    has_users = True
-                elif prefix in _HOLDERS and event == "start_map":
-                    item, events = (prefix, ijson.ObjectBuilder()), 0
-                elif prefix in _HOLDERS and event not in ("end_map", "start_array", "end_array"):
-                    file.items += 1
+            depth = len(keys)
+            if event == "map_key":
+                keys[-1] = value
+            elif event.startswith("start_"):
+                keys.append("")
+                if depth == MAX_DEPTH:
+                    raise Invalid(f"The JSON is nested more than {MAX_DEPTH} deep.")
+            elif event.startswith("end_"):
+                keys.pop()
+            if user is not None:
+                values += 1
+                if values > MAX_EVENTS:
+                    raise Invalid(f"User {file.items:,} has more than {MAX_EVENTS:,} values.")
+                user.event(event, value)
+                if len(keys) == users_depth:
+                    yield row_of_object(file.items, user.value, columns)
+                    user = None
+            elif depth == users_depth and event != "end_array":
+                file.items += 1
+                if event == "start_map":
+                    user, values = ijson.ObjectBuilder(), 0
+                    user.event(event, value)
+                else:
                     yield BadRow(file.items, "Must be a JSON object.")
-            if item is not None:
-                events += 1
-                if events > MAX_EVENTS:
-                    raise Invalid(f"User {file.items + 1:,} has more than {MAX_EVENTS:,} values.")
-                item[1].event(event, value)
-                if event == "end_map" and prefix == item[0]:
-                    file.items += 1
-                    yield row_of_object(file.items, item[1].value, columns)
-                    item = None
+            elif users_depth < 0 and event == "start_array" and ".".join(keys[:-1]) in _HOLDERS:
+                has_users, users_depth = True, depth + 1
+            elif len(keys) < users_depth:
+                users_depth = -1
     except (ijson.JSONError, ValueError) as error:
-        raise Invalid(f"The JSON is incomplete or corrupt, after {file.items:,} users.") from error
+        whole = file.items - (user is not None)
+        raise Invalid(f"The JSON is incomplete or corrupt, after {whole:,} users.") from error
     if not has_users:
         raise Invalid("The JSON holds no users: it must be an array, or an object with `users`.")
 
 
 class _Counted:
-    """A file for ijson, which ends when one value takes too much of it.
+    """A file for ijson, which ends when one text takes too much of it.
 
-    :ivar items: how many rows were read so far.
+    :ivar items: how many users were begun so far.
     """
 
-    def __init__(self, file: io.BufferedReader, source: Source, gzipped: bool) -> None:
-        self._file, self._limits = file, Limits(source, gzipped)
+    def __init__(self, data: io.BufferedReader, limits: Limits) -> None:
+        self._data, self._limits = data, limits
         self.items = self._bytes = self._bytes_at_event = 0
 
     def read(self, size: int) -> bytes:
@@ -120,8 +160,8 @@ class _Counted:
         """
         if self._bytes - self._bytes_at_event > 4 * MAX_ROW_BYTES:
             raise Invalid(f"A value of the JSON is longer than {MAX_ROW_BYTES:,} bytes.")
-        with gzip_errors():
-            data = self._file.read1(min(size, MAX_ROW_BYTES)) if size else b""
+        with decompression_errors():
+            data = self._data.read1(min(size, MAX_ROW_BYTES)) if size else b""
         self._bytes += len(data)
         self._limits.count(len(data), self.items)
         return data

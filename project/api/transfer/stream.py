@@ -3,16 +3,18 @@
 import codecs
 import gzip
 import io
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from project.api.transfer.archives import ZIP, zipped_file
+from project.api.transfer.archives import ZIP, only_file
 from project.errors import Invalid, TooLarge
 
 MAX_ROW_BYTES = 65_536
+GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 MAX_ARCHIVE_BYTES = 20_000_000
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -120,35 +122,49 @@ class Source(io.RawIOBase):
             )
 
 
-def opened(source: Source, gzipped: bool) -> tuple[io.BufferedReader, bytes, bool]:
-    """Return the unpacked stream as UTF-8 without a mark, its beginning, and whether it was packed.
+class Opened(NamedTuple):
+    """The content of a file.
 
-    :param gzipped: whether it is said to be gzip; what is not said is told by the content.
+    :param data: in UTF-8 without a mark, unless it has sheets.
+    :param head: its beginning, up to the end of the first line that is not empty.
+    :param is_compressed: whether it came as gzip or in a zip file.
+    :param has_sheets: whether it is a file of Excel or LibreOffice.
     """
-    file, head = _with_head(io.BufferedReader(source, MAX_ROW_BYTES))
-    packed = gzipped or head.startswith(b"\x1f\x8b")
-    if packed:
-        file, head = _with_head(io.BufferedReader(gzip.GzipFile(fileobj=file), MAX_ROW_BYTES))
-    elif head.startswith(ZIP):
-        content = _read_small(file)
-        if (member := zipped_file(content)) is not None:
-            source.refuse_bomb(member.size, 0)
-            file, head = _with_head(io.BufferedReader(member.file, MAX_ROW_BYTES))
-            packed = True
-        else:
-            file, head = io.BufferedReader(io.BytesIO(content)), ZIP
+
+    data: io.BufferedReader
+    head: bytes
+    is_compressed: bool
+    has_sheets: bool = False
+
+
+def opened(source: Source, gzipped: bool) -> Opened:
+    """Return the content of a source, which tells how it is compressed and encoded.
+
+    :param gzipped: whether the data must be gzip.
+    """
+    data, head = _with_head(io.BufferedReader(source, MAX_ROW_BYTES))
+    is_compressed = gzipped or head.startswith(GZIP)
+    if is_compressed:
+        data, head = _with_head(io.BufferedReader(gzip.GzipFile(fileobj=data), MAX_ROW_BYTES))
+    for _ in range(2):  # the one file in a zip file may have sheets, and be a zip file itself
+        if head.startswith(ZIP):
+            content = _read_small(data)
+            if (member := only_file(content)) is None:
+                return Opened(io.BufferedReader(io.BytesIO(content)), b"", is_compressed, True)
+            data, head = _with_head(io.BufferedReader(member, MAX_ROW_BYTES))  # type: ignore[arg-type]
+            is_compressed = True
     if head.startswith(_UTF_16):
-        file, head = _with_head(io.BufferedReader(_FromUtf16(file), MAX_ROW_BYTES))
+        data, head = _with_head(io.BufferedReader(_FromUtf16(data), MAX_ROW_BYTES))
     if head.startswith(_BOM):
-        file.read(len(_BOM))
+        data.read(len(_BOM))
         head = head.removeprefix(_BOM)
-    return file, head, packed
+    return Opened(data, head, is_compressed)
 
 
 def _with_head(file: io.BufferedReader) -> tuple[io.BufferedReader, bytes]:
     """Return a stream, and its bytes up to the end of the first line that is not empty."""
     head = b""
-    with gzip_errors():
+    with decompression_errors():
         while len(head) < MAX_ROW_BYTES and b"\n" not in head.lstrip():
             data = file.read1(MAX_ROW_BYTES)
             if not data:
@@ -179,7 +195,8 @@ def _read_small(file: io.BufferedReader) -> bytes:
 
     :raises TooLarge: it has more than 20 MB (413).
     """
-    content = file.read(MAX_ARCHIVE_BYTES + 1)
+    with decompression_errors():
+        content = file.read(MAX_ARCHIVE_BYTES + 1)
     if len(content) > MAX_ARCHIVE_BYTES:
         raise TooLarge(
             f"A zip, Excel or LibreOffice file may have {MAX_ARCHIVE_BYTES:,} bytes at most."
@@ -189,12 +206,12 @@ def _read_small(file: io.BufferedReader) -> bytes:
 
 
 @contextmanager
-def gzip_errors() -> Iterator[None]:
-    """Raise Invalid for gzip that is incomplete or corrupt (400)."""
+def decompression_errors() -> Iterator[None]:
+    """Raise Invalid for gzip or zip that is incomplete or corrupt (400)."""
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Invalid(f"The gzip data is incomplete or corrupt: {error}.") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+        raise Invalid("The compressed data is incomplete or corrupt.") from error
 
 
 class _FromUtf16(io.RawIOBase):
@@ -222,21 +239,21 @@ class _FromUtf16(io.RawIOBase):
 
 
 class Limits:
-    """Counts what was unpacked, and refuses too much of it."""
+    """Counts the content, and refuses too much of it."""
 
-    def __init__(self, source: Source, gzipped: bool) -> None:
-        self._source, self._gzipped = source, gzipped
-        self._unpacked = 0
+    def __init__(self, source: Source, is_compressed: bool) -> None:
+        self._source, self._is_compressed = source, is_compressed
+        self._bytes = 0
 
     def count(self, size: int, lines: int) -> None:
         """Count bytes.
 
         :raises TooLarge: the data exceeds a limit (413).
         """
-        self._unpacked += size
-        self._source.refuse_over_limit(self._unpacked)
-        if self._gzipped:
-            self._source.refuse_bomb(self._unpacked, lines)
+        self._bytes += size
+        self._source.refuse_over_limit(self._bytes)
+        if self._is_compressed:
+            self._source.refuse_bomb(self._bytes, lines)
 
 
 class Line(NamedTuple):
@@ -262,19 +279,19 @@ class Line(NamedTuple):
             raise ValueError("Is not valid UTF-8.") from error
 
 
-def lines(file: io.BufferedReader, source: Source, gzipped: bool) -> Iterator[Line]:
+def lines(data: io.BufferedReader, limits: Limits) -> Iterator[Line]:
     """Yield the lines of a stream; the rest of one that is too long is passed over."""
-    pieces = iter(partial(file.readline, MAX_ROW_BYTES + 1), b"")
-    number, limits = 0, Limits(source, gzipped)
-    with gzip_errors():
+    pieces = iter(partial(data.readline, MAX_ROW_BYTES + 1), b"")
+    number = 0
+    with decompression_errors():
         for piece in pieces:
             number += 1
             limits.count(len(piece), number)
-            data = None if _is_incomplete(piece) else piece
+            whole = None if _is_incomplete(piece) else piece
             while _is_incomplete(piece):
                 piece = next(pieces, b"")
                 limits.count(len(piece), number)
-            yield Line(number, data)
+            yield Line(number, whole)
 
 
 def _is_incomplete(piece: bytes) -> bool:

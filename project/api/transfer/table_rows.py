@@ -4,27 +4,30 @@ import csv
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from project.api.transfer.archives import sheets
+from project.api.transfer.archives import sheet_rows
 from project.api.transfer.cells import trimmed
 from project.api.transfer.columns import Columns
 from project.api.transfer.stream import (
     FREE_BYTES,
     MAX_ROW_BYTES,
     BadRow,
+    Limits,
     Line,
     OutOfProportion,
     Row,
-    Source,
 )
 from project.errors import Invalid
 
 REREAD_PER_BYTE = 2  # lines after an unclosed quote are read again
 _EMPTY = (b"\n", b"\r\n")
 DELIMITERS = ",;\t|"
+MAX_COLUMNS = 1000  # each row that lacks some is filled up
 HEADER_LINES = 10
-_SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+HEADER_FIELDS = 2
+_RowReader = Callable[[int, list[Any]], Row | BadRow | None]
+_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
 _PREAMBLE = re.compile(r"#TYPE\b|version:", re.IGNORECASE)
 
 
@@ -34,16 +37,12 @@ def read_csv(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRow]:
     :raises Invalid: the header is invalid (400).
     :raises OutOfProportion: too many quotes are not closed (413).
     """
-    found = _find_header(lines, columns)
-    if found is None:
+    header = _find_header(lines, columns)
+    if header is None:
         return
-    names, delimiter, first = found
-    plan = columns.plan(names)
-    columns.check(plan)
-    columns.header_line = first
+    read = _row_reader(header.names, header.line, columns)
     records = _Records(lines)
-    reader = csv.reader(records, delimiter=delimiter, strict=True, skipinitialspace=True)
-    width, read = len(names), plan.read
+    reader = csv.reader(records, delimiter=header.delimiter, strict=True, skipinitialspace=True)
     while True:
         records.begin()
         try:
@@ -51,99 +50,127 @@ def read_csv(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRow]:
         except StopIteration:
             return
         except (csv.Error, ValueError) as error:
-            yield BadRow(records.line, _sentence(error, delimiter))
+            yield BadRow(records.line, _sentence(error, header.delimiter))
             records.reread()
             continue
-        if (row := _row_of_cells(records.line, cells, width, read)) is not None:
+        if (row := read(records.line, cells)) is not None:
             yield row
 
 
-def _row_of_cells(
-    number: int, cells: list[Any], width: int, read: Callable[[list[Any]], dict[str, Any]]
-) -> Row | BadRow | None:
-    """Return a row; None: all its cells are empty. Cells that lack at its end are empty."""
-    if len(cells) != width:
-        if any(map(trimmed, cells[width:])):
-            return BadRow(number, f"Has {len(cells)} columns; the header has {width}.")
-        cells = [*cells[:width], *[""] * (width - len(cells))]
-    values = read(cells)
-    if values.get("id") == "":
-        del values["id"]
-    if not values.get("email") and not any(map(trimmed, cells)):
-        return None
-    return Row(number, values)
+def read_sheets(content: bytes, limits: Limits, columns: Columns) -> Iterator[Row | BadRow]:
+    """Yield the rows of the first sheet with a user's columns; their line is that in the sheet.
 
-
-def read_sheets(content: bytes, source: Source, columns: Columns) -> Iterator[Row | BadRow]:
-    """Read the first sheet with a user's columns; a row's line is its number in the sheet."""
-    for rows in sheets(content, source):
-        for number, names in enumerate(rows[:HEADER_LINES], 1):
-            if columns.score([str(name) for name in names]) >= 2:
-                plan = columns.plan([trimmed(str(name)) for name in names])
-                columns.check(plan)
-                columns.header_line = number
-                for line, cells in enumerate(rows[number:], number + 1):
-                    row = _row_of_cells(line, cells, len(names), plan.read)
-                    if row is not None:
-                        yield row
+    :raises Invalid: no sheet has such columns, or the file cannot be read (400).
+    """
+    read: _RowReader | None = None
+    line = 0
+    for cells in sheet_rows(content, limits.count):
+        if cells is None:  # a sheet begins
+            if read is not None:
                 return
-    raise Invalid("No sheet has columns for username and email.")
+            line = 0
+            continue
+        line += 1
+        if read is not None:
+            if (row := read(line, cells)) is not None:
+                yield row
+        elif line <= HEADER_LINES:
+            names = [trimmed(str(cell)) for cell in cells]
+            if columns.score(names) >= HEADER_FIELDS:
+                read = _row_reader(names, line, columns)
+    if read is None:
+        raise Invalid("No sheet has columns for username and email.")
 
 
-def _find_header(lines: Iterator[Line], columns: Columns) -> tuple[list[str], str, int] | None:
-    """Return the header's names, the delimiter and its line; the lines after it are left.
+def _row_reader(names: list[str], line: int, columns: Columns) -> _RowReader:
+    """Return a function that makes a row of cells; of empty ones it makes None.
 
-    A title may stand above it: then it is the first of ten lines that names a user's columns.
+    Cells that lack at the end of a row are empty.
+
+    :raises Invalid: the header is invalid (400).
+    """
+    width = len(names)
+    if width > MAX_COLUMNS:
+        raise Invalid(f"The header has {width:,} columns; {MAX_COLUMNS:,} are read at most.")
+    plan = columns.plan(names)
+    columns.check(plan)
+    columns.header_line = line
+
+    def read(number: int, cells: list[Any]) -> Row | BadRow | None:
+        if len(cells) != width:
+            if any(map(trimmed, cells[width:])):
+                return BadRow(number, f"Has {len(cells)} columns; the header has {width}.")
+            if not any(map(trimmed, cells)):
+                return None
+            cells = [*cells[:width], *[""] * (width - len(cells))]
+        values = plan.read(cells)
+        if values.get("id") == "":
+            del values["id"]
+        if not values.get("email") and not any(map(trimmed, cells)):
+            return None
+        return Row(number, values)
+
+    return read
+
+
+class _Header(NamedTuple):
+    names: list[str]
+    delimiter: str
+    line: int
+    score: int
+
+
+def _find_header(lines: Iterator[Line], columns: Columns) -> _Header | None:
+    """Return the header; the lines after it are left.
+
+    A title may stand above it: then it is the first of ten lines that names a user's columns. If
+    none does, the first line is returned, for the error to name what it lacks.
 
     :return: None: there are no lines.
     :raises Invalid: the first line can be no header (400).
     """
-    first: tuple[list[str], str, int] | None = None
-    given, problem = DELIMITERS, None
-    seen = 0
+    first: _Header | None = None
+    given, seen = DELIMITERS, 0
     for line in lines:
         if line.data is not None and not line.data.strip():
             continue
-        seen += 1
         try:
-            text = line.text()
-            if first is None and (separator := _SEPARATOR.fullmatch(text.rstrip("\r\n"))):
+            text = line.text().rstrip("\r\n")
+            if first is None and (separator := _SEPARATOR.fullmatch(text)):
                 given = separator[1]
                 continue
             if first is None and _PREAMBLE.match(text):
                 continue
-            names, delimiter, score = _best_header(text, given, columns)
+            header = _best_header(text, line.number, given, columns)
         except (csv.Error, ValueError) as error:
-            if first is None and problem is None:
-                problem = Invalid(f"The header cannot be read: {_sentence(error)}")
-                raise problem from error
+            if first is None:
+                raise Invalid(f"The header cannot be read: {_sentence(error)}") from error
             continue
-        if score >= 2:
-            return names, delimiter, line.number
-        first = first or (names, delimiter, line.number)
-        if seen >= HEADER_LINES:
+        if header.score >= HEADER_FIELDS:
+            return header
+        first, seen = first or header, seen + 1
+        if seen == HEADER_LINES:
             break
     return first
 
 
-def _best_header(text: str, given: str, columns: Columns) -> tuple[list[str], str, int]:
-    """Return the names in a line, the delimiter that gives most, and how many fields they give."""
-    best: tuple[list[str], str, int] | None = None
-    problem: csv.Error | None = None
+def _best_header(text: str, line: int, given: str, columns: Columns) -> _Header:
+    """Return the header in a line, parted by the delimiter that gives most fields.
+
+    :raises csv.Error: no delimiter parts it.
+    """
+    headers, problems = [], []
     for delimiter in given:
-        line = [text.rstrip("\r\n")]
         try:
-            [cells] = csv.reader(line, delimiter=delimiter, strict=True, skipinitialspace=True)
+            [cells] = csv.reader([text], delimiter=delimiter, strict=True, skipinitialspace=True)
         except csv.Error as error:
-            problem = problem or error
-            continue
-        names = [trimmed(cell) for cell in cells]
-        key = (columns.score(names), len(names))
-        if best is None or key > (best[2], len(best[0])):
-            best = names, delimiter, key[0]
-    if best is None:
-        raise problem or ValueError("It has no delimiter.")
-    return best
+            problems.append(error)
+        else:
+            names = [trimmed(cell) for cell in cells]
+            headers.append(_Header(names, delimiter, line, columns.score(names)))
+    if not headers:
+        raise problems[0]
+    return max(headers, key=lambda header: (header.score, len(header.names)))
 
 
 class _Records:

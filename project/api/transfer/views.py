@@ -1,6 +1,6 @@
 """The endpoints for import and export."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
@@ -28,7 +28,7 @@ from project.api.transfer.row_rules import importable_fields
 from project.api.transfer.stream import Source
 from project.api.users import paging
 from project.api.users.fields import SHOWN
-from project.api.users.schemas import Ids, RoleFilter
+from project.api.users.schemas import ActiveFilter, Ids, RoleFilter
 from project.errors import AppError, FieldError, Forbidden, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
@@ -150,15 +150,14 @@ class ImportReport(BaseModel):
 
 
 def _read_columns(text: Any) -> Any:
-    names = text.split(",") if isinstance(text, str) else text
-    if len(set(names)) < len(names) or not set(names) <= set(SHOWN):
-        message = "Must be comma-separated and once each, of {names}."
-        raise PydanticCustomError("columns", message, {"names": ", ".join(SHOWN)})
-    return names
+    try:
+        return exporting.read_columns(text)
+    except ValueError as error:
+        raise PydanticCustomError("columns", "{reason}", {"reason": str(error)}) from error
 
 
 ExportColumns = Annotated[
-    list[str],
+    tuple[str, ...],
     BeforeValidator(_read_columns),
     WithJsonSchema(
         {
@@ -182,10 +181,8 @@ class ExportQuery(BaseModel):
     columns: ExportColumns | None = Field(
         None, description="The columns, in this order; all by default."
     )
-    active: Flag | None = Field(None, description="Only active, or only inactive users.")
-    role: RoleFilter | None = Field(
-        None, description="Users with this role; `none`: users without a role."
-    )
+    active: ActiveFilter = None
+    role: RoleFilter = None
     ids: Ids | None = Field(None, description="Only users with these ids.")
     bom: Flag = Field(
         False, description="Whether a CSV begins with UTF-8's byte order mark, as Excel needs."
@@ -215,11 +212,11 @@ def import_users(query: ImportQuery) -> Response:
     _check_content_type()
     gzipped = _is_gzipped()
     # Not from request.stream, which has the limit of the other endpoints.
-    read: Callable[[int], bytes] = open_body(request.environ).read
-    size = request.content_length
+    limit = current_app.config["IMPORT_MAX_BYTES"]
+    source = Source(open_body(request.environ).read, request.content_length, limit)
     if request.mimetype == FORM_TYPE:
-        read, size = read_file(read, request.mimetype_params.get("boundary", "")), None
-    source = Source(read, size, current_app.config["IMPORT_MAX_BYTES"])
+        boundary = request.mimetype_params.get("boundary", "")
+        source = Source(read_file(source.read, boundary), max_bytes=limit)
     right = ADMIN if is_admin() else "users:write"  # an administrator's rows may give roles
     fields = importable_fields(right == ADMIN, query.match == "id")
     columns = Columns(fields, chosen_columns(query.map))
@@ -251,7 +248,7 @@ def export_users(query: ExportQuery) -> Response:
     chunks: Iterator[bytes] = iter(())
     if request.method != "HEAD":
         before_chunk = partial(require_still, "users:read")
-        columns = tuple(query.columns or SHOWN)
+        columns = query.columns or SHOWN
         layout = exporting.Layout(query.format, columns, query.bom, query.safe)
         filters = paging.role_and_activity(query.role, query.active)
         found = exporting.export_users(layout, before_chunk, filters, query.ids)

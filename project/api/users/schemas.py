@@ -112,10 +112,15 @@ Sort = Annotated[
     ),
     WithJsonSchema({"type": "string", "enum": [*_ORDERS]}),
 ]
-RoleFilter = Annotated[
+ActiveFilter = Annotated[Flag | None, Field(description="Only active, or only inactive users.")]
+_RoleOrNone = Annotated[
     str,
     AfterValidator(_one_of(ROLE_FILTERS, f"Must be one of {', '.join(ROLE_FILTERS)}.")),
     WithJsonSchema({"type": "string", "enum": [*ROLE_FILTERS]}),
+]
+RoleFilter = Annotated[
+    _RoleOrNone | None,
+    Field(description="Users with this role; `none`: users without a role."),
 ]
 UserId = Annotated[
     str, WithJsonSchema({"type": "integer", "description": "The user's id.", "examples": [7]})
@@ -221,10 +226,8 @@ class UserListQuery(BaseModel):
         " with exactly this name. An empty text is no search.",
     )
     email: Email | None = Field(None, description="The user with this mailbox.")
-    active: Flag | None = Field(None, description="Only active, or only inactive users.")
-    role: RoleFilter | None = Field(
-        None, description="Users with this role; `none`: users without a role."
-    )
+    active: ActiveFilter = None
+    role: RoleFilter = None
     ids: Ids | None = Field(
         None, description="The users with these ids. Cannot be combined with other parameters."
     )

@@ -159,7 +159,7 @@ class ImportUsersTests(TransferCommandTestCase):
             (
                 "users.csv.gz",
                 gzip.compress(CSV.encode())[:40],
-                "The gzip data is incomplete or corrupt: Compressed file ended before",
+                "The compressed data is incomplete or corrupt.",
             ),
         ]:
             with self.subTest(name):
@@ -268,7 +268,7 @@ class ExportUsersTests(TransferCommandTestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(result.stdout, 'id,username\n1,"\'=1"\n')
         refused = self.manage("export_users", "-", "--columns", "phone")
-        self.assertIn("--columns: 'phone' is none of id, username,", refused.stderr)
+        self.assertIn("--columns: Must be comma-separated and once each, of", refused.stderr)
 
     def test_export_can_be_imported_again(self):
         make_users(30)

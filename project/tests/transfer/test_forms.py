@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import warnings
 import zipfile
 from typing import Any
 
@@ -12,7 +13,7 @@ from project.tests.factories import all_users
 UTF_8_MARK = "\ufeff"
 
 
-def zipped(**files: str) -> bytes:
+def zipped(**files: str | bytes) -> bytes:
     """Return a zip file; two underscores in a name stand for a slash, one for a dot."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -21,8 +22,8 @@ def zipped(**files: str) -> bytes:
     return packed.getvalue()
 
 
-def xlsx(*rows: list[str | float | bool]) -> bytes:
-    """Return an Excel file whose second sheet has these rows."""
+def xlsx(*rows: list[str | float | bool], cells: str = "") -> bytes:
+    """Return an Excel file whose second sheet has these rows, and one of these cells as XML."""
 
     def cell(value: str | float | bool) -> str:
         if isinstance(value, bool):
@@ -35,7 +36,8 @@ def xlsx(*rows: list[str | float | bool]) -> bytes:
     package = "http://schemas.openxmlformats.org/package/2006"
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     types = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    table = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+    last = f"<row>{cells}</row>" if cells else ""
+    table = last + "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(
@@ -148,6 +150,42 @@ class TableTests(FormTestCase):
                 self.assertEqual(self.send(data)["failed"], 0)
                 self.assertEqual(self.users(), [("A", "a@example.com", False)])
 
+    def test_sheet_that_claims_a_cell_far_away_ends_no_process(self):
+        for place in ["XFD1048576", "ALL100000", "A1048576"]:
+            far = f'<c r="{place}"><v>1</v></c>'
+            with self.subTest(place):
+                response = self.post(xlsx(["username", "email"], cells=far))
+
+                self.assertIn(response.status_code, {400, 413}, response.text)
+
+    def test_sheets_may_be_compressed_once_more(self):
+        people = xlsx(["username", "email"], ["Ada", "a@example.com"])
+        for data in [people, gzip.compress(people), zipped(people_xlsx=people)]:
+            self.assertEqual(self.send(data)["failed"], 0)
+            self.assertEqual(self.users(), [("Ada", "a@example.com", False)])
+
+    def test_archive_that_holds_too_much_is_refused(self):
+        zeros = bytes(30_000_000)
+        for data in [zipped(a_csv=zeros), gzip.compress(b"PK\x03\x04" + zeros)]:
+            self.assertEqual(self.post(data).status_code, 413)
+
+    def test_damaged_archives_are_refused(self):
+        for whole in [zipped(a_csv="username,email\nA,a@example.com\n" * 99), xlsx(["a"], ["b"])]:
+            for place in range(0, len(whole), max(1, len(whole) // 60)):
+                data = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+                with self.subTest(place), warnings.catch_warnings(action="ignore"):
+                    self.assertLess(
+                        self.post(data, query_string={"dry_run": "true"}).status_code, 500
+                    )
+
+    def test_header_has_a_bounded_number_of_columns(self):
+        names = ",".join(map(str, range(1000)))
+
+        response = self.post(f"username,email,{names}\n")
+
+        self.assertEqual(response.status_code, 400)
+        self.assertIn("The header has 1,002 columns", response.json["message"])
+
     def test_other_files_are_refused_by_what_they_seem_to_be(self):
         for data, reason in [
             (b"%PDF-1.7\n", "PDF"),
@@ -156,7 +194,7 @@ class TableTests(FormTestCase):
             (zipped(a_csv="x", b_csv="y"), "holds 2 files"),
             (b"PK\x03\x04broken", "corrupt"),
             (xlsx(["a", "b"]), "No sheet"),
-            (gzip.compress(gzip.compress(b"x")), "packed twice"),
+            (gzip.compress(gzip.compress(b"x")), "compressed twice"),
         ]:
             with self.subTest(reason):
                 response = self.post(data)
@@ -255,6 +293,21 @@ class JSONTests(FormTestCase):
 
         self.assertEqual([row["line"] for row in report["rows"]], [2, 3])
         self.assertEqual(self.users(), [("A", "a@example.com", False)])
+
+    def test_lines_with_objects_in_them_are_no_document(self):
+        for data in [{"x": 1}, {}, {"users": 7}]:
+            row = {"username": "A", "email": "a@example.com", "data": data}
+            lines = f"{json.dumps(row)}\n{json.dumps(row | {'email': 'b@example.com'})}\n"
+            with self.subTest(data):
+                self.assertEqual(self.send(lines)["failed"], 0)
+                self.assertEqual(len(self.users()), 2)
+
+    def test_nesting_is_bounded(self):
+        for data in ["[" * 1_000_000, '{"a":' * 200_000, '{"users": [' + "[" * 100_000]:
+            with self.subTest(data[:20]):
+                response = self.post(data)
+                self.assertEqual(response.status_code, 400)
+                self.assertIn("nested more than 30 deep", response.json["message"])
 
     def test_document_that_is_broken_or_holds_no_users_is_refused(self):
         for data, reason in [

@@ -220,7 +220,7 @@ class SourceTests(unittest.TestCase):
         for data in [b"username", packed[:5], packed[:-1], packed[:-12], packed[:-5] + b"x" * 5]:
             with self.subTest(data), self.assertRaises(Invalid) as caught:
                 rows(data, gzipped=True)
-            self.assertIn("The gzip data is incomplete or corrupt: ", caught.exception.message)
+            self.assertIn("The compressed data is incomplete or corrupt.", caught.exception.message)
 
     def test_rows_before_the_damage_are_given(self):
         lines = b"".join(b"u%d,u%d@example.com\n" % (n, n) for n in range(50_000))

@@ -122,6 +122,8 @@ class ImportTests(BaseTestCase):
 
         self.assertEqual(data["columns"], {"email": ["Work Email"], "username": ["Full Name"]})
         self.assertEqual((data["created"], data["ignored"]), (1, ["email"]))
+        both = self.post("x\nb@example.com\n", query="?map=email:x&map=username:x").json["data"]
+        self.assertEqual(both["columns"], {"email": ["x"], "username": ["x"]})
         for wrong in ["?map=email", "?map=phone:x", "?map=email:a&map=email:b", "?map=email:"]:
             with self.subTest(wrong):
                 self.assert_fails(self.post(body, query=wrong), 400, "map")
@@ -232,7 +234,12 @@ class ImportTests(BaseTestCase):
         short = {"CONTENT_LENGTH": "1000"}
         cases: list[tuple[str | bytes, dict[str, str], dict[str, Any], str]] = [
             ("a,b", {}, {}, "The header is invalid. No row was imported."),
-            (gzip.compress(b"x" * 99)[:-9], {"Content-Encoding": "gzip"}, {}, "The gzip data is"),
+            (
+                gzip.compress(b"x" * 99)[:-9],
+                {"Content-Encoding": "gzip"},
+                {},
+                "The compressed data is",
+            ),
             (
                 CSV,
                 {},
