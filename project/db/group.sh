@@ -4,7 +4,8 @@
 # With OWN_NODES, such as "db1", it changes these only: then each host has a loop for its own node.
 #
 # For people: "group.sh state" shows the nodes, "group.sh wait" ends when all three are in the group,
-# and "group.sh primary db2" makes db2 the primary.
+# "group.sh primary db2" makes db2 the primary, and "group.sh found db2" lets it found a group, whatever
+# it lacks.
 set -u
 
 nodes="db1 db2 db3"
@@ -12,11 +13,14 @@ nodes="db1 db2 db3"
 
 say() { echo "$(date -u +%FT%TZ) $*"; }
 
-# ask NODE SQL: what a node answers; a failure when it does not, within 2 s.
-ask() {
-    timeout 2 mysql --defaults-extra-file=/run/users/group.cnf --host "$1" --connect-timeout 1 \
-        --batch --skip-column-names --execute "$2" 2>/dev/null
+# run SECONDS NODE SQL: what a node answers within these seconds; else a failure. The SQL may hold a
+# password, which on a command line the process list would show.
+run() {
+    printf %s "$3" | timeout "$1" mysql --defaults-extra-file=/run/users/group.cnf --host "$2" \
+        --connect-timeout 1 --batch --skip-column-names
 }
+
+ask() { run 2 "$1" "$2" 2>/dev/null; }
 
 # state NODE: away, OFFLINE, RECOVERING, ONLINE, ERROR, or LOST for a member without a majority.
 state() {
@@ -38,20 +42,20 @@ transactions() {
             WHERE channel_name = 'group_replication_applier'), ''))"
 }
 
-# stop NODE: let it leave its group, which takes half a minute when nobody else is there.
-stop() {
-    timeout 60 mysql --defaults-extra-file=/run/users/group.cnf --host "$1" --connect-timeout 1 \
-        --execute "STOP GROUP_REPLICATION" >"/tmp/stop.$1" 2>&1 || say "$1: $(tail -n 1 "/tmp/stop.$1")"
+# tell NODE SQL: run it, and log an error.
+tell() {
+    run 60 "$1" "$2" >"/tmp/told.$1" 2>&1 || say "$1: $(tail -n 1 "/tmp/told.$1")"
 }
 
-# start NODE [SQL]: let it join the group, or found it. Clients that it has left from before are
+# start NODE [ON]: let it join the group; with ON, found it. Clients that it has left from before are
 # disconnected first: their transactions hold locks that the others' transactions need.
 start() {
-    timeout 60 mysql --defaults-extra-file=/run/users/group.cnf --host "$1" --connect-timeout 1 \
-        --execute "STOP GROUP_REPLICATION; SET GLOBAL offline_mode = ON;
-            SET GLOBAL offline_mode = OFF; ${2:-} START GROUP_REPLICATION USER = 'replication',
-            PASSWORD = '$REPLICATION_PASSWORD'; SET GLOBAL group_replication_bootstrap_group = OFF" \
-        >"/tmp/start.$1" 2>&1 || say "$1: $(tail -n 1 "/tmp/start.$1")"
+    tell "$1" "STOP GROUP_REPLICATION;
+        SET GLOBAL offline_mode = ON;
+        SET GLOBAL offline_mode = OFF;
+        SET GLOBAL group_replication_bootstrap_group = ${2:-OFF};
+        START GROUP_REPLICATION USER = 'replication', PASSWORD = '$REPLICATION_PASSWORD';
+        SET GLOBAL group_replication_bootstrap_group = OFF"
 }
 
 # apply NODE: what a node has received, which it does not apply outside a group. A founder takes
@@ -62,8 +66,7 @@ apply() {
         FROM performance_schema.replication_connection_status
         WHERE channel_name = 'group_replication_applier'")
     [ -n "$received" ] || return 0
-    timeout 60 mysql --defaults-extra-file=/run/users/group.cnf --host "$1" --connect-timeout 1 \
-        --batch --skip-column-names --execute "
+    run 60 "$1" "
         START REPLICA SQL_THREAD FOR CHANNEL 'group_replication_applier';
         SELECT WAIT_FOR_EXECUTED_GTID_SET('$received', 50);
         STOP REPLICA SQL_THREAD FOR CHANNEL 'group_replication_applier'" >/tmp/applied 2>&1 || return 1
@@ -81,8 +84,8 @@ own() {
 is_complete() {
     has=$(transactions "$1") || return
     for other in $nodes; do
-        set=$(transactions "$other") && [ "$(ask "$1" "SELECT GTID_SUBSET('$set', '$has')")" = 1 ] \
-            || return
+        theirs=$(transactions "$other") || return
+        [ "$(ask "$1" "SELECT GTID_SUBSET('$theirs', '$has')")" = 1 ] || return
     done
 }
 
@@ -99,7 +102,7 @@ found() {
         [ -n "$(own "$first")" ] || return
         say "$first founds the group: it has every transaction"
         if apply "$first"; then
-            start "$first" "SET GLOBAL group_replication_bootstrap_group = ON;"
+            start "$first" ON
         else
             say "$first: $(tail -n 1 /tmp/applied)"
         fi
@@ -132,9 +135,13 @@ case ${1:-} in
         done
         exit
         ;;
+    found)
+        start "$2" ON
+        exit
+        ;;
     primary)
-        exec mysql --defaults-extra-file=/run/users/group.cnf --host "$2" --skip-column-names \
-            --execute "SELECT group_replication_set_as_primary(@@server_uuid)"
+        run 600 "$2" "SELECT group_replication_set_as_primary(@@server_uuid)"
+        exit
         ;;
 esac
 
@@ -165,7 +172,7 @@ while :; do
         rm -f /tmp/has-group
         for node in $(own $failed); do
             say "$node leaves a group that does not work"
-            stop "$node" &
+            tell "$node" "STOP GROUP_REPLICATION" &  # half a minute, when nobody else is there
         done
         wait
         # All three answer, and have left: what a member of the old group still held back would
