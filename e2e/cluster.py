@@ -93,6 +93,9 @@ class ClusterTestCase(unittest.TestCase):
 
     nodes: dict[str, tuple[Stack, str]]
 
+    def setUp(self) -> None:
+        until(self.is_whole, 300, 1)
+
     def ask(self, node: str, sql: str) -> str:
         """Return what a node answers."""
         stack, service = self.nodes[node]
@@ -138,7 +141,6 @@ class ClusterTestCase(unittest.TestCase):
         :param seconds: the bound on the time without writes.
         :param allowed: the refusals that clients may get meanwhile.
         """
-        until(self.is_whole, 300, 1)
         with Load(site) as load:
             load.wait_for(100)
             yield load

@@ -24,7 +24,8 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from sqlalchemy import Column, Row, Table
-from tqdm import tqdm
+
+from project.progress import progress_bar
 
 FORMAT = "users-service backup"
 VERSION = 1
@@ -274,6 +275,5 @@ def _trailer(header: Header, digest: str) -> bytes:
     return _line({"rows": sum(table.rows for table in header.tables), "sha256": digest})
 
 
-def _progress(doing: str, header: Header) -> "tqdm[Any]":
-    total = sum(table.rows for table in header.tables)
-    return tqdm(desc=doing, total=total, unit=" rows", unit_scale=True)
+def _progress(doing: str, header: Header) -> Any:
+    return progress_bar(sum(table.rows for table in header.tables), " rows", doing)

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 from flask import current_app
 from sqlalchemy import Row
-from tqdm import tqdm
 
 from project.api.audit import service
 from project.api.audit.schemas import EventListQuery
@@ -17,6 +16,7 @@ from project.clock import utcnow
 from project.database import in_transaction
 from project.errors import Invalid
 from project.logs import printable
+from project.progress import progress_bar
 from project.web import pruning
 from project.web.contract import validate
 
@@ -71,7 +71,7 @@ def prune() -> None:
         **{what: pruning.remove_all(what) for what in pruning.prunable()},
     }
     counts = dict.fromkeys(removals, 0)
-    with tqdm(unit=" rows", unit_scale=True) as progress:
+    with progress_bar(None, " rows") as progress:
         for what, batches in removals.items():
             for removed in batches:
                 counts[what] += removed

@@ -7,7 +7,6 @@ from time import monotonic
 
 import flask_migrate
 from sqlalchemy import MetaData, inspect
-from tqdm import tqdm
 
 from project.api.audit import service as audit
 from project.api.models import User
@@ -16,6 +15,7 @@ from project.api.users.errors import EmailTaken
 from project.backup import service as backup
 from project.commands.terminal import confirm, exit_on_backup_error
 from project.database import check_database, db, in_transaction, revisions
+from project.progress import progress_bar
 
 FIRST_USERS = [("cnych", "qikqiak@gmail.com"), ("chyang", "icnych@gmail.com")]
 FIRST_NAMES = ["Ada", "Chidi", "Dagný", "Emre", "Fatima", "Inés", "Jun", "Lakshmi", "Noor", "Olga"]
@@ -49,7 +49,7 @@ def seed_db(count: int | None = None) -> None:
             print(_add_first_user(username, email))
         return
     started = monotonic()
-    with tqdm(total=count, unit=" users", unit_scale=True) as progress:
+    with progress_bar(count, " users") as progress:
         for start in range(0, count, USERS_PER_BATCH):
             size = min(USERS_PER_BATCH, count - start)
             in_transaction(service.create_users)(list(_generate_users(size)))

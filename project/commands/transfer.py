@@ -30,6 +30,7 @@ from project.api.users import service
 from project.api.users.fields import SHOWN
 from project.api.users.paging import role_and_activity
 from project.errors import AppError, TooLarge
+from project.progress import progress_bar
 
 FORMS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 SHOWN_FAILURES = 10
@@ -67,7 +68,7 @@ def import_users(
         def before_batch() -> None:
             source.refuse_failures(report.failed)
 
-        with _progress("Checking" if dry_run else "Importing", size, "B") as progress:
+        with progress_bar(size, "B", "Checking" if dry_run else "Importing") as progress:
             for batch in import_batches(rows, dry_run, before_batch, match == "id"):
                 report.add(batch)
                 write(batch.outcomes)
@@ -118,7 +119,7 @@ def export_users(
         part = Path(folder, "part")
         with (
             open(part, "xb", opener=partial(os.open, mode=0o600)) as raw,
-            _progress("Exporting", service.count_users(filters), " users") as progress,
+            progress_bar(service.count_users(filters), " users", "Exporting") as progress,
         ):
             compressed = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if gzipped else None
             with compressed or nullcontext(raw) as data:
@@ -180,12 +181,6 @@ def _report_writer(file: str | None) -> Iterator[Any]:
             writer.writerows((each.line, each.result, each.reason) for each in outcomes)
 
         yield write
-
-
-def _progress(doing: str, total: int | None, unit: str) -> "tqdm[Any]":
-    # Ten updates per second are too many for a log file.
-    seconds = 0.1 if sys.stderr.isatty() else 10
-    return tqdm(desc=doing, total=total, unit=unit, unit_scale=True, mininterval=seconds)
 
 
 def _print_summary(report: Report, seconds: float) -> None:

@@ -679,18 +679,13 @@ class CommandLineTests(BackupTestCase):
         saved = self.manage("backup", str(self.path))
         restored = self.manage("restore", "--yes", str(self.path))
 
-        for result, bars, done in [
-            (saved, ["Writing", "Checking"], "Wrote and verified"),
-            (restored, ["Checking", "Restoring"], "Restored"),
-        ]:
+        for result, done in [(saved, "Wrote and verified"), (restored, "Restored")]:
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertRegex(
                 result.stdout,
                 r"users: 1,200 rows\n(?:\w+: 0 rows(?:, not restored: [\w ]+\.)?\n)*"
                 rf"{done} {self.path} \([\d.]+kB\) in [\d.]+ s\.\n$",
             )
-            for bar in bars:
-                self.assertRegex(result.stderr, rf"{bar}: 100%.*1\.20k/1\.20k")
         self.assertEqual(len(self.rows()), 1200)
 
     def test_restore_says_what_became_of_sessions_and_which_keys_came(self):
@@ -767,8 +762,8 @@ class CommandLineTests(BackupTestCase):
             result = self.manage("backup", "-", capture_output=False, **streams)
 
         self.assertEqual(result.returncode, 1)
-        self.assertIn(
-            "\nstandard output cannot be written: No space left on device.\n", result.stderr
+        self.assertEqual(
+            result.stderr, "standard output cannot be written: No space left on device.\n"
         )
         self.assertNotIn("Traceback", result.stderr)
 

@@ -40,11 +40,11 @@ class ReindexTests(CommandTestCase):
         self.assertEqual(self.found("pa"), ["Past"])
         self.assertEqual(self.printed(search.reindex), "Users checked: 27. Mended: 0.\n")
 
-    def test_command_shows_its_progress(self):
+    def test_command_prints_a_summary(self):
         make_users(3)
 
         result = self.manage("reindex")
 
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(result.stdout, "Users checked: 3. Mended: 0.\n")
-        self.assertIn("100%", result.stderr)
+        self.assertEqual(result.stderr, "")

@@ -5,14 +5,11 @@ import gzip
 import os
 import stat
 import tempfile
-from contextlib import redirect_stderr
-from io import StringIO
 from pathlib import Path
 from threading import Thread
 from unittest import mock
 
 from project.api.transfer import exporting, importing
-from project.commands import transfer
 from project.commands.transfer import export_users, import_users
 from project.tests.commands.base import CommandTestCase
 from project.tests.database.test_failures import driver_error
@@ -77,12 +74,9 @@ class ImportUsersTests(TransferCommandTestCase):
             r"^created +2\nupdated +1\nskipped +0\nfailed +1\nrows +4\n"
             r"in [\d.]+ s \([\d,]+ rows/s\)\n$",
         )
-        self.assertIn("Importing: 100%", result.stderr)
-        self.assertTrue(
-            result.stderr.endswith(
-                "These rows failed:\nline 5: email: An email address must have an @-sign.\n"
-            ),
+        self.assertEqual(
             result.stderr,
+            "These rows failed:\nline 5: email: An email address must have an @-sign.\n",
         )
         self.assertEqual(self.emails(), ["ada@example.com", "bo@example.com"])
 
@@ -90,13 +84,12 @@ class ImportUsersTests(TransferCommandTestCase):
         result = self.manage("import_users", self.file("users.csv", CSV))
 
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertNotIn("failed:", result.stderr)
+        self.assertEqual(result.stderr, "")
 
     def test_dry_run_changes_nothing_and_says_so(self):
         result = self.manage("import_users", "--dry-run", self.file("users.csv", CSV))
 
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("Checking: 100%", result.stderr)
         self.assertRegex(result.stdout, r"created +2\n(.*\n)+This was a dry run: nothing was chan")
         self.assertEqual(self.emails(), [])
 
@@ -274,7 +267,6 @@ class ExportUsersTests(TransferCommandTestCase):
         make_users(30)
         result = self.manage("export_users", self.path("users.csv.gz"))
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("30.0/30.0", result.stderr)
 
         printed = self.printed(import_users, self.path("users.csv.gz"))
 
@@ -311,14 +303,3 @@ class ExportUsersTests(TransferCommandTestCase):
 
         self.assertEqual(Path(path).read_text(), "mine")
         self.assertEqual(os.listdir(self.folder), ["users.csv"])
-
-
-class ProgressTests(TransferCommandTestCase):
-    """The bars, on a terminal and not."""
-
-    def test_log_file_gets_few_lines(self):
-        for terminal, seconds in [(True, 0.1), (False, 10)]:
-            with redirect_stderr(StringIO()) as output:
-                with mock.patch.object(output, "isatty", return_value=terminal):
-                    with transfer._progress("Importing", 1, "B") as progress:
-                        self.assertEqual(progress.mininterval, seconds)
