@@ -40,6 +40,7 @@ NAMES = {
         deleteat deletedat blockedat bannedat banneduntil suspendedat suspendedtill deactivatedat
         """,
     "role": "role",
+    "password_hash": "passwordhash hashedpassword encryptedpassword passwordbcrypt",
     "created_at": """
         createdat created createddate createddatetime createdtime createdtimestamp createdon
         creationtime creationdate createat datecreated datejoined dateadded joined joinedat joindate

@@ -36,9 +36,10 @@ ROWS_PER_BATCH = 5000
 MAX_REPORTED_ROWS = 10_000
 _IMPORTED = audit.register("users.imported")
 _UNKNOWN_ID = "id: No user has this id."
+_HAS_PASSWORD = "password_hash: The value was left out. The user has a password, which stays."
 RESULTS = ("created", "updated", "skipped", "failed")
 
-STATE = (*fields.IMPORTED, *(column for column, _fold in FOLDED.values()))
+STATE = (*fields.IMPORTED, "password_hash", *(column for column, _fold in FOLDED.values()))
 """The columns of a user that an import writes."""
 
 _NEW: dict[str, Any] = {name: fields.DEFAULTS.get(name) for name in STATE}
@@ -391,9 +392,12 @@ def _merge(rows: _Rows, known: _Known, now: datetime) -> Batch:
 
 
 def _change_and_warn(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
+    password_hash = user and user.state["password_hash"]
     outcome = _change(user, row, known)
     if row.warnings:
         outcome.reason = f"{outcome.reason} {row.warnings}"
+    if password_hash and row.values.get("password_hash", password_hash) != password_hash:
+        outcome.reason = f"{outcome.reason} {_HAS_PASSWORD}"
     return outcome
 
 
@@ -402,6 +406,8 @@ def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
         return Outcome(row.line, "failed", _UNKNOWN_ID)
     state, values = user.state, row.values
     changes = [name for name in fields.IMPORTED if name in values and values[name] != state[name]]
+    if "password_hash" in values and state["password_hash"] is None:
+        changes.append("password_hash")
     if not changes:
         return Outcome(row.line, "skipped", "Nothing to change.")
     if state["role"] == "admin":  # even since an earlier row
@@ -415,6 +421,9 @@ def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
         user.has_moved = True
     user.was_renamed |= not FOLDED.keys().isdisjoint(changes)
     user.deactivations += "active" in changes and not values["active"]
-    user.state = state | {name: values[name] for name in values if name in _NEW}
+    kept = () if "password_hash" in changes else ("password_hash",)
+    user.state = state | {
+        name: values[name] for name in values if name in _NEW and name not in kept
+    }
     user.changes += 1
     return Outcome(row.line, "updated", f"Changed: {', '.join(changes)}.")

@@ -16,7 +16,8 @@ from project.web.fields import is_simple_text, read_id
 
 REQUIRED = tuple(name for name, field in UserImport.model_fields.items() if field.is_required())
 OPTIONAL = tuple(name for name in UserImport.model_fields if name not in REQUIRED)
-ONLY_BY_ADMINISTRATORS = ("role",)
+ONLY_BY_ADMINISTRATORS = ("role", "password_hash")
+SECRET = ("password_hash",)
 LONGEST_QUOTE = 40
 
 
@@ -33,7 +34,15 @@ _READERS = {
 }
 
 
-_NEVER_NULL = {name for name, read in _READERS.items() if read in (read_flag, read_moment)}
+def _accepts_null(read: Callable[[Any], Any]) -> bool:
+    try:
+        read(None)
+    except ValueError:
+        return False
+    return True
+
+
+_NULLABLE = {name for name, read in _READERS.items() if _accepts_null(read)}
 
 
 def importable_fields(by_admin: bool, with_id: bool) -> tuple[str, ...]:
@@ -61,12 +70,13 @@ def read_row(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     warnings: list[str] = []
     for name, read in _READERS.items():
         value = values.get(name)
-        if is_empty(value) and not (value is None and name in values and name not in _NEVER_NULL):
+        if is_empty(value) and not (value is None and name in values and name in _NULLABLE):
             continue
         try:
             row[name] = read(value)
         except ValueError as error:
-            warnings.append(f"{name}: {_quoted(value)} was left out. {_sentence(error)}")
+            what = "The value" if name in SECRET else _quoted(value)
+            warnings.append(f"{name}: {what} was left out. {_sentence(error)}")
     return row, warnings
 
 

@@ -3,8 +3,12 @@
 Hashing takes memory and a CPU, so each process computes one hash at a time: ``hashing_slot``.
 """
 
+import hashlib
+import hmac
+import re
 import threading
 import unicodedata
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,6 +20,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerificationError
 from flask import current_app
 
+from project.api.users.models import PASSWORD_HASH_LENGTH
 from project.errors import FieldError, Invalid, Unavailable
 
 MAX_CHARACTERS = 256
@@ -25,6 +30,21 @@ CHECKED_CHARACTERS = 40
 CHECKED_SUBSTITUTES = 7
 MIN_CHECKED_CHARACTERS = 16
 BCRYPT_BYTES = 72
+BCRYPT = ("$2a$", "$2b$", "$2y$")
+PBKDF2 = "pbkdf2_sha256$"  # as Django writes it
+# Hashes from elsewhere, and the highest cost of each: about a second, and 128 MiB.
+_FOREIGN_HASHES = [
+    (r"\$2[aby]\$(?P<cost>\d\d)\$[./A-Za-z0-9]{53}", {"cost": (4, 14)}),
+    (
+        r"\$argon2id\$v=19\$m=(?P<memory>\d{1,9}),t=(?P<passes>\d{1,9}),p=(?P<lanes>\d{1,9})"
+        r"\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{11,}",
+        {"memory": (8, 131_072), "passes": (1, 10), "lanes": (1, 8)},
+    ),
+    (
+        r"pbkdf2_sha256\$(?P<iterations>\d{1,9})\$[!-#%-~]+\$[A-Za-z0-9+/]{43}=",
+        {"iterations": (1, 2_000_000)},
+    ),
+]
 # Shorter names occur in many words.
 SHORTEST_NAME = 4
 SERVICE_NAME = "users-service"
@@ -113,16 +133,18 @@ def hash_password(password: str) -> str:
 def verify_password(stored: str | None, password: str) -> bool:
     """Return whether a password matches a stored hash.
 
-    :param stored: an argon2 hash, or a bcrypt hash from another system (``$2b$``); None: there is
-        none, and the check takes as long as with an argon2 hash.
+    :param stored: an argon2 hash, or another from elsewhere (``check_hash``); None: there is none,
+        and the check takes as long as with an argon2 hash.
     :raises TooManyPasswords: the wait for the hashing slot is too long (503).
     """
     text = _normal(password)
     with hashing_slot():
         try:
-            if stored is not None and stored.startswith("$2b$"):
+            if stored is not None and stored.startswith(BCRYPT):
                 # bcrypt uses the first 72 bytes; older versions truncated longer ones silently.
                 return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], stored.encode())
+            if stored is not None and stored.startswith(PBKDF2):
+                return _is_pbkdf2(password, stored)
             hasher = _hasher()
             return hasher.verify(stored or _dummy_hash(hasher), text) and stored is not None
         except (VerificationError, ValueError):
@@ -131,7 +153,29 @@ def verify_password(stored: str | None, password: str) -> bool:
 
 def needs_rehash(stored: str) -> bool:
     """Return whether a hash has another algorithm or other parameters than new hashes."""
-    return stored.startswith("$2b$") or _hasher().check_needs_rehash(stored)
+    return stored.startswith((*BCRYPT, PBKDF2)) or _hasher().check_needs_rehash(stored)
+
+
+def check_hash(text: str) -> str:
+    """Return a hash that another system made, if sign-ins can verify it within about a second.
+
+    :raises ValueError: it is none; the message is a sentence.
+    """
+    for pattern, limits in _FOREIGN_HASHES:
+        found = re.fullmatch(pattern, text)
+        if found is None or len(text) > PASSWORD_HASH_LENGTH:
+            continue
+        for name, (lowest, highest) in limits.items():
+            if not lowest <= int(found[name]) <= highest:
+                raise ValueError(f"Its {name} must be {lowest:,} to {highest:,}.")
+        return text
+    raise ValueError("Must be a hash by bcrypt, argon2id or Django's pbkdf2_sha256.")
+
+
+def _is_pbkdf2(password: str, stored: str) -> bool:
+    _kind, rounds, salt, expected = stored.split("$")
+    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), int(rounds))
+    return hmac.compare_digest(b64encode(digest).decode(), expected)
 
 
 def _normal(text: str) -> str:

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from project.api.users.folding import check_email
 from project.api.users.models import ROLES
+from project.api.users.passwords import check_hash
 from project.web.fields import TEXT_LENGTH, Flag, Moment, Text, read_id
 from project.web.pagination import MAX_LIMIT, Limit
 
@@ -28,12 +29,17 @@ _ORDERS = (*SORTS, *(f"-{name}" for name in SORTS))
 MAX_IDS = 500
 
 
-def _check_email(text: str) -> str:
-    try:
-        check_email(text)
-    except ValueError as error:
-        raise PydanticCustomError("email", "{reason}", {"reason": str(error)}) from error
-    return text
+def _checked(check: Callable[[str], Any]) -> AfterValidator:
+    """Return a validator that refuses what a function does, with its words."""
+
+    def validate(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise PydanticCustomError("refused", "{reason}", {"reason": str(error)}) from error
+        return text
+
+    return AfterValidator(validate)
 
 
 def _one_of(values: Sequence[str | None], message: LiteralString) -> Callable[[Any], Any]:
@@ -57,7 +63,8 @@ _EMAIL_SCHEMA = {
     "examples": ["ada@example.com"],
 }
 
-Email = Annotated[Text, AfterValidator(_check_email), WithJsonSchema(_EMAIL_SCHEMA)]
+Email = Annotated[Text, _checked(check_email), WithJsonSchema(_EMAIL_SCHEMA)]
+PasswordHash = Annotated[str, _checked(check_hash)]
 Active = Annotated[bool, Field(strict=True, examples=[True])]
 Password = Annotated[
     str,
@@ -188,7 +195,10 @@ class UserReplace(BaseModel):
 
 
 class UserImport(BaseModel):
-    """A row of an import. Other keys are ignored, including a password."""
+    """A row of an import. Other keys are ignored, including a password.
+
+    The hash of a password is for users who have none.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -196,6 +206,7 @@ class UserImport(BaseModel):
     email: Email
     active: bool = False
     role: Role = None
+    password_hash: PasswordHash = ""
     created_at: datetime = datetime.min
     updated_at: datetime = datetime.min
 

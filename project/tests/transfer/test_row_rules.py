@@ -49,13 +49,28 @@ class ReadRowTests(unittest.TestCase):
                 told = {"active": True, "role": "editor", "created_at": TIME, "updated_at": TIME}
                 self.assertEqual(row, {"username": "a", "email": email, **told})
 
-    def test_role_is_a_column_for_administrators_only(self):
+    def test_role_and_password_hash_are_columns_for_administrators_only(self):
         others = ("username", "email", "active", "created_at", "updated_at")
 
         self.assertEqual(importable_fields(by_admin=False, with_id=False), others)
         self.assertEqual(
-            set(importable_fields(by_admin=True, with_id=True)), {*others, "role", "id"}
+            set(importable_fields(by_admin=True, with_id=True)),
+            {*others, "role", "password_hash", "id"},
         )
+
+    def test_wrong_password_hash_is_left_out_and_not_shown(self):
+        row, warnings = read_row({"username": "a", "email": "a@example.com", "password_hash": "pw"})
+
+        self.assertNotIn("password_hash", row)
+        self.assertEqual(
+            warnings,
+            [
+                "password_hash: The value was left out. Must be a hash by bcrypt, argon2id or"
+                " Django's pbkdf2_sha256."
+            ],
+        )
+        row, warnings = read_row({"username": "a", "email": "a@example.com", "password_hash": None})
+        self.assertNotIn("password_hash", row)
 
     def test_name_that_changes_the_direction_of_text_is_refused(self):
         values = {"username": "Ada\u202enimda", "email": "a@example.com"}

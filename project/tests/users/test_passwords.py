@@ -1,5 +1,7 @@
 """The rules for passwords, and how they are stored."""
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -15,6 +17,7 @@ from project.api.users import passwords
 from project.api.users.passwords import (
     WAITING,
     TooManyPasswords,
+    check_hash,
     check_password,
     hash_password,
     hashing_slot,
@@ -25,6 +28,12 @@ from project.errors import Invalid
 from project.tests.base import BaseTestCase
 
 GOOD = "grey otters paddle home at dusk"
+
+
+def django_hash(password: str) -> str:
+    """Return the hash that Django would store."""
+    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), b"salt", 10)
+    return f"pbkdf2_sha256$10$salt${b64encode(digest).decode()}"
 
 
 class CheckPasswordTests(BaseTestCase):
@@ -211,6 +220,44 @@ class HashTests(BaseTestCase):
                 self.assertFalse(verify_password(stored, "x" + password))
                 self.assertTrue(needs_rehash(stored))
 
+    def test_hash_of_django_is_verified_and_to_be_replaced(self):
+        stored = django_hash(GOOD)
+
+        self.assertTrue(verify_password(stored, GOOD))
+        self.assertFalse(verify_password(stored, "x" + GOOD))
+        self.assertTrue(needs_rehash(stored))
+
+    def test_hash_from_elsewhere_is_accepted_if_it_can_be_verified_in_a_second(self):
+        digest = bcrypt.hashpw(GOOD.encode(), bcrypt.gensalt(4)).decode()
+        argon2 = PasswordHasher(2, 1024, parallelism=2).hash(GOOD)
+        for stored in [
+            digest,
+            digest.replace("$2b$", "$2a$"),
+            digest.replace("$2b$", "$2y$"),
+            argon2,
+            django_hash(GOOD),
+        ]:
+            with self.subTest(stored):
+                self.assertEqual(check_hash(stored), stored)
+                self.assertTrue(verify_password(stored, GOOD))
+        for stored in [
+            "",
+            GOOD,
+            f"{digest}x",
+            digest.replace("$04$", "$15$"),
+            digest.replace("$2b$", "$2x$"),
+            argon2.replace("m=1024", "m=9999999"),
+            argon2.replace("t=2", "t=2000000"),
+            argon2.replace("p=2", "p=64"),
+            argon2.replace("argon2id", "argon2i"),
+            argon2.replace("t=2", "t=0"),
+            django_hash(GOOD).replace("$10$", "$9000000$"),
+            django_hash(GOOD).replace("sha256", "sha1"),
+            f"{django_hash(GOOD)}{'x' * 300}",
+        ]:
+            with self.subTest(stored), self.assertRaises(ValueError):
+                check_hash(stored)
+
     def test_hash_with_other_parameters_is_to_be_replaced(self):
         stored = hash_password(GOOD)
         self.app.config["ARGON2_PASSES"] = 2
@@ -219,7 +266,7 @@ class HashTests(BaseTestCase):
         self.assertTrue(needs_rehash(stored))
 
     def test_what_is_no_hash_fits_no_password(self):
-        for stored in ["", "x", "$argon2id$", "$2b$"]:
+        for stored in ["", "x", "$argon2id$", "$2b$", "pbkdf2_sha256$x", "pbkdf2_sha256$1$a$b"]:
             with self.subTest(stored):
                 self.assertFalse(verify_password(stored, GOOD))
 

@@ -3,12 +3,14 @@
 from datetime import datetime, timedelta
 from unittest import mock
 
+import bcrypt
 from sqlalchemy import select
 
 from project import db
 from project.api.auth import service as auth
 from project.api.models import User
 from project.api.users import service
+from project.api.users.passwords import hash_password
 from project.tests.audit.base import PASSWORD, AuditTestCase
 from project.tests.factories import make_user
 
@@ -155,6 +157,84 @@ class ImportedRoleTests(AuditTestCase):
             {email for email, role in roles if role == "viewer"},
             {f"{form}u{number}@example.com" for form in ("", "n") for number in (2, 4)},
         )
+
+    def test_password_hashes_are_taken_from_administrators_only(self):
+        tokens = {role: self.sign_in(role, role) for role in ("editor", "admin")}
+        self.app.config["ACCESS"] = "protected"
+        password = "x7#mQ9!vB2$kL5 not from here"
+        digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+        for role, status in [("editor", 401), ("admin", 200)]:
+            with self.subTest(role):
+                email = f"new-{role}@example.com"
+                response = self.call(
+                    "POST",
+                    "/users/import",
+                    tokens[role],
+                    data=f"name,mail,active,encrypted_password\nAda,{email},1,{digest}\n",
+                    content_type="text/csv",
+                )
+                signed_in = self.client.post(
+                    "/auth/login", json={"email": email, "password": password}
+                )
+
+                self.assertEqual(response.json["data"]["created"], 1)
+                self.assertEqual(
+                    response.json["data"]["ignored"],
+                    ["encrypted_password"] if role == "editor" else [],
+                )
+                self.assertEqual(signed_in.status_code, status, signed_in.text)
+        stored = select(User.password_hash).where(User.email == "new-admin@example.com")
+        self.assertRegex(db.session.scalar(stored), r"^\$argon2id\$")
+
+    def test_password_of_a_user_stays_with_another_hash_in_the_file(self):
+        token = self.sign_in("admin", "admin")
+        user = make_user(
+            username="Ada",
+            email="ada@example.com",
+            password_hash=hash_password(PASSWORD),
+            active=True,
+        )
+        digest = bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()
+
+        response = self.call(
+            "POST",
+            "/users/import",
+            token,
+            data=f"username,email,password_hash\nAda,ada@example.com,{digest}\n",
+            content_type="text/csv",
+        )
+
+        self.assertEqual(response.json["data"]["skipped"], 1)
+        self.assertEqual(
+            response.json["data"]["rows"][0]["reason"],
+            "Nothing to change. password_hash: The value was left out. The user has a password,"
+            " which stays.",
+        )
+        signed_in = self.client.post(
+            "/auth/login", json={"email": user.email, "password": PASSWORD}
+        )
+        self.assertEqual(signed_in.status_code, 200, signed_in.text)
+
+    def test_user_without_a_password_gets_the_one_of_the_file(self):
+        token = self.sign_in("admin", "admin")
+        make_user(username="Ada", email="ada@example.com", active=True)
+        digest = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+        for dry_run in ("true", "false"):
+            response = self.call(
+                "POST",
+                f"/users/import?dry_run={dry_run}",
+                token,
+                data=f"username,email,password_hash\nAda,ada@example.com,{digest}\n",
+                content_type="text/csv",
+            )
+            self.assertEqual(
+                response.json["data"]["rows"],
+                [{"line": 2, "result": "updated", "reason": "Changed: password_hash."}],
+            )
+        signed_in = self.client.post(
+            "/auth/login", json={"email": "ada@example.com", "password": PASSWORD}
+        )
+        self.assertEqual(signed_in.status_code, 200, signed_in.text)
 
     def test_wrong_role_is_left_out_with_a_warning(self):
         token = self.sign_in("admin", "admin")
