@@ -194,7 +194,21 @@ def restore(file: str, yes: bool) -> None:
 
 
 @manager.option(
-    "--report", metavar="FILE", help="write all rows that did not simply create a user to a new CSV"
+    "--report",
+    metavar="FILE",
+    help="write the rows that failed to a new file, as they came and with the error, to be mended",
+)
+@manager.option(
+    "--deactivate-missing",
+    action="store_true",
+    dest="missing",
+    help="deactivate active users who are not in the file, except administrators",
+)
+@manager.option(
+    "--max-deactivate",
+    metavar="N",
+    type=positive_integer,
+    help="how many of them at most; default: a tenth of the active users",
 )
 @manager.option(
     "--match", choices=["email", "id"], default="email", help="how to match rows to users"
@@ -209,9 +223,17 @@ def restore(file: str, yes: bool) -> None:
     help='read a field from this column, such as "email:Work Email"; may be repeated',
 )
 @manager.option("file", help="the file to read, or - for the standard input; see docs/imports.md")
-def import_users(file: str, dry_run: bool, match: str, report: str | None, maps: list[str]) -> None:
+def import_users(
+    file: str,
+    dry_run: bool,
+    match: str,
+    report: str | None,
+    maps: list[str],
+    missing: bool,
+    max_deactivate: int | None,
+) -> None:
     """Create users from a file, and update those with a known email or id."""
-    transfer.import_users(file, dry_run, report, match, maps)
+    transfer.import_users(file, dry_run, report, match, maps, missing, max_deactivate)
 
 
 @manager.option("--force", action="store_true", help="replace an existing file")

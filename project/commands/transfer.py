@@ -1,6 +1,5 @@
 """The commands for import and export of users."""
 
-import csv
 import gzip
 import os
 import sys
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import Any
+from typing import Any, TextIO
 
 from flask import current_app
 from pydantic_core import PydanticCustomError
@@ -21,8 +20,10 @@ from project.api.transfer.archives import ZIP
 from project.api.transfer.columns import Columns, chosen_columns
 from project.api.transfer.exporting import Layout, read_columns
 from project.api.transfer.exporting import export_users as export_chunks
-from project.api.transfer.importing import Outcome, Report
+from project.api.transfer.failures import write_failures
+from project.api.transfer.importing import Report
 from project.api.transfer.importing import import_users as import_batches
+from project.api.transfer.missing import Met, commit_deactivations
 from project.api.transfer.row_reader import read_rows
 from project.api.transfer.row_rules import importable_fields
 from project.api.transfer.stream import GZIP, OutOfProportion, Source
@@ -44,17 +45,23 @@ def import_users(
     report_file: str | None = None,
     match: str = "email",
     maps: Sequence[str] = (),
+    missing: bool = False,
+    max_deactivate: int | None = None,
 ) -> None:
     """Create and update users from the rows of a file, and print a summary.
 
     :param file: its path; ``-`` is the standard input.
-    :param report_file: a CSV file for all rows that did not simply create a user; None: no file.
+    :param report_file: a file for the rows that failed, in the form they came in; None: no file.
     :param match: match rows to users by ``email``, or by ``id`` if the row has one.
     :param maps: from which column a field is read, each as ``FIELD:COLUMN``.
+    :param missing: whether to deactivate active users who are not in the file.
+    :param max_deactivate: how many users may be deactivated; None: a tenth of the active ones.
     :raises SystemExit: also if a row has failed; the others are imported.
     """
     path, started, report = Path(file), monotonic(), Report()
-    with _exit_on_error(), _opened(file) as data, _report_writer(report_file) as write:
+    if max_deactivate is not None and not missing:
+        raise SystemExit("--max-deactivate is for --deactivate-missing only.")
+    with _exit_on_error(), _opened(file) as data, _report_opened(report_file) as failures:
         size = path.stat().st_size if path.is_file() and file != "-" else None
         # A small compressed file may hold more than the database can store.
         is_compressed = data.peek(4).startswith((GZIP, ZIP))
@@ -62,6 +69,7 @@ def import_users(
         source = Source(data.read, size, limit)
         fields = importable_fields(by_admin=True, with_id=match == "id")
         columns = Columns(fields, chosen_columns(maps))
+        met = Met() if missing else None
         as_lines = {".ndjson", ".jsonl"}.intersection(map(str.lower, path.suffixes))
         rows = read_rows(source, False, columns, bool(as_lines))
 
@@ -69,16 +77,21 @@ def import_users(
             source.refuse_failures(report.failed)
 
         with progress_bar(size, "B", "Checking" if dry_run else "Importing") as progress:
-            for batch in import_batches(rows, dry_run, before_batch, match == "id"):
+            for batch in import_batches(rows, dry_run, before_batch, match == "id", columns):
                 report.add(batch)
-                write(batch.outcomes)
+                if failures is not None:
+                    write_failures(failures, batch.failures, columns.header_line is not None)
+                if met is not None:
+                    met.add(batch.user_ids)
                 progress.update(source.position - progress.n)
+        if met is not None:
+            commit_deactivations(met, report, max_deactivate, dry_run)
     report.add_columns(columns)
     _print_summary(report, monotonic() - started)
     if dry_run:
         print("This was a dry run: nothing was changed.")
-    if report.failed:
-        raise SystemExit(_failures(report))
+    if problems := [*_failures(report), *([report.refusal] if report.refusal else [])]:
+        raise SystemExit("\n".join(problems))
 
 
 def export_users(
@@ -167,20 +180,11 @@ def _exit_on_error() -> Iterator[None]:
         raise SystemExit(f"{error.filename or 'The file'}: {error.strerror}.") from error
 
 
-@contextmanager
-def _report_writer(file: str | None) -> Iterator[Any]:
-    """Provide a function that writes rows to the report, as CSV."""
+def _report_opened(file: str | None) -> AbstractContextManager[TextIO | None]:
     if file is None:
-        yield lambda _outcomes: None
-        return
-    with open(file, "x", encoding="utf-8", newline="", opener=partial(os.open, mode=0o600)) as out:
-        writer = csv.writer(out)
-        writer.writerow(["line", "result", "reason"])
-
-        def write(outcomes: Iterable[Outcome]) -> None:
-            writer.writerows((each.line, each.result, each.reason) for each in outcomes)
-
-        yield write
+        return nullcontext()
+    opener = partial(os.open, mode=0o600)
+    return open(file, "x", encoding="utf-8", errors="replace", newline="", opener=opener)
 
 
 def _print_summary(report: Report, seconds: float) -> None:
@@ -188,6 +192,9 @@ def _print_summary(report: Report, seconds: float) -> None:
     rows = sum(counts.values())
     for name, count in [*counts.items(), ("rows", rows)]:
         print(f"{name:8}{count:>15,}")
+    if report.missing is not None:
+        print(f"Active users who are not in the file: {report.missing:,}.")
+        print(f"Deactivated: {report.deactivated:,}.")
     print(f"in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
     for name, columns in report.columns.items():
         if columns != [name]:
@@ -203,9 +210,11 @@ def _names(columns: Iterable[str]) -> str:
     return ", ".join(name if name.isprintable() else ascii(name) for name in columns)
 
 
-def _failures(report: Report) -> str:
+def _failures(report: Report) -> list[str]:
+    if not report.failed:
+        return []
     failed = [outcome for outcome in report.rows if outcome.result == "failed"]
     lines = [f"line {each.line:,}: {each.reason}" for each in failed[:SHOWN_FAILURES]]
     if report.failed > len(lines):
-        lines.append("… Use --report FILE for a list of all.")
-    return "\n".join(["These rows failed:", *lines])
+        lines.append("… Use --report FILE to get all, to mend them and send them again.")
+    return ["These rows failed:", *lines]

@@ -107,6 +107,12 @@ def _read_flag(text: Any) -> Any:
     return text == "true"
 
 
+def _read_count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,10}", text):
+        raise PydanticCustomError("count", "Must be an integer, 0 or more.")
+    return int(text)
+
+
 def _read_user(text: str) -> int:
     if not re.fullmatch("[0-9]{1,10}", text):
         raise PydanticCustomError("user", "Must be a user's id.")
@@ -132,6 +138,12 @@ REPEATABLE = object()
 
 Flag = Annotated[bool, BeforeValidator(_read_flag)]
 """True or false in a query string."""
+Count = Annotated[
+    int,
+    BeforeValidator(_read_count),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 9_999_999_999}),
+]
+"""How many, in a query string."""
 AnyUserId = Annotated[
     int,
     BeforeValidator(_read_user),

@@ -21,6 +21,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from project.api.audit import service as audit
 from project.api.transfer import bulk_update
 from project.api.transfer.columns import Columns
+from project.api.transfer.failures import FailedRows, Failure
 from project.api.transfer.row_rules import read_row, read_user_id
 from project.api.transfer.stream import BadRow, Row
 from project.api.users import fields, queries, word_index
@@ -30,10 +31,18 @@ from project.clock import utcnow
 from project.database import db, in_transaction, read, write
 from project.database.failures import is_outage
 from project.database.transactions import ATTEMPTS
-from project.errors import Forbidden, Invalid, TooLarge, Unauthenticated, Unavailable
+from project.errors import (
+    FieldError,
+    Forbidden,
+    Invalid,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 
 ROWS_PER_BATCH = 5000
 MAX_REPORTED_ROWS = 10_000
+MAX_NAMED = 3
 _IMPORTED = audit.register("users.imported")
 _UNKNOWN_ID = "id: No user has this id."
 _HAS_PASSWORD = "password_hash: The value was left out. The user has a password, which stays."
@@ -74,10 +83,14 @@ class Batch(NamedTuple):
     """The results of a batch's rows.
 
     :param outcomes: of all rows that did not just create a user, in order.
+    :param user_ids: the users who were there before, whom the rows are about.
+    :param failures: the rows that failed.
     """
 
     counts: Counter[str]
     outcomes: list[Outcome]
+    user_ids: list[int]
+    failures: Sequence[Failure] = ()
 
 
 @dataclass
@@ -87,19 +100,27 @@ class Report:
     :param columns: the columns that each field is read from, the best first.
     :param ignored: the names of unused columns.
     :param header_line: the line of the header; None: there is none.
+    :param deactivated: the number of users who were deactivated since they are missing.
+    :param missing: the number of active users who are not in the file, if that was asked for.
+    :param refusal: why nobody was deactivated; None: that was not refused.
     :param rows: the first 10,000 rows that did not just create a user.
     :param rows_omitted: the number of further such rows.
+    :param failed_rows: the first 1,000 rows that failed.
     """
 
     created: int = 0
     updated: int = 0
     skipped: int = 0
     failed: int = 0
+    deactivated: int = 0
+    missing: int | None = None
+    refusal: str | None = None
     columns: dict[str, list[str]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     header_line: int | None = None
     rows: list[Outcome] = field(default_factory=list)
     rows_omitted: int = 0
+    failed_rows: FailedRows = field(default_factory=FailedRows, compare=False)
 
     def add(self, batch: Batch) -> None:
         """Add the results of a batch."""
@@ -108,6 +129,7 @@ class Report:
         room = MAX_REPORTED_ROWS - len(self.rows)
         self.rows += batch.outcomes[:room]
         self.rows_omitted += len(batch.outcomes[room:])
+        self.failed_rows.add(batch.failures)
 
     def add_columns(self, columns: Columns) -> None:
         """Add what the names of the columns mean, once all rows were read."""
@@ -170,6 +192,7 @@ def import_users(
     dry_run: bool = False,
     before_batch: Callable[[], None] = lambda: None,
     match_id: bool = False,
+    columns: Columns | None = None,
 ) -> Iterator[Batch]:
     """Add and change users; yield the results of each batch after it is saved.
 
@@ -181,6 +204,7 @@ def import_users(
     :param before_batch: called when a batch's rows have been read, before they are saved; may raise
         to stop the import.
     :param match_id: a row with an id changes the user with this id, including the mailbox.
+    :param columns: those of the rows, for messages to name them.
     :raises Unauthenticated: ``before_batch`` raised it (401).
     :raises Forbidden: ``before_batch`` raised it (403).
     :raises Invalid: the data is incomplete or corrupt (400).
@@ -195,10 +219,10 @@ def import_users(
                 last_id = read(queries.LAST_ID, {})[0][0] or 0
             while batch := list(islice(rows, ROWS_PER_BATCH)):
                 before_batch()
-                done = work([_check(row, last_id) for row in batch])
+                done = work([_check(row, last_id, columns) for row in batch])
                 line = batch[-1].line
                 total.update(done.counts)
-                yield done
+                yield done._replace(failures=_failures(batch, done.outcomes))
         except (Unauthenticated, Forbidden) as error:
             so_far = ", ".join(f"{name} {total[name]:,}" for name in RESULTS)
             message = f"{error.message} {_progress(line, dry_run)} So far: {so_far}."
@@ -225,7 +249,12 @@ def _progress(line: int, dry_run: bool) -> str:
     return f"The rows up to line {line:,} {'would be' if dry_run else 'were'} imported."
 
 
-def _check(row: Row | BadRow, last_id: int | None) -> _ValidRow | Outcome:
+def _failures(rows: Iterable[Row | BadRow], outcomes: Iterable[Outcome]) -> list[Failure]:
+    reasons = {each.line: each.reason for each in outcomes if each.result == "failed"}
+    return [Failure(row, reasons[row.line]) for row in rows if row.line in reasons]
+
+
+def _check(row: Row | BadRow, last_id: int | None, columns: Columns | None) -> _ValidRow | Outcome:
     """Validate a single row.
 
     :param last_id: the highest id when the import began: ids that the import itself assigns do not
@@ -237,11 +266,22 @@ def _check(row: Row | BadRow, last_id: int | None) -> _ValidRow | Outcome:
         user_id = None if last_id is None else read_user_id(row.values)
         values, warnings = read_row(row.values)
     except Invalid as error:
-        reasons = [f"{problem.field}: {problem.message.rstrip('.')}" for problem in error.errors]
-        return Outcome(row.line, "failed", f"{'; '.join(reasons)}.")
+        return Outcome(row.line, "failed", _reasons(error.errors, columns))
     if user_id is not None and not 0 < user_id <= (last_id or 0):
         return Outcome(row.line, "failed", _UNKNOWN_ID)
-    return _ValidRow(row.line, user_id, fields.with_folded(values), " ".join(warnings))
+    reasons = _reasons(warnings, columns) if warnings else ""
+    return _ValidRow(row.line, user_id, fields.with_folded(values), reasons)
+
+
+def _reasons(problems: Iterable[FieldError], columns: Columns | None) -> str:
+    """Return what is wrong with a row's fields, with the columns that they came from."""
+    used = {} if columns is None else columns.used
+    reasons = []
+    for problem in problems:
+        names = used.get(problem.field, [problem.field])
+        shown = "" if names == [problem.field] else f" ({', '.join(names[:MAX_NAMED])})"
+        reasons.append(f"{problem.field}{shown}: {problem.message}")
+    return " ".join(reasons)
 
 
 def _saving() -> Callable[[_Rows], Batch]:
@@ -372,6 +412,7 @@ def _find(rows: _Rows, query: Callable[..., Iterable[Any]]) -> Collection[_User]
 def _merge(rows: _Rows, known: _Known, now: datetime) -> Batch:
     """Apply the rows to the users, one after the other."""
     outcomes, created = [], 0
+    user_ids = [user_id for user_id in known.by_id if user_id is not None]
     for row in rows:
         if isinstance(row, Outcome):
             outcomes.append(row)
@@ -388,7 +429,7 @@ def _merge(rows: _Rows, known: _Known, now: datetime) -> Batch:
                 outcomes.append(Outcome(row.line, "created", row.warnings))
     counts = Counter(outcome.result for outcome in outcomes)
     counts["created"] = created
-    return Batch(counts, outcomes)
+    return Batch(counts, outcomes, user_ids)
 
 
 def _change_and_warn(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:

@@ -59,9 +59,10 @@ def read_ndjson(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRo
                 continue
             values = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            yield BadRow(line.number, f"Is not valid JSON, from character {error.pos + 1:,} on.")
+            reason = f"Is not valid JSON, from character {error.pos + 1:,} on."
+            yield BadRow(line.number, reason, ["row"], [line.shown()])
         except ValueError as error:
-            yield BadRow(line.number, str(error))
+            yield BadRow(line.number, str(error), ["row"], [line.shown()])
         else:
             yield row_of_object(line.number, values, columns)
 
@@ -69,14 +70,15 @@ def read_ndjson(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRo
 def row_of_object(number: int, values: Any, columns: Columns) -> Row | BadRow:
     """Return the row of an object: its keys are the columns."""
     if not isinstance(values, dict):
-        return BadRow(number, "Must be a JSON object.")
+        return BadRow(number, "Must be a JSON object.", ["row"], [values])
+    came = (tuple(values), tuple(values.values()))
     if any(isinstance(value, dict | list) for value in values.values()):
         values = dict(_flattened(values))
     try:
         plan = columns.plan(tuple(values))
     except Invalid as error:
-        return BadRow(number, f"{error.errors[0].field}: Is there more than once.")
-    return Row(number, plan.read(tuple(values.values())))
+        return BadRow(number, f"{error.errors[0].field}: Is there more than once.", *came)
+    return Row(number, plan.read(tuple(values.values())), *came)
 
 
 def _flattened(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -131,7 +133,7 @@ def read_document(
                     user, values = ijson.ObjectBuilder(), 0
                     user.event(event, value)
                 else:
-                    yield BadRow(file.items, "Must be a JSON object.")
+                    yield BadRow(file.items, "Must be a JSON object.", ["row"], [value])
             elif users_depth < 0 and event == "start_array" and ".".join(keys[:-1]) in _HOLDERS:
                 has_users, users_depth = True, depth + 1
             elif len(keys) < users_depth:

@@ -23,7 +23,7 @@ def read_ldif(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRow]
             try:
                 name, value = _ldif_value(line.text())
             except ValueError as error:
-                problem = BadRow(line.number, str(error))
+                problem = BadRow(line.number, str(error), ["row"], [line.shown()])
                 break
             values.setdefault(name, value)
         if problem is not None:

@@ -5,8 +5,9 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,25 +33,30 @@ class OutOfProportion(TooLarge):
     """The bytes would cause more work than their number allows (413)."""
 
 
-class Row(NamedTuple):
+@dataclass(slots=True)
+class Row:
     """A row that was parsed; its values are not validated.
 
     :param line: the number of its first line, from 1.
     :param values: by field.
+    :param names: of the columns, in the file.
+    :param cells: what came, in the order of the names.
     """
 
     line: int
     values: dict[str, Any]
+    names: Sequence[str] = field(default=(), compare=False)
+    cells: Sequence[Any] = field(default=(), compare=False)
 
 
-class BadRow(NamedTuple):
-    """A row that cannot be parsed.
-
-    :param line: the number of its first line, from 1.
-    """
+@dataclass(slots=True)
+class BadRow:
+    """A row that cannot be parsed; otherwise like ``Row``."""
 
     line: int
     reason: str
+    names: Sequence[str] = field(default=(), compare=False)
+    cells: Sequence[Any] = field(default=(), compare=False)
 
 
 class Source(io.RawIOBase):
@@ -277,6 +283,10 @@ class Line(NamedTuple):
             return self.data.decode()
         except UnicodeDecodeError as error:
             raise ValueError("Is not valid UTF-8.") from error
+
+    def shown(self) -> str:
+        """Return as much of the text as can be read."""
+        return (self.data or b"").decode(errors="replace").rstrip("\r\n")
 
 
 def lines(data: io.BufferedReader, limits: Limits) -> Iterator[Line]:

@@ -50,7 +50,8 @@ def read_csv(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRow]:
         except StopIteration:
             return
         except (csv.Error, ValueError) as error:
-            yield BadRow(records.line, _sentence(error, header.delimiter))
+            reason = _sentence(error, header.delimiter)
+            yield BadRow(records.line, reason, header.names, [records.shown()])
             records.reread()
             continue
         if (row := read(records.line, cells)) is not None:
@@ -99,7 +100,8 @@ def _row_reader(names: list[str], line: int, columns: Columns) -> _RowReader:
     def read(number: int, cells: list[Any]) -> Row | BadRow | None:
         if len(cells) != width:
             if any(map(trimmed, cells[width:])):
-                return BadRow(number, f"Has {len(cells)} columns; the header has {width}.")
+                reason = f"Has {len(cells)} columns; the header has {width}."
+                return BadRow(number, reason, names, cells)
             if not any(map(trimmed, cells)):
                 return None
             cells = [*cells[:width], *[""] * (width - len(cells))]
@@ -108,7 +110,7 @@ def _row_reader(names: list[str], line: int, columns: Columns) -> _RowReader:
             del values["id"]
         if not values.get("email") and not any(map(trimmed, cells)):
             return None
-        return Row(number, values)
+        return Row(number, values, names, cells)
 
     return read
 
@@ -206,6 +208,10 @@ class _Records:
     def line(self) -> int:
         """The number of the record's first line."""
         return self._record[0].number
+
+    def shown(self) -> str:
+        """Return the record's first line, as far as it can be read."""
+        return self._record[0].shown()
 
     def reread(self) -> None:
         """Continue after the record's first line: the other lines may be separate rows.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import structlog
 from flask import Response, current_app, request, stream_with_context
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +24,8 @@ from werkzeug.routing import Rule
 
 from project.api.transfer import bp, exporting, importing
 from project.api.transfer.columns import MAX_IGNORED, Columns, chosen_columns
+from project.api.transfer.failures import MAX_SHOWN
+from project.api.transfer.missing import Met, commit_deactivations
 from project.api.transfer.row_reader import read_rows
 from project.api.transfer.row_rules import importable_fields
 from project.api.transfer.stream import Source
@@ -33,7 +36,7 @@ from project.errors import AppError, FieldError, Forbidden, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
 from project.web.contract import accepts_query, transfers_files
-from project.web.fields import REPEATABLE, Flag
+from project.web.fields import REPEATABLE, Count, Flag
 from project.web.guard import ADMIN, is_admin, require, require_still
 from project.web.multipart import read_file
 from project.web.request_id import request_id
@@ -100,6 +103,29 @@ class ImportQuery(BaseModel):
         ),
     ] = []
 
+    deactivate_missing: Annotated[
+        Flag,
+        Field(
+            description="Whether active users who are not in the file are deactivated at the end."
+            " Administrators are not, nor is anybody if a row has failed or more than a tenth"
+            " of the active users are missing; then `message` says so."
+        ),
+    ] = False
+
+    max_deactivate: Annotated[
+        Count | None,
+        Field(
+            description="How many users `deactivate_missing` may deactivate, instead of a tenth."
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.max_deactivate is not None and not self.deactivate_missing:
+            message = "Is for deactivate_missing=true only."
+            raise PydanticCustomError("alone", message, {"field": "max_deactivate"})
+        return self
+
     @field_validator("map")
     @classmethod
     def _check_map(cls, texts: list[str]) -> list[str]:
@@ -122,6 +148,16 @@ class ImportReport(BaseModel):
     updated: Annotated[int, Field(examples=[0])]
     skipped: Annotated[int, Field(examples=[0])]
     failed: Annotated[int, Field(examples=[1])]
+    deactivated: Annotated[
+        int, Field(description="How many users `deactivate_missing` deactivated.", examples=[0])
+    ]
+    missing: Annotated[
+        int | None,
+        Field(
+            description="With `deactivate_missing`, how many active users are not in the file.",
+            examples=[None],
+        ),
+    ]
     columns: Annotated[
         dict[str, list[str]],
         Field(
@@ -147,6 +183,15 @@ class ImportReport(BaseModel):
         Field(examples=[[{"line": 3, "result": "failed", "reason": "email: Must not be blank."}]]),
     ]
     rows_omitted: Annotated[int, Field(examples=[0])]
+    failed_rows: Annotated[
+        list[dict[str, Any]],
+        Field(
+            max_length=MAX_SHOWN,
+            description="The first 1,000 rows that failed, at most 1 MiB, as they came and with a"
+            " key `error`, to be mended and sent again.",
+            examples=[[{"username": "Ada", "email": "", "error": "email: Must not be blank."}]],
+        ),
+    ]
 
 
 def _read_columns(text: Any) -> Any:
@@ -222,15 +267,22 @@ def import_users(query: ImportQuery) -> Response:
     columns = Columns(fields, chosen_columns(query.map))
     as_lines = request.mimetype in LINE_TYPES
     rows, report = read_rows(source, gzipped, columns, as_lines), importing.Report()
+    met = Met() if query.deactivate_missing else None
 
     def before_batch() -> None:
         require_still(right)
         source.refuse_failures(report.failed)
 
-    for batch in importing.import_users(rows, query.dry_run, before_batch, query.match == "id"):
+    match_id = query.match == "id"
+    for batch in importing.import_users(rows, query.dry_run, before_batch, match_id, columns):
         report.add(batch)
+        if met is not None:
+            met.add(batch.user_ids)
     report.add_columns(columns)
-    return envelope.success(vars(report))
+    if met is not None:
+        commit_deactivations(met, report, query.max_deactivate, query.dry_run, before_batch)
+    data = {**vars(report), "failed_rows": report.failed_rows.shown}
+    return envelope.success(data, message=data.pop("refusal"))
 
 
 @bp.get("/users/export", provide_automatic_options=False)

@@ -18,9 +18,15 @@ _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 COMPLETE = (*fields.SHOWN, "version")
 
 HAS_ID = _users.id == sa.bindparam("user_id")
-_HAS_IDS = _users.id.in_(sa.bindparam("ids", expanding=True))
+HAS_IDS = _users.id.in_(sa.bindparam("ids", expanding=True))
 LOCKED = sa.select(*(_users[name] for name in fields.STORED)).where(HAS_ID).with_for_update()
-ADMINISTRATORS = sa.select(_users.id).where(_HAS_IDS, _users.role == "admin")
+ADMINISTRATORS = sa.select(_users.id).where(HAS_IDS, _users.role == "admin")
+ACTIVE_OTHERS = (
+    sa.select(_users.id)
+    .where(HAS_IDS, _users.active, sa.or_(_users.role.is_(None), _users.role != "admin"))
+    .with_for_update()
+)
+"""Those of some users who are active and no administrators."""
 LAST_ID = sa.select(sa.func.max(_users.id))
 
 _SORTED_BY: dict[str, sa.Column[Any]] = {
@@ -67,7 +73,7 @@ def by_id(columns: tuple[str, ...] = COMPLETE) -> sa.Select[Any]:
 @cache
 def by_ids(columns: tuple[str, ...] = COMPLETE) -> sa.Select[Any]:
     """Return the SELECT of the users whose id is in the parameter ``ids``, in order of id."""
-    return sa.select(*_select(columns)).where(_HAS_IDS).order_by(_users.id)
+    return sa.select(*_select(columns)).where(HAS_IDS).order_by(_users.id)
 
 
 @cache
@@ -109,7 +115,7 @@ def lines(line: sa.ColumnElement[str], filters: tuple[str, ...], with_ids: bool)
     :param line: the expression of a line, which the rows have as ``line``.
     :param with_ids: whether only users with an id of the parameter ``ids`` are wanted.
     """
-    conditions = [_FILTERS[name] for name in filters] + ([_HAS_IDS] if with_ids else [])
+    conditions = [_FILTERS[name] for name in filters] + ([HAS_IDS] if with_ids else [])
     conditions.append(_users.id > sa.bindparam("after", type_=sa.Integer))
     statement = sa.select(_users.id, line.label("line")).where(*conditions).order_by(_users.id)
     if not with_ids:

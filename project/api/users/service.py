@@ -30,11 +30,17 @@ _USER_CREATED = audit.register("user.created")
 _USER_UPDATED = audit.register("user.updated")
 _USER_REMOVED = audit.register("user.removed")
 _USERS_CREATED = audit.register("users.created")
+_USERS_DEACTIVATED = audit.register("users.deactivated")
 _users = User.__table__
 _recorded = attrgetter(*fields.RECORDED)
 _INSERT = insert(_users)
 _UPDATE = update(_users).where(queries.HAS_ID).values(version=_users.c.version + 1)
 _DEACTIVATE = _UPDATE.values(deactivations=_users.c.deactivations + 1)
+_DEACTIVATE_ALL = (
+    update(_users)
+    .where(queries.HAS_IDS)
+    .values(version=_users.c.version + 1, deactivations=_users.c.deactivations + 1)
+)
 _DELETE = delete(_users).where(queries.HAS_ID)
 
 _guard: Any = AdministratorGuard.__table__
@@ -381,6 +387,19 @@ def _refuse_taken_email() -> Iterator[None]:
         if "email_folded" in str(error.orig):
             raise errors.EmailTaken from error
         raise
+
+
+def deactivate_users(user_ids: Sequence[int]) -> int:
+    """Deactivate those of these users who are active and no administrators.
+
+    :return: how many those were.
+    """
+    found = write(queries.ACTIVE_OTHERS, {"ids": user_ids}).rows
+    if ids := [row.id for row in found]:
+        write(_DEACTIVATE_ALL, {"ids": ids, "active": False, "updated_at": utcnow()})
+        run_after_deactivation(ids)
+        audit.record(_USERS_DEACTIVATED, after={"count": len(ids)})
+    return len(ids)
 
 
 def create_users(users: Iterable[tuple[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import os
 import stat
 import tempfile
@@ -9,7 +10,8 @@ from pathlib import Path
 from threading import Thread
 from unittest import mock
 
-from project.api.transfer import exporting, importing
+from project.api.transfer import exporting
+from project.commands import transfer
 from project.commands.transfer import export_users, import_users
 from project.tests.commands.base import CommandTestCase
 from project.tests.database.test_failures import driver_error
@@ -76,7 +78,8 @@ class ImportUsersTests(TransferCommandTestCase):
         )
         self.assertEqual(
             result.stderr,
-            "These rows failed:\nline 5: email: An email address must have an @-sign.\n",
+            "These rows failed:\nline 5: email: “nobody” was refused. An email address must have an"
+            " @-sign.\n",
         )
         self.assertEqual(self.emails(), ["ada@example.com", "bo@example.com"])
 
@@ -93,22 +96,65 @@ class ImportUsersTests(TransferCommandTestCase):
         self.assertRegex(result.stdout, r"created +2\n(.*\n)+This was a dry run: nothing was chan")
         self.assertEqual(self.emails(), [])
 
-    def test_report_contains_every_row_that_created_no_user(self):
+    def test_report_has_the_failed_rows_as_they_came(self):
         source, report = self.file("users.csv", BAD), self.path("report.csv")
-        with mock.patch.object(importing, "MAX_REPORTED_ROWS", 1):
+        with mock.patch.object(transfer, "SHOWN_FAILURES", 0):
             reason = self.refused(import_users, source, False, report)
 
-        self.assertIn("Use --report FILE for a list of all", reason)
+        self.assertIn("Use --report FILE to get all", reason)
+        error = "email: “nobody” was refused. An email address must have an @-sign."
         with open(report, newline="", encoding="utf-8") as lines:
             self.assertEqual(
-                list(csv.reader(lines)),
-                [
-                    ["line", "result", "reason"],
-                    ["4", "updated", "Changed: username."],
-                    ["5", "failed", "email: An email address must have an @-sign."],
-                ],
+                list(csv.reader(lines)), [["error", "username", "email"], [error, "Cy", "nobody"]]
             )
         self.assertEqual(stat.S_IMODE(os.stat(report).st_mode), 0o600)
+
+    def test_report_that_was_mended_is_imported(self):
+        source, report = self.file("users.csv", BAD), self.path("report.csv")
+        self.refused(import_users, source, False, report)
+        mended = Path(report).read_text().replace("Cy,nobody", "Cy,cy@example.com")
+
+        printed = self.printed(import_users, self.file("mended.csv", mended))
+
+        self.assertIn("Ignored columns: error.\n", printed)
+        self.assertIn("cy@example.com", self.emails())
+
+    def test_report_of_json_is_json(self):
+        lines = NDJSON + '{"username": "Bo", "email": 7, "tags": ["a"]}\n{"x\n'
+        source, report = self.file("users.ndjson", lines), self.path("report.ndjson")
+
+        self.refused(import_users, source, False, report)
+
+        self.assertEqual(
+            [json.loads(line) for line in Path(report).read_text().splitlines()],
+            [
+                {
+                    "username": "Bo",
+                    "email": 7,
+                    "tags": ["a"],
+                    "error": "email: “7” is no text.",
+                },
+                {"row": '{"x', "error": "Is not valid JSON, from character 4 on."},
+            ],
+        )
+
+    def test_missing_users_are_deactivated_where_that_is_asked_for(self):
+        for number in range(20):
+            make_user(email=f"u{number}@example.com", active=True)
+        source = self.file("users.csv", CSV + "".join(f"u,u{i}@example.com\r\n" for i in range(17)))
+        wanted = ["import_users", "--deactivate-missing", source]
+
+        refused = self.manage(*wanted)
+        dry = self.manage(*wanted, "--max-deactivate", "3", "--dry-run")
+        done = self.manage(*wanted, "--max-deactivate", "3")
+
+        self.assertEqual((refused.returncode, dry.returncode, done.returncode), (1, 0, 0))
+        self.assertIn("Nobody was deactivated: 3 of 20 active users", refused.stderr)
+        for result in (dry, done):
+            self.assertIn("not in the file: 3.\nDeactivated: 3.\n", result.stdout)
+        self.assertEqual(len([user for user in all_users() if user.active]), 17)
+        alone = self.manage("import_users", "--max-deactivate", "3", source)
+        self.assertIn("--max-deactivate is for --deactivate-missing only.", alone.stderr)
 
     def test_ignored_columns_are_printed(self):
         rows = "id,username,email,\x1b[2J\r\n7,Ada,ada@example.com,x\r\n"

@@ -156,12 +156,13 @@ class ImportTests(ImportTestCase):
                     Outcome(
                         4,
                         "failed",
-                        "username: Must not be blank; email: An email address must have an @-sign.",
+                        "username: Must not be blank. email: “nobody” was refused. An email"
+                        " address must have an @-sign.",
                     ),
                     Outcome(
                         5,
                         "failed",
-                        "username: “7” is no text; email: Is missing.",
+                        "username: “7” is no text. email: Is missing.",
                     ),
                 ],
             ),

@@ -61,6 +61,7 @@ class ImportTests(BaseTestCase):
 
         response = self.post(body)
 
+        reason = "email: “nobody” was refused. An email address must have an @-sign."
         self.assertEqual(response.status_code, 200)
         self.assertEqual(
             response.json,
@@ -71,6 +72,8 @@ class ImportTests(BaseTestCase):
                     "updated": 2,
                     "skipped": 1,
                     "failed": 1,
+                    "deactivated": 0,
+                    "missing": None,
                     "columns": {name: [name] for name in ("active", "email", "username")},
                     "ignored": [],
                     "header_line": 1,
@@ -80,11 +83,14 @@ class ImportTests(BaseTestCase):
                         {
                             "line": 5,
                             "result": "failed",
-                            "reason": "email: An email address must have an @-sign.",
+                            "reason": reason,
                         },
                         {"line": 6, "result": "skipped", "reason": "Nothing to change."},
                     ],
                     "rows_omitted": 0,
+                    "failed_rows": [
+                        {"username": "Cy", "email": "nobody", "active": "", "error": reason}
+                    ],
                 },
             },
         )
@@ -191,8 +197,9 @@ class ImportTests(BaseTestCase):
             self.assertEqual(set(response.json["data"]), self.keys())
 
     def keys(self) -> set[str]:
-        counts = {"created", "updated", "skipped", "failed"}
-        return counts | {"columns", "ignored", "header_line", "rows", "rows_omitted"}
+        counts = {"created", "updated", "skipped", "failed", "deactivated", "missing"}
+        rows = {"rows", "rows_omitted", "failed_rows"}
+        return counts | {"columns", "ignored", "header_line"} | rows
 
     def test_limit_is_that_of_imports_alone(self):
         body = CSV + "\n" * 2_000_000  # over the limit of the other endpoints
