@@ -71,9 +71,9 @@ test-openapi: $(DEVELOPMENT) ## the API against its OpenAPI description, with Sc
 	@echo "== The API against its description"
 	@$(BIN)/python -m unittest -v e2e.test_openapi
 
-test-page: $(DEVELOPMENT) ## the pages in Chromium
+test-page: $(DEVELOPMENT) ## the pages, and a client on another origin, in Chromium
 	@echo "== The pages in Chromium"
-	@$(BIN)/python -m unittest -v e2e.test_page e2e.test_docs
+	@$(BIN)/python -m unittest -v e2e.test_page e2e.test_docs e2e.test_cors
 
 test-nginx: $(DEVELOPMENT) ## the nginx configuration in a real nginx
 	@echo "== nginx"

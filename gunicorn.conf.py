@@ -75,6 +75,7 @@ LIBRARIES = (
     "email_validator",
     "flask",
     "flask_bootstrap",
+    "flask_cors",
     "flask_migrate.cli",
     "flask_script_ng",
     "flask_sqlalchemy.cli",

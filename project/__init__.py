@@ -10,7 +10,7 @@ from project import config as settings
 from project import database, logs
 from project.api import audit, auth, docs, ops, transfer, users
 from project.database import db
-from project.web import body, error_handlers, response_headers, static_files
+from project.web import body, cors, error_handlers, response_headers, static_files
 from project.web.json_provider import OrjsonProvider
 from project.web.synchronous import SynchronousFlask, refuse_async
 
@@ -40,6 +40,7 @@ def create_app(config: type | str | None = None) -> Flask:
     audit.init_app(app)
     auth.init_app(app)
     docs.init_app(app)
+    cors.init_app(app)
     response_headers.init_app(app)
     refuse_async(app)
     if proxies := app.config["PROXIES"]:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from werkzeug.utils import ImportStringError, import_string
 
-from project import database_url
+from project import database_url, origins
 
 T = TypeVar("T")
 
@@ -186,6 +186,10 @@ class BaseConfig:
     REGISTRATION = FromEnvironment("REGISTRATION", True, on_or_off)
     """Whether people may create their own account by ``POST /auth/register``: on or off."""
 
+    CORS_ORIGINS = FromEnvironment[Any]("CORS_ORIGINS", None, words)
+    """The origins of pages that may call the API from browsers, such as ``https://client.example``,
+    separated by white space; None: no other origin."""
+
     TOKEN_HOURS = FromEnvironment("TOKEN_HOURS", 24, positive_integer)
     """The lifetime of a sign-in in hours, at least 1."""
 
@@ -227,6 +231,7 @@ class TestingConfig(BaseConfig):
     WTF_CSRF_ENABLED = False
     ACCESS = "open"
     REGISTRATION = True
+    CORS_ORIGINS = None
     ARGON2_PASSES = 1
     ARGON2_MEMORY_KIB = 8
     LOG_LEVEL = FromEnvironment("TEST_LOG_LEVEL", "CRITICAL", log_level)
@@ -268,7 +273,7 @@ def check(settings: Mapping[str, Any]) -> None:
     """Refuse settings that the service must not run with.
 
     :raises ConfigError: production has no secret key of its own, or a key is too short, or a
-        database's URL is invalid or unsupported.
+        database's URL is invalid or unsupported, or an origin is none.
     """
     production = not settings["DEBUG"] and not settings["TESTING"]
     if production and settings["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
@@ -288,6 +293,11 @@ def check(settings: Mapping[str, Any]) -> None:
     replica = settings["READ_DATABASE_URL"]
     if replica and (backend == "sqlite" or _check_url("READ_DATABASE_URL", replica) == "sqlite"):
         raise ConfigError("READ_DATABASE_URL: SQLite has no replicas.")
+    for origin in settings["CORS_ORIGINS"] or []:
+        try:
+            origins.check(origin)
+        except ValueError as error:
+            raise ConfigError(f"CORS_ORIGINS: {error}") from error
 
 
 def _check_url(variable: str, text: str) -> str:

@@ -25,7 +25,7 @@ SECRET = {"SECRET_KEY": "a long key of production's own, made by chance"}
 def environment(**values: str) -> "mock._patch_dict":
     """Replace what the service reads from the environment by these variables."""
     names = ["APP_SETTINGS", "DATABASE_URL", "DATABASE_TEST_URL", "SECRET_KEY", "MAX_BODY_BYTES"]
-    names += ["IMPORT_MAX_BYTES", "LOG_LEVEL"]
+    names += ["IMPORT_MAX_BYTES", "LOG_LEVEL", "CORS_ORIGINS"]
     kept = {
         name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names
     }
@@ -169,6 +169,11 @@ class EnvironmentTests(unittest.TestCase):
                 **SECRET,
                 "DATABASE_WAIT_SECONDS": "31",
             },
+            r"CORS_ORIGINS: '\*': \* would allow": {
+                **SECRET,
+                "CORS_ORIGINS": "https://a *",
+            },
+            "CORS_ORIGINS: 'https://a/': .* https://a$": {**SECRET, "CORS_ORIGINS": "https://a/"},
             "LOG_LEVEL has an invalid value: 'LOUD'": {**SECRET, "LOG_LEVEL": "LOUD"},
             "DATABASE_URL is no": {**SECRET, "DATABASE_URL": "users.db"},
             "DATABASE_URL is not": {**SECRET, "DATABASE_URL": "mysql://h:port/d"},

@@ -38,6 +38,7 @@ _STATUS: dict[type[AppError], int] = {
 RETRY_AFTER_SECONDS = 2
 _KIND = "users.error_kind"
 _RENDERERS = "error_renderers"
+_SHARED = "shared_prefixes"
 
 log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ Renderer = Callable[[Failure], Response]
 def init_app(app: Flask) -> None:
     """Register the handlers."""
     app.extensions[_RENDERERS] = {}
+    app.extensions[_SHARED] = []
     app.register_error_handler(AppError, handle_app_error)
     app.register_error_handler(HTTPException, _handle_http_error)
     app.register_error_handler(SQLAlchemyError, _handle_database_error)
@@ -89,13 +91,16 @@ def render_page(failure: Failure) -> Response:
     return make_response(page, failure.status)
 
 
-def register_prefix(app: Flask, prefix: str, renderer: Renderer = render_json) -> None:
+def register_prefix(
+    app: Flask, prefix: str, renderer: Renderer = render_json, *, shared: bool = True
+) -> None:
     """Render all errors at and below a path with one renderer, even where no view runs.
 
     Headers such as ``Allow`` and ``Retry-After`` are added to what the renderer returns; it may
     choose another status. nginx/flask.conf must list the prefix too, for nginx's own errors.
 
     :param prefix: a slash and one path segment, such as ``/users``.
+    :param shared: whether the pages of ``CORS_ORIGINS`` may call it; not what is for operators.
     :raises ValueError: the prefix has another form or is already registered.
     """
     renderers = app.extensions[_RENDERERS]
@@ -104,11 +109,18 @@ def register_prefix(app: Flask, prefix: str, renderer: Renderer = render_json) -
     if prefix in renderers:
         raise ValueError(f"{prefix} is already registered.")
     renderers[prefix] = renderer
+    if shared:
+        app.extensions[_SHARED].append(prefix)
 
 
 def prefixes(app: Flask) -> tuple[str, ...]:
     """Return the registered prefixes."""
     return tuple(app.extensions[_RENDERERS])
+
+
+def shared_prefixes(app: Flask) -> tuple[str, ...]:
+    """Return the registered prefixes that pages of other origins may call."""
+    return tuple(app.extensions[_SHARED])
 
 
 def status_of(kind: type[AppError]) -> int:

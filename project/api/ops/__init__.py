@@ -11,6 +11,7 @@ def init_app(app: Flask) -> None:
     """Measure the app's requests and connections, and register the routes."""
     metrics.init_app(app)
     requests.init_app(app)
-    for prefix in ("/ping", "/health", "/metrics"):
-        error_handlers.register_prefix(app, prefix)
+    error_handlers.register_prefix(app, "/ping")
+    for prefix in ("/health", "/metrics"):
+        error_handlers.register_prefix(app, prefix, shared=False)
     app.register_blueprint(bp)

@@ -36,6 +36,7 @@ from project.errors import AppError, FieldError, Forbidden, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
 from project.web.contract import accepts_query, transfers_files
+from project.web.cors import is_listed
 from project.web.fields import REPEATABLE, Count, Flag
 from project.web.guard import ADMIN, is_admin, require, require_still
 from project.web.multipart import read_file
@@ -325,13 +326,14 @@ def _check_content_type() -> None:
     """Check that the body claims to be a file that may have users.
 
     A browser sends some of these types for a form of any other site, too; such a request is
-    refused, since nobody was asked.
+    refused, since nobody was asked. Pages of ``CORS_ORIGINS`` may import.
     """
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype not in (*IMPORT_TYPES, *OTHER_TYPES) or charset not in CHARSETS:
         reason = f"Must be {', '.join(IMPORT_TYPES[:3])} or that of a sheet, in UTF-8 or UTF-16."
         raise _unsupported("Content-Type", reason)
-    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+    is_foreign = request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
+    if is_foreign and not is_listed(request.headers.get("Origin")):
         raise Forbidden("A page of another site cannot import users.")
 
 
