@@ -16,15 +16,29 @@ from threading import Thread
 
 from flask import Flask
 
-from e2e.processes import ROOT, answers, find_program, free_port, running, wait_until
+from e2e.processes import (
+    GUNICORN,
+    ROOT,
+    answers,
+    find_program,
+    free_port,
+    manage,
+    running,
+    served,
+    test_database,
+    wait_until,
+)
 from project import create_app
 from project.api.users.schemas import UserRead
+from project.tests.test_origins import RIGHT
 from project.web.contract import contract_of, returns
-from project.web.error_handlers import prefixes, register_prefix
+from project.web.error_handlers import prefixes, register_prefix, shared_prefixes
 from project.web.response_headers import ALWAYS, NO_STORE, OVER_TLS
 
 SCRIPT = ROOT / "nginx" / "trusted-proxies.sh"
+ORIGINS_SCRIPT = ROOT / "nginx" / "cors-origins.sh"
 PROXY, ANOTHER_PROXY, STRANGER = "127.0.0.2", "127.0.1.7", "127.0.0.3"
+AWAY = "/users/away"  # the service ends the connection without an answer
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -34,6 +48,9 @@ class Echo(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer."""
+        if self.path == AWAY:
+            self.close_connection = True
+            return
         body = json.dumps(dict(self.headers)).encode()
         self.send_response(404 if self.path == "/users/0" else 200)
         self.send_header("Content-Length", str(len(body)))
@@ -54,6 +71,12 @@ def write_trusted_proxies(file: Path, proxies: str) -> subprocess.CompletedProce
     return subprocess.run([SCRIPT, file], env=environment, capture_output=True, text=True)
 
 
+def write_cors_origins(file: Path, origins: str) -> subprocess.CompletedProcess[str]:
+    """Run the other script that the container runs before nginx."""
+    environment = {**os.environ, "CORS_ORIGINS": origins}
+    return subprocess.run([ORIGINS_SCRIPT, file], env=environment, capture_output=True, text=True)
+
+
 def site(folder: Path, port: int, service: int) -> str:
     """Write nginx's files for this machine; return the path of the first.
 
@@ -65,7 +88,8 @@ def site(folder: Path, port: int, service: int) -> str:
         r"/tmp/": f"{folder}/",
         r"/etc/nginx/conf\.d/\*\.conf": f"{folder}/flask.conf",
         r"/dev/std(out|err)": f"{folder}/log",
-        r"/etc/nginx/tls/\*\.conf": f"{folder}/tls/*.conf",
+        r"/etc/nginx/(tls|client)/\*\.conf": rf"{folder}/\1/*.conf",
+        r"root /usr/share/nginx;": f"root {folder};",
         r"(?m)^resolver.*$": "",
         r"server users-service:5000 resolve": f"server 127.0.0.1:{service}",
         r"max_headers 80;": "",
@@ -74,7 +98,7 @@ def site(folder: Path, port: int, service: int) -> str:
         r"listen 8080": f"listen 127.0.0.1:{port}",
         r"listen 127\.0\.0\.1:8081": f"listen 127.0.0.1:{free_port()}",
     }
-    for name in ["nginx.conf", "flask.conf"]:
+    for name in ["nginx.conf", "flask.conf", "client.conf"]:
         text = (ROOT / "nginx" / name).read_text(encoding="utf-8")
         for pattern, here in changes.items():
             text = re.sub(pattern, here, text)
@@ -82,22 +106,40 @@ def site(folder: Path, port: int, service: int) -> str:
     return str(folder / "nginx.conf")
 
 
+def make_client(folder: Path) -> None:
+    """Put a client's files, and nginx's for them, where docker-compose-client.yml does."""
+    client = folder / "client"
+    (client / "static").mkdir(parents=True)
+    (folder / "client.conf").rename(client / "client.conf")
+    (client / "index.html").write_text("<!doctype html><title>Client</title>")
+    (client / "static" / "main.css").write_text("p { margin: 0 }")
+
+
 def differences(app: Flask, text: str) -> list[str]:
     """Return what to change in flask.conf, so that it agrees with the paths of the app.
 
     :param text: of flask.conf.
     """
-    found = re.search(r'map \$uri \$error_form \{\n +"~\^/\((.+)\)\(/\|\$\)" json;', text)
-    assert found, "flask.conf: the map $error_form has another form than this test reads."
-    known = {"/" + name.replace("\\", "") for name in found[1].split("|")}
-    registered = set(prefixes(app))
-    where = "the first pattern of the map $error_form in nginx/flask.conf"
-    missing, unused = sorted(registered - known), sorted(known - registered)
+    [block] = re.findall(r"map \$request_uri \$api \{(.*?)\n\}", text, re.DOTALL)
+    known = {
+        kind: {"/" + name.replace("\\", "") for name in names.split("|")}
+        for names, kind in re.findall(r'"~\^/\((.+?)\)\(.*" (\w+);', block)
+    }
+    shared = set(shared_prefixes(app))
     return [
-        *(f"Add {path} to {where}: a feature has registered it." for path in missing),
-        *(f"Remove {path} from {where}: no feature registers it." for path in unused),
+        *_other_prefixes(known, "shared", shared),
+        *_other_prefixes(known, "unshared", set(prefixes(app)) - shared),
         *_compressed_etags(app, text),
     ]
+
+
+def _other_prefixes(known: dict[str, set[str]], kind: str, registered: set[str]) -> Iterator[str]:
+    """Give what to change in one pattern of the map."""
+    where = f"{kind} in the map $api in nginx/flask.conf"
+    for path in sorted(registered - known[kind]):
+        yield f"Add {path} to {where}: a feature has registered it."
+    for path in sorted(known[kind] - registered):
+        yield f"Remove {path} from {where}: no feature registers it."
 
 
 def _compressed_etags(app: Flask, text: str) -> Iterator[str]:
@@ -138,8 +180,8 @@ class PathsTests(unittest.TestCase):
         self.assertEqual(
             differences(self.app, self.text),
             [
-                "Add /teams to the first pattern of the map $error_form in nginx/flask.conf:"
-                " a feature has registered it."
+                "Add /teams to shared in the map $api in nginx/flask.conf: a feature has"
+                " registered it."
             ],
         )
 
@@ -147,7 +189,7 @@ class PathsTests(unittest.TestCase):
         self.text = self.text.replace("(ping|", "(ping|teams|")
 
         [difference] = differences(self.app, self.text)
-        self.assertIn("Remove /teams from the first pattern", difference)
+        self.assertIn("Remove /teams from shared", difference)
 
     def test_etag_that_would_be_compressed_is_found(self):
         self.app.add_url_rule("/users/<id>/photo", view_func=returns(UserRead)(lambda: None))
@@ -167,15 +209,24 @@ class NginxTestCase(unittest.TestCase):
         self.service = service.server_port
 
     @contextmanager
-    def nginx(self, proxies: str) -> Iterator[None]:
-        """Run nginx with these proxies in front of it."""
+    def nginx(
+        self, proxies: str = "", origins: str = "", *, has_client: bool = False
+    ) -> Iterator[None]:
+        """Run nginx with these proxies in front of it, and with these origins listed.
+
+        :param has_client: whether it serves a client's files, too.
+        """
         with tempfile.TemporaryDirectory(prefix="users-nginx-") as name:
             folder, self.port = Path(name), free_port()
             folder.chmod(0o755)
             written = write_trusted_proxies(folder / "trusted_proxies.conf", proxies)
             self.assertEqual(written.returncode, 0, written.stderr)
+            written = write_cors_origins(folder / "cors_origins.conf", origins)
+            self.assertEqual(written.returncode, 0, written.stderr)
             program = find_program("nginx") or "nginx"
             file = site(folder, self.port, self.service)
+            if has_client:
+                make_client(folder)
             self.log = folder / "log"
             command = [program, "-p", name, "-c", file, "-g", "daemon off;"]
             with running(command, folder / "output") as process:
@@ -319,3 +370,150 @@ class TrustedProxiesTests(NginxTestCase):
                     self.assertEqual(result.returncode, 1)
                     self.assertIn(f"TRUSTED_PROXIES: '{wrong}' is no address", result.stderr)
                     self.assertFalse(file.exists())
+
+
+CLIENT, STRANGERS = "https://client.example", ["https://a.example", "null", None]
+ORIGIN, EXPOSED = "Access-Control-Allow-Origin", "Access-Control-Expose-Headers"
+
+
+class CORSTests(NginxTestCase):
+    """nginx's own answers to pages of other origins, and those of the service behind it."""
+
+    def send(
+        self, method: str, path: str, origin: str | None, **headers: str
+    ) -> tuple[int, HTTPMessage]:
+        """Send a request of a page of this origin; return the status and the headers."""
+        connection = HTTPConnection("127.0.0.1", self.port, 10)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, headers={**sent, **({"Origin": origin} if origin else {})})
+        response = connection.getresponse()
+        connection.close()
+        return response.status, response.headers
+
+    def assert_shared(self, headers: HTTPMessage, origin: str | None) -> None:
+        """Assert that the pages of one origin, or of none, may read the answer."""
+        self.assertEqual(headers.get_all(ORIGIN), [origin] if origin else None)
+        exposed = ["ETag, Link, Location, Retry-After, X-Request-ID"] if origin else None
+        self.assertEqual(headers.get_all(EXPOSED), exposed)
+        vary = [name for line in headers.get_all("Vary", []) for name in line.split(", ")]
+        self.assertEqual(vary.count("Origin"), 1)
+
+    def test_own_answers_are_shared_with_listed_origins(self):
+        other = RIGHT[-1]
+        with self.nginx(origins=" ".join([*RIGHT, CLIENT])):
+            for origin in [CLIENT, other, *STRANGERS, CLIENT.upper(), f"{CLIENT}.a.example"]:
+                for method, path, status, headers in [
+                    ("X", "/users", 405, {}),
+                    ("X", "/users/1?a=b", 405, {"Accept": "text/html"}),
+                    ("X", "/openapi.json?", 405, {}),
+                    ("POST", "/users", 413, {"Content-Length": "65537"}),
+                    ("POST", "/auth/login", 413, {"Content-Length": "65537"}),
+                ]:
+                    with self.subTest(path, origin=origin):
+                        found, answer = self.send(method, path, origin, **headers)
+                        self.assertEqual(found, status)
+                        listed = origin in (CLIENT, other, CLIENT.upper())
+                        self.assert_shared(answer, (origin or "").lower() if listed else None)
+
+    def test_limit_and_outage_are_shared(self):
+        with self.nginx(origins=CLIENT):
+            answers = [self.send("POST", "/users", CLIENT) for _ in range(3)]
+            self.assertEqual([status for status, _headers in answers], [200, 200, 429])
+            self.assert_shared(answers[-1][1], CLIENT)
+            status, headers = self.send("GET", AWAY, CLIENT)
+            self.assertEqual(status, 502)
+            self.assert_shared(headers, CLIENT)
+
+    def test_pages_and_paths_of_operators_are_not_shared(self):
+        with self.nginx(origins=CLIENT):
+            for path in ["/", "/sign-in", "/metrics", "/health/ready", "/userst", "/nowhere/users"]:
+                with self.subTest(path):
+                    _status, headers = self.send("X", path, CLIENT)
+                    for name in (ORIGIN, EXPOSED, "Vary"):
+                        self.assertIsNone(headers[name])
+
+    def test_nothing_is_added_while_it_is_off(self):
+        with self.nginx():
+            for origin in [CLIENT, "", None]:
+                _status, headers = self.send("X", "/users", origin)
+                for name in (ORIGIN, EXPOSED, "Vary"):
+                    self.assertIsNone(headers[name])
+
+    def test_answers_of_the_application_have_each_header_once(self):
+        database = self.enterContext(test_database())
+        url = self.enterContext(served(GUNICORN, DATABASE_URL=database, CORS_ORIGINS=CLIENT))
+        self.service = int(url.rpartition(":")[2])
+        manage("seed_db", "--count", "20", DATABASE_URL=database)
+        with self.nginx(origins=CLIENT):
+            for origin in [CLIENT, *STRANGERS]:
+                listed = origin if origin == CLIENT else None
+                for method, path, status, sent in [
+                    ("GET", "/users", 200, {"Accept-Encoding": "gzip"}),
+                    ("GET", "/users/1", 200, {}),
+                    ("GET", "/users/1", 304, {"If_None_Match": "*"}),
+                    ("GET", "/users/999", 404, {}),
+                    ("OPTIONS", "/users/1", 200, {"Access_Control_Request_Method": "PATCH"}),
+                ]:
+                    with self.subTest(path, status=status, origin=origin):
+                        found, headers = self.send(method, path, origin, **sent)
+                        self.assertEqual(found, status)
+                        self.assert_shared(headers, listed)
+                        is_preflight = bool(listed) and method == "OPTIONS"
+                        self.assertEqual("Access-Control-Allow-Methods" in headers, is_preflight)
+
+    def test_what_is_no_origin_is_refused(self):
+        with tempfile.TemporaryDirectory() as name:
+            file = Path(name, "cors_origins.conf")
+            for wrong in [
+                "*", "null", "client.example", "https://client.example/", "https://Client.example",
+                "https://a.example,https://b.example", "https://user@client.example", "https://é.example",
+                'https://a"', "https://a;", "https://$host", "https://a{}", "~^https://", "default",
+                "https://*.example.com", "http://localhost:x", "http://localhost:0", "include", "#",
+                "https://a\\b", "ftp://client.example",
+            ]:  # fmt: skip
+                with self.subTest(wrong):
+                    result = write_cors_origins(file, f"{CLIENT} {wrong}")
+
+                    self.assertEqual(result.returncode, 1)
+                    self.assertIn(f"CORS_ORIGINS: '{wrong}' is no origin", result.stderr)
+                    self.assertFalse(file.exists())
+
+
+class ClientTests(NginxTestCase):
+    """The optional location of a client's files."""
+
+    def fetch(self, path: str) -> tuple[int, str | None, bytes]:
+        """Return status, media type and body."""
+        connection = HTTPConnection("127.0.0.1", self.port, 10)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        self.headers = response.headers
+        return response.status, response.headers.get_content_type(), body
+
+    def test_it_is_off_by_default(self):
+        with self.nginx():
+            for path in ["/client", "/client/", "/client/index.html"]:
+                with self.subTest(path):
+                    _status, _kind, body = self.fetch(path)
+                    self.assertIn("X-Forwarded-For", json.loads(body))  # from the service
+
+    def test_files_are_served_and_other_paths_are_the_clients_own(self):
+        page = b"<!doctype html><title>Client</title>"
+        with self.nginx(has_client=True):
+            for path, kind, body in [
+                ("/client/", "text/html", page),
+                ("/client/index.html", "text/html", page),
+                ("/client/status?a=b", "text/html", page),
+                ("/client/static/", "text/html", page),
+                ("/client/static/main.css", "text/css", b"p { margin: 0 }"),
+            ]:
+                with self.subTest(path):
+                    self.assertEqual(self.fetch(path), (200, kind, body))
+                    self.assertEqual(self.headers.get_all("Cache-Control"), ["no-cache"])
+                    self.assertIn("default-src 'self'", self.headers["Content-Security-Policy"])
+            self.assertEqual(self.fetch("/client")[0], 301)
+            self.assertEqual(self.headers["Location"], f"http://127.0.0.1:{self.port}/client/")
+            for path in ["/users", "/clients"]:
+                self.assertIn("X-Forwarded-For", json.loads(self.fetch(path)[2]))
