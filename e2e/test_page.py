@@ -46,9 +46,9 @@ class BrowserTestCase(unittest.TestCase):
         self.url = self.enterContext(served(GUNICORN, **environment))
         self.page = self.open(DESKTOP)
 
-    def open(self, size: ViewportSize) -> Page:
+    def open(self, size: ViewportSize, *, scripts: bool = True) -> Page:
         """Open the page in a window of this size; note whom it asks and what it complains of."""
-        context = self.browser.new_context(viewport=size)
+        context = self.browser.new_context(viewport=size, java_script_enabled=scripts)
         self.addCleanup(context.close)
         page = context.new_page()
         page.set_default_timeout(20_000)
@@ -340,6 +340,42 @@ class SignInTests(BrowserTestCase):
         expect(self.page.get_by_role("link", name="Edit")).to_have_count(0)
         self.page.goto(f"{self.url}/edit/1")
         expect(self.page.get_by_text("You do not have permission to do that.")).to_be_visible()
+
+    def test_entries_are_there_after_a_sign_in_that_ended_meanwhile(self) -> None:
+        self.make("Edda", "edda@example.com", "editor")
+        self.api("POST", "/users", {"username": "Ada", "email": "ada@example.com"})
+        self.page = self.open(DESKTOP, scripts=False)
+        self.sign_in("edda@example.com", PASSWORD)
+        self.page.get_by_role("searchbox").fill("ada")
+        self.page.keyboard.press("Enter")
+        self.page.get_by_role("link", name="Edit Ada").click()
+        self.page.get_by_label("Username").fill("Ada “Countess” Lovelace")
+        self.page.get_by_label("Active").check()
+        for active in [False, True]:  # this ends her sign-ins
+            self.api("PATCH", "/users/2", {"active": active})
+
+        self.page.get_by_role("button", name="Save").click()
+
+        expect(self.page.get_by_role("alert")).to_contain_text("Your sign-in has ended")
+        self.picture(self.page, "sign-in-again")
+        self.page.set_viewport_size(PHONE)
+        self.picture(self.page, "sign-in-again-phone")
+        self.sign_in("edda@example.com", "wrong")
+        expect(self.page.get_by_text("Email or password is wrong.")).to_be_visible()
+        self.sign_in("edda@example.com", PASSWORD)
+        expect(self.page.get_by_role("heading", name="Edit Ada")).to_be_visible()
+        expect(self.page.get_by_role("alert")).to_contain_text("Nothing has been changed yet.")
+        expect(self.page.get_by_label("Username")).to_have_value("Ada “Countess” Lovelace")
+        expect(self.page.get_by_label("Active")).to_be_checked()
+        self.picture(self.page, "entries-again-phone")
+        self.page.set_viewport_size(DESKTOP)
+        self.picture(self.page, "entries-again")
+        self.page.get_by_role("button", name="Save").click()
+        expect(self.page.get_by_role("status")).to_have_text("ada@example.com was changed!")
+        expect(self.page.get_by_role("searchbox")).to_have_value("ada")
+        expect(self.page.get_by_role("listitem").locator("strong")).to_have_text(
+            "Ada “Countess” Lovelace"
+        )
 
     def test_ordinary_user_changes_their_own_account(self) -> None:
         self.make("Otto", "otto@example.com", None)

@@ -1,14 +1,19 @@
 """The base of all pages' forms."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from flask import request
 from flask_wtf import FlaskForm
 from flask_wtf.form import _Auto
+from wtforms import PasswordField
 
 from project.errors import AppError, FieldError, TooManyRequests
 from project.web.contract import Schema, validate
+
+_fields: set[str] = set()  # the names of all forms' fields
+_passwords: set[str] = set()
 
 
 def strip(text: str | None) -> str:
@@ -23,6 +28,13 @@ class PageForm(FlaskForm):  # type: ignore[misc]
     """The status of the response that shows the form again."""
     headers: Sequence[tuple[str, str]] = ()
     """The headers of that response."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Register the names of the form's fields."""
+        super().__init_subclass__(**options)
+        for name, value in vars(cls).items():
+            if kind := getattr(value, "field_class", None):
+                (_passwords if issubclass(kind, PasswordField) else _fields).add(name)
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
         """The source of a form's values."""
@@ -51,3 +63,22 @@ class PageForm(FlaskForm):  # type: ignore[misc]
             self.status, self.headers = 429, [("Retry-After", str(error.retry_after))]
         for problem in error.errors or ([FieldError(field, error.message)] if field else []):
             self[problem.field].errors = (*self[problem.field].errors, problem.message)
+
+
+def is_own_form() -> bool:
+    """Return whether the request is a form without files that a page of this host sent.
+
+    Browsers name the page's origin with each form that is not sent by GET.
+    """
+    origin = request.headers.get("Origin", "").partition("://")[2]
+    return origin == request.host != "" and request.mimetype == "application/x-www-form-urlencoded"
+
+
+def entries() -> list[tuple[str, str]]:
+    """Return the names and values that the request has for fields of pages' forms.
+
+    Passwords are left out, and so is what exceeds the number of fields of a multipart form.
+    """
+    names = _fields - _passwords
+    found = (entry for entry in request.form.items(multi=True) if entry[0] in names)
+    return list(islice(found, request.max_form_parts))

@@ -62,7 +62,7 @@ def init_app(app: Flask) -> None:
     app.session_interface = BrowserSessions()
     app.config["PERMANENT_SESSION_LIFETIME"] = app.config["TOKEN_HOURS"] * 3600
     for error in (guard.MissingCredentials, Unauthenticated):
-        app.register_error_handler(error, pages.redirect_to_sign_in)
+        app.register_error_handler(error, pages.ask_to_sign_in)
     app.context_processor(
         lambda: {
             "current_user": partial(guard.find_principal, guard.SESSION),

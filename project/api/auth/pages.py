@@ -2,17 +2,22 @@
 
 The session cookie names a sign-in in the database, which each request looks up. After a sign-out or
 a deactivation, a copy of the cookie is therefore invalid.
+
+A person whose sign-in has ended while they filled in a form signs in at the address to which the
+form was sent. The sign-in page carries the entries, so the server does not store them. The view
+then gets them without a CSRF token, so it shows its form with them and saves nothing.
 """
 
 from typing import Any
 
-from flask import abort, flash, redirect, render_template, request, session, url_for
+from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from project.api.auth import bp, principals, service
 from project.api.auth.errors import WrongCredentials
 from project.api.auth.forms import PasswordForm, SignInForm
 from project.api.auth.schemas import Login, PasswordChange
+from project.api.auth.service import SignIn
 from project.api.auth.throttle import TooManyAttempts
 from project.api.users import service as users
 from project.api.users.errors import UserChanged
@@ -21,7 +26,7 @@ from project.api.users.schemas import UserReplace
 from project.database import in_transaction
 from project.errors import AppError, Invalid, TooManyRequests
 from project.web import error_handlers, guard
-from project.web.forms import PageForm
+from project.web.forms import PageForm, entries, is_own_form
 
 SIGN_IN = "sign_in"
 MAX_NEXT_LENGTH = 1000  # nginx accepts 4 KB of headers from the service
@@ -32,15 +37,32 @@ def by_cookie() -> guard.Principal | None:
     return principals.by_session(session[SIGN_IN]) if SIGN_IN in session else None
 
 
-def redirect_to_sign_in(error: AppError) -> ResponseReturnValue:
-    """Redirect browsers to the sign-in page; API clients get the error as usual."""
+def ask_to_sign_in(error: AppError) -> ResponseReturnValue:
+    """Lead browsers to the sign-in page; API clients get the error as usual."""
     if not error_handlers.wants_page():
         return error_handlers.handle_app_error(error)
+    if is_own_form():
+        try:
+            return _resume()
+        except Exception as failure:
+            return current_app.handle_user_exception(failure)
     path = request.full_path.rstrip("?") if request.method == "GET" else "/"
     # Without ``next``, people get to a page that they may see.
     has_next = path != "/" and len(path) <= MAX_NEXT_LENGTH
     query: dict[str, Any] = {"next": path} if has_next else {}
     return redirect(url_for("auth.sign_in_form", **query), 303)
+
+
+def _resume() -> ResponseReturnValue:
+    """Ask to sign in, and then show the form that was sent, with its entries."""
+    form = SignInForm(prefix=SIGN_IN)
+    if form.email.name not in request.form:
+        form.status = 403  # not an attempt to sign in: the form of a page
+    elif _sign_in(form):
+        g.pop("csrf_token", None)  # it belongs to the previous session
+        return current_app.dispatch_request()
+    page = render_template("sign_in.html", form=form, entries=entries())
+    return page, form.status, form.headers
 
 
 @bp.get("/sign-in")
@@ -52,23 +74,33 @@ def sign_in_form() -> str:
 
 @bp.post("/sign-in")
 def sign_in() -> ResponseReturnValue:
-    """Sign in: this browser gets a new session, and its previous one ends."""
+    """Sign in, and open the page that ``next`` names."""
     form = SignInForm()
-    if form.validate_on_submit():
-        try:
-            body = form.read(Login)
-            made = service.commit_sign_in(
-                body.email, body.password, request.remote_addr or "", replaces=session.get(SIGN_IN)
-            )
-        except (Invalid, WrongCredentials, TooManyAttempts) as error:
-            form.show(error, "password")
-        else:
-            session.clear()
-            session.permanent = True
-            session[SIGN_IN] = made.session
-            default = "users.index" if made.role else "auth.account_form"
-            return redirect(_own_path(form.next.data) or url_for(default), 303)
+    if made := _sign_in(form):
+        default = "users.index" if made.role else "auth.account_form"
+        return redirect(_own_path(form.next.data) or url_for(default), 303)
     return render_template("sign_in.html", form=form), form.status, form.headers
+
+
+def _sign_in(form: SignInForm) -> SignIn | None:
+    """Sign in: this browser gets a new session, and its previous one ends.
+
+    :return: None: the form shows what is wrong.
+    """
+    if not form.validate_on_submit():
+        return None
+    try:
+        body = form.read(Login)
+        made = service.commit_sign_in(
+            body.email, body.password, request.remote_addr or "", replaces=session.get(SIGN_IN)
+        )
+    except (Invalid, WrongCredentials, TooManyAttempts) as error:
+        form.show(error, "password")
+        return None
+    session.clear()
+    session.permanent = True
+    session[SIGN_IN] = made.session
+    return made
 
 
 @bp.post("/sign-out")

@@ -1,6 +1,8 @@
 """Signing in and out, and one's own account, over the wire; e2e/test_page.py uses a browser."""
 
+import re
 from functools import partial
+from html import unescape
 from io import BytesIO
 from typing import Any
 from unittest import mock
@@ -11,7 +13,7 @@ from project import create_app, db
 from project.api.audit import service as audit
 from project.api.auth import throttle
 from project.api.auth.throttle import PAIR, TAKEN, TooManyTakenEmails
-from project.api.models import User
+from project.api.models import Session, User
 from project.api.users import service
 from project.clock import utcnow
 from project.config import TestingConfig
@@ -19,6 +21,7 @@ from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase, normalise
 from project.tests.factories import make_user
 from project.tests.users.test_pages import find
 from project.tests.wire import recorded_commands
+from project.web.error_handlers import prefixes
 
 AS_PERSON = {"Accept": "text/html"}
 
@@ -427,8 +430,8 @@ class WithCSRF(Protected):
     WTF_CSRF_ENABLED = True
 
 
-class CSRFTests(PageTestCase):
-    """Forms forged by other sites."""
+class ProtectedPageTestCase(PageTestCase):
+    """Has forms with CSRF tokens."""
 
     def create_app(self) -> Flask:
         return create_app(WithCSRF)
@@ -437,6 +440,10 @@ class CSRFTests(PageTestCase):
         """Return the token in a page's first form."""
         g.pop("csrf_token", None)  # the tests' requests share the context that keeps it
         return find('name="csrf_token"[^>]*value="([^"]+)"', self.client.get(path).text)
+
+
+class CSRFTests(ProtectedPageTestCase):
+    """Forms forged by other sites."""
 
     def test_forms_without_token_do_nothing(self):
         self.assertEqual(self.sign_in().status_code, 400)
@@ -482,3 +489,245 @@ class CSRFTests(PageTestCase):
         self.assertEqual(self.client.post("/sign-out", data=form).status_code, 303)
 
         self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 303)
+
+
+def fields_of(page: str, last: str) -> dict[str, str]:
+    """Return the names and values of a page's inputs, up to the last one and without the header."""
+    form = page.partition("<main")[2].partition(last)[0]
+    fields = {}
+    for tag in re.findall(r"<input[^>]*>", form):
+        if 'type="checkbox"' not in tag or " checked" in tag:
+            fields[find('name="([^"]*)"', tag)] = unescape(find('value="([^"]*)"', tag))
+    return fields
+
+
+class ResumeTests(ProtectedPageTestCase):
+    """Forms that are sent after the sign-in has ended."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.set_role("admin")
+        self.sign_in(csrf_token=self.token_of("/sign-in"))
+        self.other = make_user(username="Eve", email="eve@example.com").id
+        self.path = f"/edit/{self.other}?q=e"
+
+    def end_sign_in(self) -> None:
+        """End the sign-in elsewhere."""
+        db.session.query(Session).delete()
+        db.session.commit()
+
+    def fill_in(self, path: str, button: str = "</form>", **typed: str) -> dict[str, str]:
+        """Open a page and return what its first form then sends."""
+        g.pop("csrf_token", None)
+        return fields_of(self.client.get(path).text, button) | typed
+
+    def post(self, path: str, form: dict[str, str], origin: str = "http://localhost") -> Any:
+        """Send a form from a page of an origin."""
+        g.pop("csrf_token", None)
+        return self.client.post(path, data=form, headers={**AS_PERSON, "Origin": origin})
+
+    def sign_in_there(
+        self, path: str, page: str, password: str = PASSWORD, email: str = ADA["email"]
+    ) -> Any:
+        """Fill in the sign-in page that a form was answered with."""
+        typed = {"sign_in-email": email, "sign_in-password": password}
+        return self.post(path, fields_of(page, "</form>") | typed)
+
+    def test_entries_are_there_after_the_sign_in_and_saved_when_sent_again(self):
+        form = self.fill_in(self.path, username='E. "<b>é', email="e@example.com", active="y")
+        self.end_sign_in()
+
+        asked = self.post(self.path, form)
+
+        self.assertEqual(asked.status_code, 403)
+        self.assertIn('<h1 class="mb-4">Sign in</h1>', asked.text)
+        self.assertIn("Your sign-in has ended", asked.text)
+        self.assertNotIn("<b>", asked.text)
+        shown = self.sign_in_there(self.path, asked.text)
+        self.assertEqual(shown.status_code, 400)
+        self.assertIn("Nothing has been changed yet.", shown.text)
+        again = fields_of(shown.text, "</form>")
+        self.assertNotEqual(again.pop("csrf_token"), form.pop("csrf_token"))
+        self.assertEqual(again, form)
+        self.assertEqual(service.get_user(self.other).version, 1)
+        again["csrf_token"] = fields_of(shown.text, "</form>")["csrf_token"]
+        action = unescape(find(r'action="(/edit/[^"]+)"', shown.text))
+        saved = self.post(action, again)
+        self.assertEqual((saved.status_code, saved.headers["Location"]), (303, "/?q=e"))
+        user = service.get_user(self.other)
+        self.assertEqual((user.username, user.email), ('E. "<b>é', "e@example.com"))
+        self.assertIs(user.active, True)
+
+    def test_every_form_comes_back(self):
+        for path, typed in [
+            ("/", {"username": "New", "email": "new@example.com"}),
+            (f"/edit/{self.other}", {"username": "Changed"}),
+            ("/account", {"username": "Ada L."}),
+            (f"/remove/{self.other}", {}),
+        ]:
+            with self.subTest(path):
+                form = self.fill_in(path, **typed)
+                self.end_sign_in()
+                users = service.list_users(9)
+
+                shown = self.sign_in_there(path, self.post(path, form).text)
+
+                self.assertEqual(shown.status_code, 400)
+                self.assertIn("Nothing has been changed yet.", shown.text)
+                again = fields_of(shown.text, "</form>")
+                self.assertEqual({**again, "csrf_token": ""}, {**form, "csrf_token": ""})
+                self.assertEqual(service.list_users(9), users)
+                self.assertEqual(self.post(path, again).status_code, 303)
+                self.assertNotEqual(service.list_users(9), users)
+
+    def test_every_page_that_takes_a_form_asks_to_sign_in_there(self):
+        self.end_sign_in()
+        own = {"auth.sign_in", "auth.sign_out"}
+        apis = prefixes(self.app)
+        for rule in self.app.url_map.iter_rules():
+            if "POST" in (rule.methods or ()) and not rule.rule.startswith(apis):
+                if rule.endpoint in own or "refuse " in rule.endpoint:
+                    continue
+                with self.subTest(rule.rule):
+                    response = self.post(rule.rule.replace("<user_id>", "1"), {"username": "E."})
+
+                    self.assertEqual(response.status_code, 403)
+                    self.assertEqual(fields_of(response.text, "</form>")["username"], "E.")
+
+    def test_form_with_a_file_leads_to_the_sign_in(self):
+        self.end_sign_in()
+
+        response = self.client.post(
+            "/", headers={**AS_PERSON, "Origin": "http://localhost"}, **as_file("username")
+        )
+
+        self.assertEqual((response.status_code, response.headers["Location"]), (303, "/sign-in"))
+
+    def test_sign_in_that_fails_keeps_the_entries(self):
+        form = self.fill_in(self.path, username="E.")
+        self.end_sign_in()
+        page = self.post(self.path, form).text
+
+        page = self.sign_in_there(self.path, page, "a wrong password").text
+
+        self.assertIn("Email or password is wrong.", page)
+        self.assertNotIn("a wrong password", page)
+        without_token = page.replace(fields_of(page, "</form>")["sign_in-csrf_token"], "")
+        page = self.sign_in_there(self.path, without_token).text
+        self.assertIn("The form has expired.", page)
+        shown = self.sign_in_there(self.path, page)
+        self.assertEqual(fields_of(shown.text, "</form>")["username"], "E.")
+
+    def test_passwords_are_not_carried(self):
+        for path, typed in [
+            ("/account", {"email": "al@example.com", "current_password": PASSWORD}),
+            ("/account/password", {"current_password": PASSWORD, "password": "another " * 3}),
+        ]:
+            with self.subTest(path):
+                form = self.fill_in("/account") | typed
+                self.end_sign_in()
+
+                asked = self.post(path, form)
+                shown = self.sign_in_there(path, asked.text)
+
+                for page in [asked.text, shown.text]:
+                    self.assertNotIn(PASSWORD, page)
+                    self.assertNotIn("another", page)
+                self.assertIn("Your account", shown.text)
+
+    def test_only_fields_of_forms_are_carried_and_not_many(self):
+        self.end_sign_in()
+        form = "stranger=1&csrf_token=x&sign_out=1&" + "username=x&" * 2_000
+
+        page = self.client.post(
+            "/",
+            data=form,
+            content_type="application/x-www-form-urlencoded",
+            headers={**AS_PERSON, "Origin": "http://localhost"},
+        ).text
+
+        self.assertEqual(page.count('name="username"'), 100)
+        for name in ["stranger", "csrf_token", "sign_out"]:
+            self.assertNotIn(f'name="{name}"', page)
+
+    def test_pages_of_other_sites_bring_no_entries(self):
+        form = self.fill_in(self.path, username="Mallory")
+        self.end_sign_in()
+        for origin in [
+            "http://evil.example",
+            "null",
+            "",
+            "http://localhost.evil.example",
+            "http://[",
+        ]:
+            for more in [{}, {"sign_in-email": ADA["email"], "sign_in-password": PASSWORD}]:
+                with self.subTest(origin, more=more):
+                    response = self.post(self.path, form | more, origin)
+
+                    self.assertEqual(response.status_code, 303)
+                    self.assertEqual(response.headers["Location"], "/sign-in")
+
+    def test_change_of_somebody_else_in_the_meantime_is_not_lost(self):
+        form = self.fill_in(self.path, username="E.")
+        self.end_sign_in()
+        service.update_user(self.other, {"username": "Eva"})
+        db.session.commit()
+
+        shown = self.sign_in_there(self.path, self.post(self.path, form).text)
+        refused = self.post(self.path, fields_of(shown.text, "</form>"))
+
+        self.assertEqual(refused.status_code, 412)
+        self.assertEqual(service.get_user(self.other).username, "Eva")
+
+    def test_user_removed_in_the_meantime_is_not_found(self):
+        form = self.fill_in(self.path, username="E.")
+        self.end_sign_in()
+        service.delete_user(self.other)
+        db.session.commit()
+
+        response = self.sign_in_there(self.path, self.post(self.path, form).text)
+
+        self.assertEqual(response.status_code, 404)
+        self.assertEqual(self.client.get("/account").status_code, 200)
+
+    def test_somebody_else_who_signs_in_needs_the_right(self):
+        service.create_user("Otto", "otto@example.com", password=PASSWORD, active=True)
+        db.session.commit()
+        form = self.fill_in(self.path, username="E.")
+        self.end_sign_in()
+
+        page = self.post(self.path, form).text
+        response = self.sign_in_there(self.path, page, email="otto@example.com")
+
+        self.assertEqual(response.status_code, 403)
+        self.assertIn("You do not have permission to do that.", response.text)
+
+    def test_sign_in_in_another_tab_brings_the_form_back(self):
+        form = self.fill_in(self.path, username="E.")
+        self.end_sign_in()
+        self.sign_in(csrf_token=self.token_of("/sign-in"))
+
+        shown = self.post(self.path, form)
+
+        self.assertEqual(shown.status_code, 400)
+        self.assertIn("The form has expired.", shown.text)
+        again = fields_of(shown.text, "</form>")
+        self.assertEqual(again["username"], "E.")
+        self.assertEqual(self.post(self.path, again).status_code, 303)
+
+    def test_sign_in_sent_again_after_signing_out_is_nothing(self):
+        form = self.fill_in(self.path)
+        self.end_sign_in()
+        page = self.post(self.path, form).text
+        self.sign_in_there(self.path, page)
+        self.post("/sign-out", {"csrf_token": self.token_of("/account")})
+
+        again = self.sign_in_there(self.path, page)
+
+        self.assertIn("The form has expired.", again.text)
+        self.assertEqual(self.client.get("/account", headers=AS_PERSON).status_code, 303)
+
+    def test_what_goes_wrong_on_the_way_has_its_own_answer(self):
+        self.end_sign_in()
+
+        self.assertEqual(self.post(self.path, {"username": "x" * 65_536}).status_code, 413)
