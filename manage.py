@@ -240,6 +240,7 @@ def import_users(
 @manager.option("--columns", metavar="NAMES", help="comma-separated; default: all")
 @manager.option("--active", choices=["true", "false"], help="only active, or only inactive users")
 @manager.option("--role", choices=ROLE_FILTERS, help="only users with this role")
+@manager.option("--search", metavar="TEXT", help="only users whom a search for this finds")
 @manager.option("--bom", action="store_true", help="begin a CSV with a byte order mark, for Excel")
 @manager.option("--safe", action="store_true", help="an apostrophe before formulas in a CSV")
 @manager.option(
@@ -252,12 +253,13 @@ def export_users(
     columns: str | None,
     active: str | None,
     role: str | None,
+    search: str | None,
     bom: bool,
     safe: bool,
 ) -> None:
-    """Write users to a file, in order of id."""
+    """Write users to a file, in order of id, or of the search."""
     is_active = None if active is None else active == "true"
-    transfer.export_users(file, force, columns, is_active, role, bom, safe)
+    transfer.export_users(file, force, columns, is_active, role, bom, safe, search)
 
 
 @manager.option("--jobs", type=positive_integer, default=1, help="number of processes; default: 1")

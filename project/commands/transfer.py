@@ -102,6 +102,7 @@ def export_users(
     role: str | None = None,
     bom: bool = False,
     safe: bool = False,
+    words: str | None = None,
 ) -> None:
     """Write users to a file, which appears under its name only when it is complete.
 
@@ -111,6 +112,7 @@ def export_users(
     :param role: only users with this role, or ``none``; None: with any.
     :param bom: begin a CSV with UTF-8's byte order mark, for Excel.
     :param safe: put an apostrophe before what a spreadsheet would run as a formula.
+    :param words: only users whom a search for this finds; None: all.
     """
     path, started, rows = Path(file), monotonic(), 0
     form, gzipped = ("csv", False) if file == "-" else _form(path)
@@ -119,7 +121,7 @@ def export_users(
     except ValueError as error:
         raise SystemExit(f"--columns: {error}") from error
     filters = role_and_activity(role, active)
-    chunks = export_chunks(Layout(form, names, bom, safe), filters=filters)
+    chunks = export_chunks(Layout(form, names, bom, safe), filters=filters, words=words)
     if file == "-":
         with _exit_on_error():
             for chunk in chunks:
@@ -132,7 +134,7 @@ def export_users(
         part = Path(folder, "part")
         with (
             open(part, "xb", opener=partial(os.open, mode=0o600)) as raw,
-            progress_bar(service.count_users(filters), " users", "Exporting") as progress,
+            progress_bar(service.count_users(filters, words), " users", "Exporting") as progress,
         ):
             compressed = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if gzipped else None
             with compressed or nullcontext(raw) as data:

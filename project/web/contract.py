@@ -291,7 +291,7 @@ def _unreadable(data: bytes, error: ValueError) -> AppError:
 
 
 def _read_query(schema: type[Schema]) -> Schema:
-    args, many = current_request().args, _repeatable(schema)
+    args, many = current_request().args, repeatable(schema)
     repeated = [name for name, values in args.lists() if len(values) > 1 and name not in many]
     if repeated:
         raise invalid_parameters([FieldError(name, "Must not be repeated.") for name in repeated])
@@ -303,7 +303,7 @@ def _read_query(schema: type[Schema]) -> Schema:
 
 
 @cache
-def _repeatable(schema: type[BaseModel]) -> tuple[str, ...]:
+def repeatable(schema: type[BaseModel]) -> tuple[str, ...]:
     """Return the parameters that may occur several times."""
     fields = schema.model_fields.items()
     return tuple(name for name, field in fields if REPEATABLE in field.metadata)

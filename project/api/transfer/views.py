@@ -31,7 +31,7 @@ from project.api.transfer.row_rules import importable_fields
 from project.api.transfer.stream import Source
 from project.api.users import paging
 from project.api.users.fields import SHOWN
-from project.api.users.schemas import ActiveFilter, Ids, RoleFilter
+from project.api.users.schemas import ActiveFilter, Ids, RoleFilter, Search
 from project.errors import AppError, FieldError, Forbidden, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
@@ -229,7 +229,8 @@ class ExportQuery(BaseModel):
     )
     active: ActiveFilter = None
     role: RoleFilter = None
-    ids: Ids | None = Field(None, description="Only users with these ids.")
+    ids: Ids = Field(None, description="Only users with these ids. Cannot be combined with `q`.")
+    q: Search = Field(None, description="Only users whom this search finds, in its order.")
     bom: Flag = Field(
         False, description="Whether a CSV begins with UTF-8's byte order mark, as Excel needs."
     )
@@ -238,6 +239,12 @@ class ExportQuery(BaseModel):
         description="Whether a CSV has an apostrophe before each text that a spreadsheet would run"
         " as a formula. An import of it would have the apostrophe, too.",
     )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.ids is not None and self.q is not None:
+            raise PydanticCustomError("alone", "Cannot be combined with q.", {"field": "ids"})
+        return self
 
 
 @bp.post("/users/import", provide_automatic_options=False)
@@ -304,7 +311,7 @@ def export_users(query: ExportQuery) -> Response:
         columns = query.columns or SHOWN
         layout = exporting.Layout(query.format, columns, query.bom, query.safe)
         filters = paging.role_and_activity(query.role, query.active)
-        found = exporting.export_users(layout, before_chunk, filters, query.ids)
+        found = exporting.export_users(layout, before_chunk, filters, query.ids, query.q)
         chunks = (chunk.data for chunk in found)
         # An error in the first chunk gets a normal error response.
         chunks = stream_with_context(_log_failure(chain([next(chunks)], chunks)))

@@ -59,9 +59,13 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     rows = [row for _part, row in found[: query.limit]]
     if len(found) <= query.limit:
         return Page(rows)
-    part = found[query.limit - 1][0]
-    key = [rows[-1].word, rows[-1].id] if part == "word" else key_of(rows[-1], _order(part))
-    return Page(rows, make_cursor(kind, [part, *key]))
+    return Page(rows, make_cursor(kind, search_key(*found[query.limit - 1])))
+
+
+def search_key(part: str, row: Row) -> list[Any]:
+    """Return the key of a user whom a search has found, for the users after it."""
+    key = [row.word, row.id] if part == "word" else key_of(row, _order(part))
+    return [part, *key]
 
 
 def filters_of(query: UserListQuery) -> dict[str, Any]:

@@ -64,8 +64,8 @@ _FILTERS: dict[str, sa.ColumnElement[bool]] = {
 def by_id(columns: tuple[str, ...] = COMPLETE) -> sa.Select[Any]:
     """Return the SELECT of the user with the parameter ``user_id``.
 
-    :param columns: the names of columns; ``json``: the JSON object that clients see, rendered by
-        the database.
+    :param columns: the names of columns, or expressions with a label; ``json``: the JSON object
+        that clients see, rendered by the database.
     """
     return sa.select(*_select(columns)).where(HAS_ID)
 
@@ -112,12 +112,12 @@ def page(
 def lines(line: sa.ColumnElement[str], filters: tuple[str, ...], with_ids: bool) -> sa.Select[Any]:
     """Return the SELECT of a part of an export, in order of id, after the parameter ``after``.
 
-    :param line: the expression of a line, which the rows have as ``line``.
+    :param line: the expression of a line.
     :param with_ids: whether only users with an id of the parameter ``ids`` are wanted.
     """
     conditions = [_FILTERS[name] for name in filters] + ([HAS_IDS] if with_ids else [])
     conditions.append(_users.id > sa.bindparam("after", type_=sa.Integer))
-    statement = sa.select(_users.id, line.label("line")).where(*conditions).order_by(_users.id)
+    statement = sa.select(_users.id, line).where(*conditions).order_by(_users.id)
     if not with_ids:
         statement = _with_index(statement, _users.id, filters)
     return statement.limit(_LIMIT)
@@ -218,10 +218,11 @@ def sort_column(sort: str) -> sa.Column[Any]:
     return _SORTED_BY[sort.removeprefix("-")]
 
 
-def _select(names: Sequence[str]) -> list[sa.ColumnElement[Any]]:
+def _select(names: Sequence[Any]) -> list[sa.ColumnElement[Any]]:
     columns: dict[str | None, sa.ColumnElement[Any]] = {}
     for name in names:  # of two forms of one column, the first is wanted
-        column = _RENDERED.get(name, _users.get(name))
+        known = isinstance(name, str)
+        column = _RENDERED.get(name, _users.get(name)) if known else name
         columns.setdefault(column.key, column)
     return [*columns.values()]
 

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from project.api.users.folding import check_email
 from project.api.users.models import ROLES
 from project.api.users.passwords import check_hash
-from project.web.fields import TEXT_LENGTH, Flag, Moment, Text, read_id
+from project.web.fields import REPEATABLE, TEXT_LENGTH, Flag, Moment, Text, read_id
 from project.web.pagination import MAX_LIMIT, Limit
 
 NO_ROLE = "none"
@@ -95,7 +95,8 @@ Role = Annotated[
 ]
 
 
-def _read_ids(text: Any) -> list[int]:
+def _read_ids(texts: list[str]) -> list[int]:
+    text = ",".join(texts)
     if not re.fullmatch(r"-?[0-9]+(,-?[0-9]+)*", text):
         raise PydanticCustomError("ids", "Must be comma-separated integers.")
     ids = text.split(",")
@@ -108,7 +109,16 @@ def _read_ids(text: Any) -> list[int]:
     return [read_id(each) for each in ids]
 
 
-Ids = Annotated[list[int], BeforeValidator(_read_ids), Field(min_length=1, max_length=MAX_IDS)]
+Ids = Annotated[
+    Annotated[list[int], Field(min_length=1, max_length=MAX_IDS)] | None,
+    BeforeValidator(_read_ids),
+    REPEATABLE,
+]
+Search = Annotated[
+    Text | None,
+    BeforeValidator(lambda text: text or None),
+    WithJsonSchema({"type": "string", "maxLength": TEXT_LENGTH}),
+]
 Sort = Annotated[
     str,
     AfterValidator(
@@ -225,11 +235,7 @@ class UserListQuery(BaseModel):
         description="The order: `id` by default; with `-`, descending; ties by id. Cannot be"
         " combined with `q`.",
     )
-    q: Annotated[
-        Text | None,
-        BeforeValidator(lambda text: text or None),
-        WithJsonSchema({"type": "string", "maxLength": TEXT_LENGTH}),
-    ] = Field(
+    q: Search = Field(
         None,
         description="Users whose name and address have words that start with the words of this, in"
         " any order, letter case and width, with or without accents. In scripts without spaces, a"
@@ -239,7 +245,7 @@ class UserListQuery(BaseModel):
     email: Email | None = Field(None, description="The user with this mailbox.")
     active: ActiveFilter = None
     role: RoleFilter = None
-    ids: Ids | None = Field(
+    ids: Ids = Field(
         None, description="The users with these ids. Cannot be combined with other parameters."
     )
     total: Flag = Field(False, description="Whether `data.total` has the number of all matches.")

@@ -130,6 +130,20 @@ class ExportTests(BaseTestCase):
                 lines = written(("id",), filters=filters, ids=ids).splitlines()
                 self.assertEqual(lines, ["id", *map(str, expected)])
 
+    def test_search_is_exported_in_its_order_each_user_once(self):
+        for name in ["Zoe Ada", "Ada Z", "Ada", "Bo", "Adam", "Ada", "Ada B"]:
+            make_user(username=name)
+        for size in (1, 2, 3, 100):
+            with self.subTest(size), mock.patch.object(exporting, "ROWS_PER_CHUNK", size):
+                chunks = export_users(Layout("ndjson", ("id",)), words="ada")
+                rows = b"".join(chunk.data for chunk in chunks).splitlines()
+
+                found = service.search_users("ada", 99, None, {}, ("id",))
+                self.assertEqual(
+                    [orjson.loads(row)["id"] for row in rows], [user.id for _part, user in found]
+                )
+                self.assertEqual(len(rows), 6)
+
     def test_import_of_an_export_makes_the_same_users(self):
         for number, text in enumerate(["a", '"', ";,", "\\", "é😀", "a  b"]):
             email, role = f"Ü{number}@BÜCHER.example", (None, "editor", "admin")[number % 3]

@@ -355,6 +355,12 @@ class ExportTests(BaseTestCase):
             ("columns=id&role=none", "id\r\n2\r\n"),
             ("columns=id&ids=2,7", "id\r\n2\r\n"),
             ("columns=username&bom=true&safe=true&role=editor", '\ufeffusername\r\n"\'=1"\r\n'),
+            ("columns=id&q=b", "id\r\n2\r\n"),
+            ("columns=id&q=example.com", "id\r\n1\r\n2\r\n"),
+            ("columns=id,username&q=EXAMPLE&active=true&safe=true", 'id,username\r\n1,"\'=1"\r\n'),
+            ("columns=id&q=b@example.com&format=ndjson", '{"id":2}\n'),
+            ("columns=id&q=nobody", "id\r\n"),
+            ("columns=id&q=", "id\r\n1\r\n2\r\n"),
             ("columns=id&format=ndjson", '{"id":1}\n{"id":2}\n'),
         ]:
             with self.subTest(query):
@@ -366,6 +372,8 @@ class ExportTests(BaseTestCase):
             ("columns=", "columns"),
             ("role=owner", "role"),
             ("ids=x", "ids"),
+            ("ids=1&q=a", "ids"),
+            ("q=%00", "q"),
         ]:
             with self.subTest(query):
                 response = self.client.get(f"/users/export?{query}")

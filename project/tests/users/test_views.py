@@ -979,6 +979,8 @@ class FindUsersTests(BaseTestCase):
         self.assertEqual(found, [users[0].id, users[2].id])
         self.assertIsNone(response.json["data"]["next"])
         self.assertEqual(len(commands), 1)
+        repeated = self.client.get(f"/users?ids={ids.replace(',', '&ids=')}")
+        self.assertEqual(repeated.json, response.json)
         self.assertEqual(self.client.get("/users?ids=-1").json["data"]["users"], [])
         zeros = self.client.get(f"/users?ids={'0' * 5000}{users[1].id}")
         self.assertEqual([user["id"] for user in zeros.json["data"]["users"]], [users[1].id])
@@ -1002,6 +1004,8 @@ class FindUsersTests(BaseTestCase):
             ("ids=", ["ids"]),
             ("ids=1,", ["ids"]),
             ("ids=1;2", ["ids"]),
+            ("ids=1&ids=", ["ids"]),
+            ("ids=" + "&ids=".join(["1"] * 501), ["ids"]),
             ("ids=x", ["ids"]),
             ("ids=" + ",".join(["1"] * 501), ["ids"]),
             ("ids=1&limit=1", ["ids"]),

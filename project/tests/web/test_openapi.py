@@ -115,7 +115,7 @@ class DescribeTests(BaseTestCase):
             found["sort"]["schema"]["enum"],
             ["id", "created_at", "username", "email", "-id", "-created_at", "-username", "-email"],
         )
-        self.assertIs(found["ids"]["explode"], False)
+        self.assertIs(found["ids"]["explode"], True)
         self.assertEqual(found["ids"]["schema"]["maxItems"], 500)
         self.assertNotIn("null", str(found))
 

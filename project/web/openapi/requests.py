@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter
 
 from project.web import idempotency, preconditions
+from project.web.contract import repeatable
 from project.web.openapi.operations import Operation
 from project.web.openapi.schemas import Generator, example_of, reference
 
@@ -44,7 +45,8 @@ def describe_parameters(operation: Operation) -> Iterator[dict[str, Any]]:
         found = operation.contract.query.model_json_schema(schema_generator=Generator)
         for name, schema in found["properties"].items():
             # Not exploded: a list is one comma-separated parameter.
-            yield {"name": name, "in": "query", "explode": False, **_with_description(schema)}
+            explode = name in repeatable(operation.contract.query)
+            yield {"name": name, "in": "query", "explode": explode, **_with_description(schema)}
     for name in operation.headers:
         yield {"$ref": f"#/components/parameters/{name}"}
 
