@@ -49,7 +49,7 @@ _PARTS: dict[str | None, list[sa.ColumnElement[bool]]] = {
 }
 _found = UserWord.__table__.alias("found")
 _counted = UserWord.__table__.alias("counted")
-COUNTED_WORDS = 1000
+COUNTED = 1000
 _FILTERS: dict[str, sa.ColumnElement[bool]] = {
     "active": _users.active == sa.bindparam("active"),
     "email_folded": _users.email_folded == sa.bindparam("email_folded"),
@@ -147,17 +147,51 @@ def search(
 
 
 @cache
-def word_counts(words: int) -> sa.Select[Any]:
-    """Return the SELECT that tells how often words begin so, each up to ``COUNTED_WORDS``."""
-    limited = (
-        sa.select(sa.literal_column("1"))
-        .where(*_range(_counted, place))
-        .limit(sa.literal_column(str(COUNTED_WORDS)))
-        .subquery(f"counted_{place}")
-        for place in range(words)
+def search_among(
+    columns: tuple[str, ...], filters: tuple[str, ...], after: bool, words: int
+) -> sa.Select[Any]:
+    """Return the same SELECT as ``search``, for filters that few users pass.
+
+    It reads all of these, and sorts those with the words, instead of looking for them among many
+    who have the words.
+    """
+    first = _first_word(_users.id, 0).label("word")
+    others = [_first_word(_users.id, place).is_not(None) for place in range(1, words)]
+    conditions = [*(_FILTERS[name] for name in filters), *others, ~_IS_NAME, ~_IS_EMAIL]
+    passing = sa.select(_users.id, first).where(*conditions)
+    among = _with_index(passing, _users.id, filters).subquery("among")
+    order = [among.c.word, among.c.id]
+    ranked = sa.select(*among.c).where(among.c.word.is_not(None))
+    if after:
+        key = [sa.bindparam("key", type_=sa.String), sa.bindparam("key_id", type_=sa.Integer)]
+        ranked = ranked.where(*keyset.after(order, key))
+    page = ranked.order_by(*order).limit(_LIMIT).subquery("page")
+    statement = sa.select(*_select((*columns, "id")), page.c.word)
+    statement = statement.select_from(page.join(User.__table__, _users.id == page.c.id))
+    return statement.order_by(page.c.word, page.c.id)
+
+
+@cache
+def match_counts(words: int, filters: tuple[str, ...]) -> sa.Select[Any]:
+    """Return the SELECT that counts how often each word begins so, and who passes the filters.
+
+    Each count ends at ``COUNTED``. Without filters, there is no count of users.
+    """
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    most: sa.ColumnElement[int] = sa.literal_column(str(COUNTED))
+    counted = [sa.select(one).where(*_range(_counted, place)) for place in range(words)]
+    if filters:
+        passing = sa.select(one).where(*(_FILTERS[name] for name in filters))
+        counted.append(_with_index(passing.select_from(User.__table__), _users.id, filters))
+    return sa.select(
+        *(
+            sa.select(sa.func.count())
+            .select_from(each.limit(most).subquery(f"counted_{place}"))
+            .scalar_subquery()
+            .label(f"count_{place}")
+            for place, each in enumerate(counted)
+        )
     )
-    counts = (sa.select(sa.func.count()).select_from(each).scalar_subquery() for each in limited)
-    return sa.select(*(count.label(f"count_{place}") for place, count in enumerate(counts)))
 
 
 @cache

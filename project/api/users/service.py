@@ -130,8 +130,10 @@ def search_users(
             continue  # there is one user at most
         values = {**filters, **exact, **_keys(key), "limit": limit - len(found)}
         if part == "word":
-            statement = queries.search(columns, tuple(filters), key is not None, len(words))
-            values |= _ranges(_lead_first(words, key))
+            words, among = _plan_search(words, key, filters)
+            search = queries.search_among if among else queries.search
+            statement = search(columns, tuple(filters), key is not None, len(words))
+            values |= _ranges(words)
         else:
             # Names start after an id even on the first page: SQLite would sort them otherwise.
             values.setdefault("key_id", 0)
@@ -150,18 +152,27 @@ def _exact_email(text: str) -> str:
         return ""
 
 
-def _lead_first(words: list[str], key: Sequence[Any] | None) -> list[str]:
-    """Return the words with the leading one first: the rarest, and of common ones the longest.
+def _plan_search(
+    words: list[str], key: Sequence[Any] | None, filters: Mapping[str, Any]
+) -> tuple[list[str], bool]:
+    """Return how to search: the leading word first, and whether among those who pass the filters.
 
-    On later pages it is the one that the word in the key begins with: none begins another.
+    The rarest word leads, and of common ones the longest. On later pages it is the one that the
+    word in the key begins with: none begins another. If it is common, and few users pass the
+    filters, they lead instead.
     """
-    if len(words) == 1:
-        return words
     if key is not None:
-        return sorted(words, key=lambda word: not key[0].startswith(word))
-    counts = read(queries.word_counts(len(words)), _ranges(words))[0]
-    by_count = sorted(zip(counts, words, strict=True), key=itemgetter(0))
-    return [word for _count, word in by_count]
+        words = sorted(words, key=lambda word: not key[0].startswith(word))
+    may_be_few = bool(filters) and "email_folded" not in filters
+    if not may_be_few and (len(words) == 1 or key is not None):
+        return words, False
+    names = tuple(filters) if may_be_few else ()
+    counts = read(queries.match_counts(len(words), names), {**filters, **_ranges(words)})[0]
+    rarest = min(counts[: len(words)])
+    if key is None:
+        by_count = sorted(zip(counts, words, strict=False), key=itemgetter(0))
+        words = [word for _count, word in by_count]
+    return words, may_be_few and rarest == queries.COUNTED > counts[-1]
 
 
 def _ranges(words: Sequence[str]) -> dict[str, str]:
@@ -192,7 +203,7 @@ def count_users(filters: Mapping[str, Any] = {}, text: str | None = None) -> int
     words = search_words(text) if text is not None else []
     if text is not None and not words:
         return 0
-    values = {**filters, **_ranges(_lead_first(words, None) if words else [])}
+    values = {**filters, **_ranges(_plan_search(words, None, {})[0] if words else [])}
     total: int = read(queries.total(tuple(filters), len(words)), values)[0][0]
     return total
 

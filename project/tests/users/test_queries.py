@@ -105,3 +105,21 @@ class PlanTests(BaseTestCase):
                     statement = queries.search(rendered, filters, after, words)
                     found.append((f"search {words} from {start} {name}", statement, filled))
         return found
+
+    def test_search_among_few_users_reads_only_these(self):
+        for words, after, role in product((1, 2), (False, True), ("role", "no_role")):
+            filters = ("role",) if role == "role" else ("active", "no_role")
+            parameters = PARAMETERS | {"key": "com", "from_0": "com", "to_0": "con"}
+            parameters |= {"no_role": None} if role == "no_role" else {}
+            statement = queries.search_among(("json",), filters, after, words)
+            with self.subTest(words, after=after, role=role):
+                self.assertEqual(
+                    [fault for fault in faults(statement, parameters) if not may_sort(fault)], []
+                )
+
+
+def may_sort(fault: str) -> bool:
+    """Return whether a step of a plan only sorts, or holds, the users who pass the filters."""
+    held = ("'among'", "'page'", "<derived", "SCAN among", "SCAN page", "USE TEMP B-TREE")
+    sorts = "filesort" in fault and "'users'" in fault and "'ref'" in fault
+    return sorts or any(mark in fault for mark in held)

@@ -11,7 +11,7 @@ from flask import Flask
 
 from project import db
 from project.api.models import User
-from project.api.users import service
+from project.api.users import queries, service
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user, make_users
 from project.tests.wire import recorded_commands
@@ -914,6 +914,44 @@ class FindUsersTests(BaseTestCase):
         self.assertEqual(len(set(names)), 30)
         selects = [each for each in commands if "user_words" in each]
         self.assertEqual(len(selects), 5 + 1)  # one a page, and the first counts the words
+
+    def test_search_with_a_filter_is_the_same_whichever_is_rare(self):
+        for number in range(12):
+            make_user(
+                username=f"Ada {'Bo' if number % 2 else 'Cy'}",
+                email=f"{'adam' if number % 3 else 'zoe'}.{number}@example.com",
+                active=number % 4 == 0,
+                role="editor" if number % 5 == 0 else None,
+            )
+        for query in [
+            f"q={words}&{filters}"
+            for words in ("ada", "com%20ada", "bo%20ad", "adam", "nobody")
+            for filters in ("active=true", "role=editor", "role=none&active=false", "role=admin")
+        ]:
+            found = {}
+            for search in (queries.search_among, queries.search):
+                queries.match_counts.cache_clear()
+                self.addCleanup(queries.match_counts.cache_clear)
+                with (
+                    self.subTest(query, search=search),
+                    mock.patch.object(queries, "COUNTED", 3),  # so the words are common
+                    mock.patch.object(queries, "search_among", wraps=search) as among,
+                ):
+                    found[search] = self.paged(f"{query}&limit=2")
+                    if "role=admin" in query and "nobody" not in query:
+                        among.assert_called()
+            one, other = found.values()
+            self.assertEqual(one, other)
+
+    def paged(self, query: str) -> list[int]:
+        """Return the ids of all pages."""
+        ids, cursor = [], ""
+        while True:
+            data = self.client.get(f"/users?{query}{cursor}").json["data"]
+            ids += [user["id"] for user in data["users"]]
+            if data["next"] is None:
+                return ids
+            cursor = f"&cursor={data['next']}"
 
     def test_search_finds_addresses_of_any_script(self):
         make_user(username="whole", email="Bü.x@BÜCHER.example")
