@@ -94,6 +94,18 @@ def _mix(facts: Facts, chance: Random) -> Iterator[str]:
         yield from map(next, each)
 
 
+def _search(*words: str, filters: str = "") -> Requests:
+    """Return searches; ``{word}`` is the start of a word that one user has, ``{digit}`` of many."""
+    query = quote(" ".join(words), safe="{}") + filters
+
+    def requests(facts: Facts, chance: Random) -> Iterator[str]:
+        for user in chance.choices(facts.users, k=DIFFERENT_READS):
+            filled = query.format(word=user["email"][:9], digit=chance.randrange(10))
+            yield f"GET /users?limit={USERS_PER_PAGE}&q={filled}"
+
+    return requests
+
+
 LISTS = (_first_page, _deep_page, _exact_email, _prefix_search)
 READS: dict[str, Requests] = {
     "one user": _one_user,
@@ -104,6 +116,14 @@ READS: dict[str, Requests] = {
     "the page /": lambda *_: _repeated("GET /"),
     "304 by ETag": lambda *_: _repeated(f"GET /users/{KNOWN_USER}"),
 }
+SEARCHES: dict[str, Requests] = {
+    "search: a word of one user": _search("{word}"),
+    "search: a word of all": _search("example"),
+    "search: words of all and many": _search("com", "{digit}"),
+    "search: a word of all, active": _search("example", filters="&active=true"),
+    "search: a word of all, role nobody has": _search("example", filters="&role=admin"),
+}
+"""By words within names and addresses; other services do not have that."""
 WORKLOADS: dict[str, Requests] = {
     "ping": lambda *_: _repeated("GET /ping"),
     **READS,
