@@ -6,6 +6,8 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 FIRST_YEAR = 1000  # MySQL's DATETIME supports no years before
 FLAG_REASON = "Must be yes or no, such as true, 1 or active."
 TIME_REASON = "Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000."
@@ -20,14 +22,15 @@ _AROUND = "".join(
 _EMPTY = {"", "NULL", "\\N", "null", "(null)"}
 
 _YES = """
-    true 1 1.0 yes y t on x active enabled activated provisioned ✓ ✔
+    true 1 1.0 yes y t on x active enabled activated provisioned password_expired recovery ✓ ✔
     wahr ja j aktiv aktiviert vrai oui o actif active verdadero sí si s activo activa
     vero sì attivo attiva verdadeiro sim ativo ativa waar actief истина да активен активный
     はい 有効 真 是 真 启用 啟用 有效 激活
     """
 _NO = """
     false 0 0.0 no n f off - inactive suspended disabled blocked deactivated banned archived
-    deprovisioned locked falsch nein inaktiv deaktiviert gesperrt faux non inactif inactive falso
+    deprovisioned deleted expired invited pending staged locked locked_out ldap_blocked falsch
+    blocked_pending_approval nein inaktiv deaktiviert gesperrt faux non inactif inactive falso
     inactivo inactiva suspendido inattivo inattiva sospeso não nao inativo inativa suspenso
     onwaar nee inactief geblokkeerd ложь нет неактивен неактивный заблокирован
     いいえ 無効 偽 否 假 禁用 停用 无效 無效
@@ -82,6 +85,22 @@ def negated(value: Any) -> Any:
     except ValueError:
         return value
     return False
+
+
+def name_in(value: Any) -> Any:
+    """Return the name in a cell that holds a JSON object of what is known of a user.
+
+    Without a name it is the part of the address before the @; empty: there is none.
+    """
+    try:
+        known = orjson.loads(value)
+    except (orjson.JSONDecodeError, TypeError):
+        return ""
+    known = known if isinstance(known, dict) else {}
+    names = [known.get(key) for key in ("full_name", "name", "display_name", "username")]
+    email = known.get("email")
+    names.append(email.partition("@")[0] if isinstance(email, str) else None)
+    return next((name for name in map(trimmed, names) if isinstance(name, str) and name), "")
 
 
 def read_moment(value: Any) -> datetime:

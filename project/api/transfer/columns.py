@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
-from project.api.transfer.cells import negated, trimmed
+from project.api.transfer.cells import name_in, negated, trimmed
 from project.errors import FieldError, Invalid
 
 NAMES = {
@@ -28,6 +28,7 @@ NAMES = {
         primaryemailaddress userprincipalname usernameuserprincipalname upn email1value
         emailadresse adressemail courriel correoelectronico correo 邮箱 电子邮件 メールアドレス
         """,
+    "username IN": "rawusermetadata usermetadata rawmetadata metadata",
     "FIRST": "firstname givenname namegivenname forename vorname prénom prenom nombre nome",
     "LAST": "lastname surname familyname namefamilyname sn nachname apellidos cognome sobrenome",
     "active": """
@@ -56,14 +57,14 @@ NAMES = {
 }
 """The names of a field's columns, the best first: a cell that is empty gives way to the next.
 
-``FIRST+LAST`` stands for a first and a last name, and ``NOT active`` for columns whose yes means
-that somebody may not sign in.
+``FIRST+LAST`` stands for a first and a last name, ``NOT active`` for columns whose yes means that
+somebody may not sign in, and ``username IN`` for cells with a JSON object that holds the name.
 """
 
 CHOSEN = tuple(name for name in NAMES if name.islower())
 """The fields for which a column can be chosen."""
 
-PARENTS = {"profile", "user", "attributes", "metadata"}
+PARENTS = {"profile", "user", "attributes", "metadata", "fields"}
 """Objects of JSON whose keys count as the user's own."""
 
 MAX_IGNORED = 100
@@ -72,6 +73,10 @@ MAX_PLANS = 100  # NDJSON may have other keys on each line
 
 _KNOWN = {
     name: (field, rank) for field, names in NAMES.items() for rank, name in enumerate(names.split())
+}
+_CONVERTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "NOT active": ("active", lambda cell: negated(trimmed(cell))),
+    "username IN": ("username", name_in),
 }
 _FULL_NAME_RANK = NAMES["username"].split().index("FIRST+LAST")
 _IN_BRACKETS = re.compile(r"\[[^]]*\]|\([^)]*\)")
@@ -82,13 +87,14 @@ class _Candidate(NamedTuple):
 
     :param is_variant: whether the name is spelled otherwise than in ``NAMES``.
     :param places: their positions among the names.
+    :param read: makes the value of a single cell.
     """
 
     field: str
     rank: int
     is_variant: bool
     places: tuple[int, ...]
-    is_negated: bool = False
+    read: Callable[[Any], Any] = trimmed
 
 
 class Plan(NamedTuple):
@@ -190,6 +196,10 @@ class Columns:
         """Return how many fields these columns give."""
         return len({each.field for each in self._candidates(tuple(names))})
 
+    def gives(self, names: Sequence[str], *fields: str) -> bool:
+        """Return whether columns of these names give all of these fields."""
+        return {*fields} <= {each.field for each in self._candidates(tuple(names))}
+
     def _make_plan(self, names: tuple[str, ...]) -> Plan:
         candidates = self._candidates(names)
         repeated = {
@@ -218,24 +228,20 @@ class Columns:
         candidates: list[_Candidate] = []
         parts: dict[str, tuple[int, int]] = {}
         for place, name in enumerate(names):
-            found = _field_of(name) or self._own_names.get(_letters(name))
-            is_negated = found is not None and found[0] == "NOT active"
-            if chosen := [field for field, column in self._chosen.items() if column == name]:
-                candidates += [
-                    _Candidate(field, 0, False, (place,), is_negated and field == "active")
-                    for field in chosen
-                ]
-            elif found is None:
-                continue
-            elif found[0] in ("FIRST", "LAST"):
-                field, rank = found
-                if field not in parts or rank < parts[field][0]:
-                    parts[field] = (rank, place)
-            else:
-                field = "active" if is_negated else found[0]
-                rank = found[1] + is_negated * len(_KNOWN)
+            known, rank = _field_of(name) or self._own_names.get(_letters(name)) or ("", 0)
+            own, read = _CONVERTED.get(known, (known, trimmed))
+            chosen = [field for field, column in self._chosen.items() if column == name]
+            candidates += [
+                _Candidate(field, 0, False, (place,), read if field == own else trimmed)
+                for field in chosen
+            ]
+            if known in ("FIRST", "LAST"):
+                if known not in parts or rank < parts[known][0]:
+                    parts[known] = (rank, place)
+            elif own and own not in chosen:
+                rank += (read is not trimmed) * len(_KNOWN)
                 is_variant = name.lower().replace("_", "") not in _KNOWN
-                candidates.append(_Candidate(field, rank, is_variant, (place,), is_negated))
+                candidates.append(_Candidate(own, rank, is_variant, (place,), read))
         if parts:
             places = tuple(parts[part][1] for part in ("FIRST", "LAST") if part in parts)
             candidates.append(_Candidate("username", _FULL_NAME_RANK, False, places))
@@ -272,7 +278,7 @@ def _reader(by_field: Mapping[str, list[_Candidate]]) -> Callable[[Sequence[Any]
     single = {
         name: candidates[0].places[0]
         for name, candidates in by_field.items()
-        if len(candidates) == 1 and len(candidates[0].places) == 1 and not candidates[0].is_negated
+        if len(candidates) == 1 and len(candidates[0].places) == 1 and candidates[0].read is trimmed
     }
     others = [candidates for name, candidates in by_field.items() if name not in single]
     names, pick = tuple(single), itemgetter(*single.values()) if single else None
@@ -296,7 +302,6 @@ def _reader(by_field: Mapping[str, list[_Candidate]]) -> Callable[[Sequence[Any]
 
 def _value(each: _Candidate, cells: Sequence[Any]) -> Any:
     if len(each.places) == 1:
-        value = trimmed(cells[each.places[0]])
-        return negated(value) if each.is_negated else value
+        return each.read(cells[each.places[0]])
     parts = (trimmed(cells[place]) for place in each.places)
     return " ".join(part for part in parts if isinstance(part, str) and part)

@@ -21,10 +21,14 @@ from project.errors import Invalid
 
 MAX_EVENTS = 10_000
 MAX_DEPTH = 30
-_HOLDERS = {"", "users", "Resources", "value", "data", "data.users"}
-"""The keys of the array with the users in a document; none if it is the document."""
+_HOLDERS = {"", "users", "Resources", "value", "data", "data.users", ".data"}
+"""The keys of the array with the users in a document; none if it is the document.
 
-_BEGINS_HOLDER = re.compile(rb'"(?:users|Resources|value|data)"\s*:\s*[\[{]')
+In ``.data``, phpMyAdmin has the rows of a table; its document is an array and begins with a header.
+"""
+_NO_NAMES = {"", *(key.partition(".")[0] for key in _HOLDERS)}
+
+_BEGINS_HOLDER = re.compile(rb'"(?:users|Resources|value|data)"\s*:\s*[\[{]|\{\s*"[^"]*"\s*:\s*\{')
 _ARRAY_OF_OTHERS = re.compile(rb"\[\s*[^\s{]")
 
 
@@ -44,6 +48,8 @@ def is_document(start: bytes, as_lines: bool) -> bool:
     except orjson.JSONDecodeError:
         is_open = first.rstrip().endswith((b"{", b"[", b",", b":"))
         return is_open or not end and bool(_BEGINS_HOLDER.search(first))
+    if len(values) > 1 and all(isinstance(each, dict) for each in values.values()):
+        return True
     data = values.get("data")
     lists = [values.get(name) for name in ("users", "Resources", "value")]
     lists += [data, data.get("users") if isinstance(data, dict) else None]
@@ -64,11 +70,15 @@ def read_ndjson(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRo
         except ValueError as error:
             yield BadRow(line.number, str(error), ["row"], [line.shown()])
         else:
-            yield row_of_object(line.number, values, columns)
+            if (row := row_of_object(line.number, values, columns)) is not None:
+                yield row
 
 
-def row_of_object(number: int, values: Any, columns: Columns) -> Row | BadRow:
-    """Return the row of an object: its keys are the columns."""
+def row_of_object(number: int, values: Any, columns: Columns) -> Row | BadRow | None:
+    """Return the row of an object: its keys are the columns.
+
+    :return: None: the object has a type, and nothing of a user.
+    """
     if not isinstance(values, dict):
         return BadRow(number, "Must be a JSON object.", ["row"], [values])
     came = (tuple(values), tuple(values.values()))
@@ -78,6 +88,8 @@ def row_of_object(number: int, values: Any, columns: Columns) -> Row | BadRow:
         plan = columns.plan(tuple(values))
     except Invalid as error:
         return BadRow(number, f"{error.errors[0].field}: Is there more than once.", *came)
+    if not plan.fields and isinstance(values.get("type"), str):
+        return None
     return Row(number, plan.read(tuple(values.values())), *came)
 
 
@@ -103,10 +115,14 @@ def _first(values: list[Any]) -> Any:
 def read_document(
     data: io.BufferedReader, limits: Limits, columns: Columns
 ) -> Iterator[Row | BadRow]:
-    """Read a JSON array of users, or an object that holds one; a row's line is its number."""
+    """Read a JSON array of users, or an object that holds one; a row's line is its number.
+
+    An object may also hold the users themselves, by their names.
+    """
     file = _Counted(data, limits)
     keys: list[str] = []  # the last key of each object, and nothing for an array, that is open
     has_users, users_depth, user, values = False, -1, None, 0
+    named = False  # whether it is seen at its end only whether the object is a user
     try:
         for event, value in ijson.basic_parse(file, use_float=True):
             file.note_event()
@@ -121,19 +137,34 @@ def read_document(
                 keys.pop()
             if user is not None:
                 values += 1
-                if values > MAX_EVENTS:
+                if values > MAX_EVENTS and not named:
                     raise Invalid(f"User {file.items:,} has more than {MAX_EVENTS:,} values.")
-                user.event(event, value)
-                if len(keys) == users_depth:
-                    yield row_of_object(file.items, user.value, columns)
-                    user = None
+                if values <= MAX_EVENTS:
+                    user.event(event, value)
+                if len(keys) > max(users_depth, named):
+                    continue
+                made, user = user.value, None
+                if named:
+                    is_user = columns.gives(tuple(made), "username", "email")
+                    if values > MAX_EVENTS or not is_user:
+                        continue
+                    has_users = True
+                    file.items += 1
+                elif file.items == 1 and made.get("type") == "header":
+                    file.items, users_depth = 0, -1
+                    continue
+                if (row := row_of_object(file.items, made, columns)) is not None:
+                    yield row
             elif depth == users_depth and event != "end_array":
                 file.items += 1
                 if event == "start_map":
-                    user, values = ijson.ObjectBuilder(), 0
+                    user, values, named = ijson.ObjectBuilder(), 0, False
                     user.event(event, value)
                 else:
                     yield BadRow(file.items, "Must be a JSON object.", ["row"], [value])
+            elif event == "start_map" and depth == 1 and keys[0] not in _NO_NAMES:
+                user, values, named = ijson.ObjectBuilder(), 0, True
+                user.event(event, value)
             elif users_depth < 0 and event == "start_array" and ".".join(keys[:-1]) in _HOLDERS:
                 has_users, users_depth = True, depth + 1
             elif len(keys) < users_depth:

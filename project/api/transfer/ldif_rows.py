@@ -29,7 +29,9 @@ def read_ldif(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRow]
         if problem is not None:
             yield problem
         elif set(values) != {"version"}:
-            yield row_of_object(number, values, columns)
+            row = row_of_object(number, values, columns)
+            if row is not None:
+                yield row
 
 
 def _ldif_records(lines: Iterator[Line]) -> Iterator[list[Line]]:

@@ -73,15 +73,14 @@ def xlsx(*rows: list[str | float | bool], cells: str = "") -> bytes:
 class FormTestCase(BaseTestCase):
     """Sends a file, whose content alone tells what it is."""
 
-    def post(self, body: str | bytes, **options: Any) -> Any:
+    def post(self, body: str | bytes, query: str = "", **options: Any) -> Any:
         """Send a file as bytes of no stated form; return the answer."""
-        return self.client.post(
-            "/users/import", data=body, content_type="application/octet-stream", **options
-        )
+        options = {"content_type": "application/octet-stream", **options}
+        return self.client.post(f"/users/import{query}", data=body, **options)
 
-    def send(self, body: str | bytes) -> dict[str, Any]:
+    def send(self, body: str | bytes, query: str = "") -> dict[str, Any]:
         """Import a file; return the answer's data."""
-        response = self.post(body)
+        response = self.post(body, query)
         self.assertEqual(response.status_code, 200, response.text)
         data: dict[str, Any] = response.json["data"]
         return data
@@ -228,6 +227,7 @@ class ColumnTests(FormTestCase):
             ("First Name,Last Name,Email,Activated", "Zoë,Orr,z@example.com,1", {}),  # Snipe-IT
             ("email,nickname,fullname,delete_at", "z@example.com,zo,Zoë Orr,0", {}),  # Mattermost
             ("Vorname;Nachname;E-Mail-Adresse;Aktiv", "Zoë;Orr;z@example.com;ja", {}),
+            ("name,email,status", "Zoë Orr,z@example.com,PASSWORD_EXPIRED", {}),  # Okta
         ]:  # fmt: skip
             with self.subTest(header):
                 report = self.send(f"{header}\n{row}\n")
@@ -287,6 +287,79 @@ class JSONTests(FormTestCase):
                 with self.subTest(document):
                     self.assertEqual(self.send(json.dumps(document, indent=indent))["failed"], 0)
                     self.assertEqual(self.users(), [("Ada", "a@example.com", True)])
+
+    def test_document_with_users_by_their_names(self):
+        users = {
+            "ada": {"user_id": "ada", "display_name": "Ada", "email": "a@example.com"},
+            "bo": {"user_id": "bo", "display_name": "Bo", "email": "b@example.com", "enabled": 1},
+        }
+        for document in [users, {"mail": {"from": "x@example.com"}, **users}]:
+            for indent in (None, 2):
+                with self.subTest(document, indent=indent):
+                    report = self.send(json.dumps(document, indent=indent))
+
+                    self.assertEqual((report["failed"], report["rows_omitted"]), (0, 0))
+                    self.assertEqual([name for name, *_ in self.users()], ["Ada", "Bo"])
+
+    def test_many_users_by_their_names_are_read_from_one_line(self):
+        users = {
+            f"u{number}": {"name": f"U {number}", "email": f"u{number}@example.com"}
+            for number in range(3000)
+        }
+
+        report = self.send(json.dumps(users))
+
+        self.assertEqual((report["created"], report["failed"]), (3000, 0))
+
+    def test_export_of_phpmyadmin(self):
+        table = [{"id": "1", "username": "Ada", "email": "a@example.com", "active": "1"}]
+        for indent in (None, 1):
+            report = self.send(
+                json.dumps(
+                    [
+                        {"type": "header", "version": "5.2.1", "comment": "x"},
+                        {"type": "database", "name": "shop"},
+                        {"type": "table", "name": "users", "database": "shop", "data": table},
+                    ],
+                    indent=indent,
+                )
+            )
+
+            self.assertEqual(report["failed"], 0)
+            self.assertEqual(self.users(), [("Ada", "a@example.com", True)])
+
+    def test_lines_about_something_else_are_passed_over(self):
+        report = self.send(
+            '{"type":"version","version":1}\n'
+            '{"type":"team","team":{"name":"t"}}\n'
+            '{"type":"user","user":{"username":"Ada","email":"a@example.com","delete_at":0}}\n'
+        )
+
+        self.assertEqual((report["created"], report["failed"]), (1, 0))
+        self.assertIn("version", report["ignored"])
+        self.assertEqual(self.users(), [("Ada", "a@example.com", True)])
+
+    def test_name_within_json_in_a_cell(self):
+        for known, name in [
+            ({"full_name": " Ada ", "name": "x"}, "Ada"),
+            ({"name": "Ada"}, "Ada"),
+            ({"email": "ada@example.com", "sub": "1"}, "ada"),
+        ]:
+            cell = json.dumps(known).replace('"', '""')
+            with self.subTest(known):
+                self.send(f'email,raw_user_meta_data\na@example.com,"{cell}"\n')
+                self.assertEqual(self.users(), [(name, "a@example.com", False)])
+        for cell in ["{}", "[]", "7", "{", "", '{"name":7}']:
+            with self.subTest(cell):
+                quoted = cell.replace('"', '""')
+                report = self.send(f'email,raw_user_meta_data\na@example.com,"{quoted}"\n')
+                self.assertEqual(report["rows"][0]["reason"][:9], "username ")
+
+    def test_column_may_give_two_fields(self):
+        report = self.send("email,x\na@example.com,y\n", "?map=username:email")
+
+        self.assertEqual(self.users(), [("a@example.com", "a@example.com", False)])
+        self.assertEqual(report["columns"]["username"], ["email"])
 
     def test_wrong_items_are_numbered(self):
         report = self.send('[{"username": "A", "email": "a@example.com"}, 7, {"username": "B"}]')
