@@ -37,6 +37,11 @@ from project.web.response_headers import ALWAYS, NO_STORE, OVER_TLS
 
 SCRIPT = ROOT / "nginx" / "trusted-proxies.sh"
 ORIGINS_SCRIPT = ROOT / "nginx" / "cors-origins.sh"
+WRONG_PREFIXES = [
+    "directory", "/", "//evil.example", "/a//evil.example", "/\\evil.example", "/..", "/a/../b",
+    "/%2e%2e", "/a b", "/a?b", "/a#b", "/é", "https://evil.example", "/a, /b", '/"><script>',
+    "/$host", "1 /a",
+]  # fmt: skip
 PROXY, ANOTHER_PROXY, STRANGER = "127.0.0.2", "127.0.1.7", "127.0.0.3"
 AWAY = "/users/away"  # the service ends the connection without an answer
 
@@ -77,12 +82,13 @@ def write_cors_origins(file: Path, origins: str) -> subprocess.CompletedProcess[
     return subprocess.run([ORIGINS_SCRIPT, file], env=environment, capture_output=True, text=True)
 
 
-def site(folder: Path, port: int, service: int) -> str:
+def site(folder: Path, port: int, service: int, *, few_writes: bool = True) -> str:
     """Write nginx's files for this machine; return the path of the first.
 
     The names of containers, their folders and ports become those of here; Debian's nginx is older
-    than the image's, and knows neither `resolve` nor `max_headers`. Of one address, it takes one
-    write a minute and one ahead of that.
+    than the image's, and knows neither `resolve` nor `max_headers`.
+
+    :param few_writes: whether it takes of one address one write a minute and one ahead of that.
     """
     changes = {
         r"/tmp/": f"{folder}/",
@@ -93,11 +99,11 @@ def site(folder: Path, port: int, service: int) -> str:
         r"(?m)^resolver.*$": "",
         r"server users-service:5000 resolve": f"server 127.0.0.1:{service}",
         r"max_headers 80;": "",
-        r"rate=100r/s": "rate=1r/m",
-        r"burst=500": "burst=1",
         r"listen 8080": f"listen 127.0.0.1:{port}",
         r"listen 127\.0\.0\.1:8081": f"listen 127.0.0.1:{free_port()}",
     }
+    if few_writes:
+        changes |= {r"rate=100r/s": "rate=1r/m", r"burst=500": "burst=1"}
     for name in ["nginx.conf", "flask.conf", "client.conf"]:
         text = (ROOT / "nginx" / name).read_text(encoding="utf-8")
         for pattern, here in changes.items():
@@ -332,6 +338,33 @@ class TrustedProxiesTests(NginxTestCase):
                     self.assertEqual(
                         headers["Strict-Transport-Security"] is not None, scheme == "https"
                     )
+
+    def test_prefix_is_believed_of_those_proxies_only(self):
+        with self.nginx(PROXY):
+            for source, sent, prefix in [
+                (PROXY, "/directory", "/directory"),
+                (PROXY, "/directory/", "/directory"),
+                (PROXY, "/a/b-c_d.e~f", "/a/b-c_d.e~f"),
+                *((PROXY, wrong, None) for wrong in WRONG_PREFIXES),
+                (STRANGER, "/directory", None),
+            ]:
+                with self.subTest(source, sent=sent):
+                    received, _headers = self.get(source, X_Forwarded_Prefix=sent)
+
+                    self.assertEqual(received.get("X-Forwarded-Prefix"), prefix)
+                    self.assertEqual(
+                        self.link_of_error_page(source, sent), f'href="{prefix or ""}/"'
+                    )
+
+    def link_of_error_page(self, source: str, prefix: str) -> str:
+        """Return the link on nginx's own error page, as a browser gets it."""
+        connection = HTTPConnection("127.0.0.1", self.port, 10, source_address=(source, 0))
+        headers = {"Accept": "text/html", "X-Forwarded-Prefix": prefix}
+        connection.request("X", "/", headers=headers)
+        page = connection.getresponse().read().decode()
+        connection.close()
+        [link] = re.findall(r'href=".*?"', page)
+        return str(link)
 
     def test_headers_of_the_service_are_sent_once(self):
         with self.nginx(PROXY):
