@@ -14,7 +14,7 @@ MYSQLCLIENT := $(VENV)/.requirements-mysqlclient
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-newcomer stack-test cluster-test bench bench-check format lint check audit lock clean
+.PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-prefix test-newcomer stack-test cluster-test bench bench-check format lint check audit lock clean
 
 help: ## list all verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ test-page: $(DEVELOPMENT) ## the pages, and a client on another origin, in Chrom
 test-nginx: $(DEVELOPMENT) ## the nginx configuration in a real nginx
 	@echo "== nginx"
 	@$(BIN)/python -m unittest -v e2e.test_nginx
+
+test-prefix: $(DEVELOPMENT) ## the service under a path, behind a real nginx, in Chromium
+	@echo "== Under a path"
+	@$(BIN)/python -m unittest -v e2e.test_prefix
 
 test-newcomer: $(DEVELOPMENT) ## the steps in the README, on a fresh copy
 	@echo "== The steps in the README"

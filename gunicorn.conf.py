@@ -186,6 +186,9 @@ def post_fork(_server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Prepare a worker for the application, and change how it shuts down."""
     close_listeners_on_shutdown(worker)
+    # The application has read it. gunicorn would answer 500 to a path without it, such as that of a
+    # health check.
+    os.environ.pop("SCRIPT_NAME", None)
     # The benchmark serves other applications with these settings.
     if getattr(worker.wsgi, "import_name", None) == "project":
         start_service(worker)

@@ -27,6 +27,7 @@ TARGETS = [
     "test-transfer",
     "test-openapi",
     "test-page",
+    "test-prefix",
     "test-newcomer",
     "test-nginx",
 ]
@@ -57,6 +58,11 @@ def available() -> list[str]:
         "test-transfer": (find_program("mariadbd"), "MariaDB", "mariadb-server"),
         "test-nginx": (find_program("nginx"), "nginx", "nginx-light"),
         "test-page": (find_chromium(), "Chromium", "chromium"),
+        "test-prefix": (
+            find_chromium() and find_program("nginx"),
+            "Chromium or nginx",
+            "chromium nginx-light",
+        ),
     }
     missing = {target: words for target, (found, *words) in needs.items() if not found}
     if missing:

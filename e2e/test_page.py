@@ -5,6 +5,7 @@ With PAGE_PICTURES=FOLDER, pictures of the page are written there.
 
 import os
 import unittest
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,12 +44,18 @@ class BrowserTestCase(unittest.TestCase):
     def setUp(self) -> None:
         self.database = self.enterContext(test_database())
         environment = {"DATABASE_URL": self.database, **self.environment}
-        self.url = self.enterContext(served(GUNICORN, **environment))
+        self.url = self.enterContext(self.serve(environment))
         self.page = self.open(DESKTOP)
+
+    def serve(self, environment: dict[str, str]) -> AbstractContextManager[str]:
+        """Serve the application; give the address of its page."""
+        return served(GUNICORN, **environment)
 
     def open(self, size: ViewportSize, *, scripts: bool = True) -> Page:
         """Open the page in a window of this size; note whom it asks and what it complains of."""
-        context = self.browser.new_context(viewport=size, java_script_enabled=scripts)
+        context = self.browser.new_context(
+            viewport=size, java_script_enabled=scripts, ignore_https_errors=True
+        )
         self.addCleanup(context.close)
         page = context.new_page()
         page.set_default_timeout(20_000)
@@ -65,6 +72,12 @@ class BrowserTestCase(unittest.TestCase):
         self.page.get_by_label("Username").fill(username)
         self.page.get_by_label("Email address").fill(email)
         self.page.get_by_role("button", name="Submit").click()
+
+    def sign_in(self, email: str, password: str) -> None:
+        """Fill in the form to sign in, and send it."""
+        self.page.get_by_label("Email address").fill(email)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
 
     def picture(self, page: Page, name: str) -> None:
         """Write a picture of the page, where pictures are wanted."""
@@ -298,12 +311,6 @@ class SignInTests(BrowserTestCase):
             headers={"Authorization": f"Bearer {token}"},
         )
         self.assertTrue(response.ok, response.text())
-
-    def sign_in(self, email: str, password: str) -> None:
-        """Fill in the form to sign in, and send it."""
-        self.page.get_by_label("Email address").fill(email)
-        self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Sign in").click()
 
     def test_person_signs_in_adds_a_user_and_signs_out(self) -> None:
         self.page.goto(f"{self.url}/?q=bo")

@@ -10,7 +10,7 @@ from project import config as settings
 from project import database, logs
 from project.api import audit, auth, docs, ops, transfer, users
 from project.database import db
-from project.web import body, cors, error_handlers, response_headers, static_files
+from project.web import body, cors, error_handlers, response_headers, script_name, static_files
 from project.web.json_provider import OrjsonProvider
 from project.web.synchronous import SynchronousFlask, refuse_async
 
@@ -42,7 +42,10 @@ def create_app(config: type | str | None = None) -> Flask:
     docs.init_app(app)
     cors.init_app(app)
     response_headers.init_app(app)
+    script_name.init_app(app)
     refuse_async(app)
     if proxies := app.config["PROXIES"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=proxies, x_proto=proxies, x_prefix=proxies
+        )
     return app

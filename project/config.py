@@ -5,6 +5,7 @@ an app is created, not when this module is imported.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 DEVELOPMENT_SECRET_KEY = "secret"
 SECRET_KEY_MIN_BYTES = 32  # the output size of HMAC-SHA-256 (RFC 7518 section 3.2)
+URL_PREFIX = re.compile("(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+URL_PREFIX_MAX_CHARACTERS = 200
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -101,6 +104,19 @@ def log_level(text: str) -> str:
     if text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
         raise ValueError(text)
     return text.upper()
+
+
+def url_prefix(text: str) -> str:
+    """Parse the path under which the service is reached, such as ``/directory``.
+
+    Its segments have letters, digits and ``-._~``, and begin with no dot. So it needs no encoding,
+    and a browser reads it neither as a host nor as a step upwards.
+
+    :raises ValueError: the text is no such path, or has more than 200 characters.
+    """
+    if len(text) > URL_PREFIX_MAX_CHARACTERS or not URL_PREFIX.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 class FromEnvironment(Generic[T]):
@@ -211,7 +227,12 @@ class BaseConfig:
     """The lowest level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL."""
 
     PROXIES = 0
-    """The number of trusted proxies, whose headers give the client's address and scheme."""
+    """The number of trusted proxies, whose headers give the client's address, the scheme and the
+    path under which the service is reached."""
+
+    SCRIPT_NAME = FromEnvironment("SCRIPT_NAME", "", url_prefix)
+    """The path under which the service is reached, such as ``/directory``, without a slash at its
+    end; empty: the root of its host."""
 
 
 class DevelopmentConfig(BaseConfig):
@@ -228,6 +249,7 @@ class TestingConfig(BaseConfig):
     TESTING = True
     SQLALCHEMY_DATABASE_URI = FromEnvironment("DATABASE_TEST_URL", "sqlite:///users_test.db", str)
     READ_DATABASE_URL = None
+    SCRIPT_NAME = ""
     WTF_CSRF_ENABLED = False
     ACCESS = "open"
     REGISTRATION = True

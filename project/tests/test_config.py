@@ -1,6 +1,7 @@
 """The settings of each environment."""
 
 import os
+import re
 import tempfile
 import unittest
 from pathlib import Path
@@ -25,7 +26,7 @@ SECRET = {"SECRET_KEY": "a long key of production's own, made by chance"}
 def environment(**values: str) -> "mock._patch_dict":
     """Replace what the service reads from the environment by these variables."""
     names = ["APP_SETTINGS", "DATABASE_URL", "DATABASE_TEST_URL", "SECRET_KEY", "MAX_BODY_BYTES"]
-    names += ["IMPORT_MAX_BYTES", "LOG_LEVEL", "CORS_ORIGINS"]
+    names += ["IMPORT_MAX_BYTES", "LOG_LEVEL", "CORS_ORIGINS", "SCRIPT_NAME"]
     kept = {
         name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names
     }
@@ -175,6 +176,25 @@ class EnvironmentTests(unittest.TestCase):
             },
             "CORS_ORIGINS: 'https://a/': .* https://a$": {**SECRET, "CORS_ORIGINS": "https://a/"},
             "LOG_LEVEL has an invalid value: 'LOUD'": {**SECRET, "LOG_LEVEL": "LOUD"},
+            "SCRIPT_NAME: /users begins": {**SECRET, "SCRIPT_NAME": "/users"},
+            **{
+                f"SCRIPT_NAME has an invalid value: {re.escape(repr(path))}": {
+                    **SECRET,
+                    "SCRIPT_NAME": path,
+                }
+                for path in [
+                    "directory",
+                    "/directory/",
+                    "/",
+                    "//directory",
+                    "/a//b",
+                    "/a?b=c",
+                    "/a b",
+                    "/../a",
+                    "http://host/a",
+                    "/a\n",
+                ]
+            },
             "DATABASE_URL is no": {**SECRET, "DATABASE_URL": "users.db"},
             "DATABASE_URL is not": {**SECRET, "DATABASE_URL": "mysql://h:port/d"},
             "DATABASE_URL: postgresql": {**SECRET, "DATABASE_URL": "postgresql://h/d"},

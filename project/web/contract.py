@@ -161,7 +161,7 @@ def returns(
         text = message.format(item) if message else None
         response = envelope.success(serialise(item), text, status)
         if location:
-            response.headers["Location"] = location.format(item)
+            response.headers["Location"] = current_request().root_path + location.format(item)
         if etag:
             response.set_etag(preconditions.etag(item.version))
             if preconditions.is_known(item.version):

@@ -23,13 +23,20 @@ class BrowserSessions(SecureCookieSessionInterface):
 
     Over TLS, the cookie is Secure, and the prefix ``__Host-`` of its name keeps other hosts of the
     domain, and anybody who impersonates this host without TLS, from setting it (RFC 6265bis
-    section 4.1.3.2).
+    section 4.1.3.2). Under a path, the cookie is sent to that path only, which ``__Host-`` does not
+    allow; ``__Secure-`` does not keep other hosts of the domain from setting it.
     """
 
     def get_cookie_name(self, app: Flask) -> str:
         """Return the cookie's name for this request."""
         name = super().get_cookie_name(app)
-        return f"__Host-{name}" if request.is_secure else name
+        if not request.is_secure:
+            return name
+        return f"__Secure-{name}" if request.root_path else f"__Host-{name}"
+
+    def get_cookie_path(self, app: Flask) -> str:
+        """Return the path under which this request has reached the service."""
+        return request.root_path or "/"
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return the session in the request's cookie; an empty one if there is no cookie."""

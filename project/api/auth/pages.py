@@ -8,6 +8,7 @@ form was sent. The sign-in page carries the entries, so the server does not stor
 then gets them without a CSRF token, so it shows its form with them and saves nothing.
 """
 
+import re
 from typing import Any
 
 from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
@@ -29,6 +30,8 @@ from project.web import error_handlers, guard
 from project.web.forms import PageForm, entries, is_own_form
 
 SIGN_IN = "sign_in"
+# A segment of two dots, as browsers read it, leads out of the path under which the service is.
+STEP_UPWARDS = re.compile(r"[^?#]*/(\.|%2e){2}([/?#]|$)", re.IGNORECASE)
 MAX_NEXT_LENGTH = 1000  # nginx accepts 4 KB of headers from the service
 
 
@@ -47,9 +50,10 @@ def ask_to_sign_in(error: AppError) -> ResponseReturnValue:
         except Exception as failure:
             return current_app.handle_user_exception(failure)
     path = request.full_path.rstrip("?") if request.method == "GET" else "/"
+    next_path = request.root_path + path
     # Without ``next``, people get to a page that they may see.
-    has_next = path != "/" and len(path) <= MAX_NEXT_LENGTH
-    query: dict[str, Any] = {"next": path} if has_next else {}
+    has_next = path != "/" and len(next_path) <= MAX_NEXT_LENGTH
+    query: dict[str, Any] = {"next": next_path} if has_next else {}
     return redirect(url_for("auth.sign_in_form", **query), 303)
 
 
@@ -168,7 +172,9 @@ def change_own_password() -> ResponseReturnValue:
 
 
 def _own_path(path: str | None) -> str | None:
-    """Return the path if it stays on this site; otherwise None."""
-    if not path or not path.startswith("/") or path.startswith("//"):
+    """Return the path if it stays in this service; otherwise None."""
+    if not path or not path.startswith(f"{request.root_path}/") or path.startswith("//"):
         return None
-    return path if path.isprintable() and "\\" not in path else None
+    if not path.isprintable() or "\\" in path or STEP_UPWARDS.match(path):
+        return None
+    return path

@@ -17,11 +17,15 @@ FOLDER = str(PACKAGE.locate_file("flask_swagger_ui/dist"))
 
 @bp.get("/openapi.json")
 def show_description() -> Response:
-    """Return the OpenAPI 3.1 description, which each process builds once."""
+    """Return the OpenAPI 3.1 description, which each process builds once.
+
+    Its server is the path under which this request has reached the service.
+    """
     made = current_app.extensions
     if "openapi" not in made:
-        made["openapi"] = current_app.json.dumps(describe(current_app))
-    response = Response(made["openapi"], mimetype="application/json")
+        made["openapi"] = describe(current_app)
+    described = {**made["openapi"], "servers": [{"url": request.root_path or "/"}]}
+    response = Response(current_app.json.dumps(described), mimetype="application/json")
     response.cache_control.no_cache = True
     response.add_etag()
     response.make_conditional(request)

@@ -217,6 +217,72 @@ class SignInTests(PageTestCase):
         self.assertEqual(page.status_code, 303)
 
 
+class UnderPathTests(PageTestCase):
+    """Signing in where the service stands under a path."""
+
+    def create_app(self) -> Flask:
+        class UnderPath(Protected):
+            SCRIPT_NAME = "/directory"
+
+        return create_app(UnderPath)
+
+    def test_sign_in_leads_back_to_below_the_prefix(self):
+        response = self.client.get("/directory/edit/1?q=a", headers=AS_PERSON)
+
+        self.assertEqual(
+            response.headers["Location"], "/directory/sign-in?next=/directory/edit/1?q%3Da"
+        )
+        self.assertIn('value="/directory/edit/1?q=a"', self.client.get(response.location).text)
+        signed_in = self.sign_in(next="/directory/edit/1?q=a")
+        self.assertEqual(signed_in.headers["Location"], "/directory/edit/1?q=a")
+
+    def test_sign_in_leads_to_no_other_application_of_the_host(self):
+        for path in [
+            "/other",
+            "/directoryx",
+            "//evil.example/directory/",
+            "/directory/../other",
+            "/directory/%2e%2E/other",
+            "/directory/.%2e",
+            "/directory/..?x",
+            "/directory/..#x",
+            "/directory/\\..\\other",
+        ]:
+            with self.subTest(path):
+                self.assertEqual(self.sign_in(next=path).headers["Location"], "/directory/account")
+
+    def test_query_may_have_dots(self):
+        for path in ["/directory/?q=/../x", "/directory/...", "/directory/#/../"]:
+            with self.subTest(path):
+                self.assertEqual(self.sign_in(next=path).headers["Location"], path)
+
+    def test_cookie_is_for_the_prefix_only(self):
+        cookie = self.sign_in().headers["Set-Cookie"]
+
+        self.assertTrue(cookie.startswith("session="))
+        self.assertTrue(cookie.endswith("Path=/directory; SameSite=Lax"), cookie)
+        page = self.client.get("/directory/account").text
+        self.assertEqual(re.findall('(?:href|src|action)="(?!/directory/)', page), [])
+        self.assertIn('action="/directory/account/password"', page)
+        signed_out = self.client.post("/directory/sign-out")
+        self.assertEqual(signed_out.headers["Location"], "/directory/sign-in")
+        self.assertEqual(self.client.get("/directory/account", headers=AS_PERSON).status_code, 303)
+
+    def test_cookie_over_tls_has_the_prefix_that_allows_a_path(self):
+        form = {"email": ADA["email"], "password": PASSWORD}
+        tls = "https://localhost"
+
+        cookie = self.client.post("/directory/sign-in", data=form, base_url=tls).headers[
+            "Set-Cookie"
+        ]
+
+        self.assertTrue(cookie.startswith("__Secure-session="))
+        for part in ["; Secure;", "; Path=/directory;"]:
+            self.assertIn(part, cookie)
+        account = self.client.get("/directory/account", headers=AS_PERSON, base_url=tls)
+        self.assertEqual(account.status_code, 200)
+
+
 class RightsTests(PageTestCase):
     """What a person sees."""
 
