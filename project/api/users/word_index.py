@@ -126,14 +126,19 @@ def replace(before: Names, after: Names) -> None:
     _execute("add", new - old)
 
 
-def mend(users: Iterable[Any]) -> int:
+def mend(users: Iterable[Any], connection: Connection | None = None) -> int:
     """Give users exactly the words that they should have; return how many did not have them.
 
     :param users: rows that begin as ``Names`` does; locked by this transaction.
+    :param connection: that of the transaction; None: that of ``db.session``.
     """
-    superfluous, missing = _differences(list(users), lambda *query: write(*query).rows)
-    _execute("remove", superfluous)
-    _execute("add", missing)
+
+    def query(statement: Executable, parameters: dict[str, Any]) -> Iterable[Row]:
+        return write(statement, parameters, connection).rows
+
+    superfluous, missing = _differences(list(users), query)
+    _execute("remove", superfluous, connection)
+    _execute("add", missing, connection)
     return len(_users_of(superfluous | missing))
 
 
@@ -177,23 +182,24 @@ def _execute(name: str, entries: Collection[Entry], connection: Connection | Non
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
         part = rows[start : start + ROWS_PER_STATEMENT]
         parameters = {"rows": orjson.dumps(part).decode()}
-        write(_statement(name), parameters, connection)
+        write(_statement(name, connection), parameters, connection)
 
 
-def _statement(name: str) -> Executable:
-    return _STATEMENTS["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"][name]
+def _statement(name: str, connection: Connection | None = None) -> Executable:
+    dialect = (connection or db.engine).dialect.name
+    return _STATEMENTS["sqlite" if dialect == "sqlite" else "mysql"][name]
 
 
 @event.listens_for(User, "after_insert")
-def _add_words(_mapper: object, _connection: object, user: User) -> None:
-    add([_names(user)])
+def _add_words(_mapper: object, connection: Connection, user: User) -> None:
+    add([_names(user)], connection)
 
 
 @event.listens_for(User, "after_update")
-def _replace_words(_mapper: object, _connection: object, user: User) -> None:
+def _replace_words(_mapper: object, connection: Connection, user: User) -> None:
     state: Any = inspect(user).attrs
     if any(state[name].history.has_changes() for name in ("username", "email", "email_folded")):
-        mend([_names(user)])
+        mend([_names(user)], connection)
 
 
 def _names(user: User) -> Names:

@@ -1,8 +1,10 @@
 """Each write keeps the words of its users, in its own transaction."""
 
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from project import db
 from project.api.models import User, UserWord
@@ -93,6 +95,23 @@ class WriteTests(BaseTestCase):
         self.assertIn("grace", self.words())
         db.session.delete(user)
         db.session.commit()
+
+    def test_user_of_a_session_without_an_application(self):
+        engine = db.engine
+
+        def work() -> None:
+            with Session(engine) as session:
+                user = User(username="Ada", email="ada@example.com")
+                session.add(user)
+                session.commit()
+                user.username = "Grace"
+                session.commit()
+
+        with ThreadPoolExecutor(1) as other_thread:  # which has no application context
+            other_thread.submit(work).result()
+
+        self.assertIn("grace", self.words())
+        self.assertNotIn("ada", self.words())
 
     def test_import_adds_and_renames(self):
         make_user(username="Ada", email="ada@example.com")
