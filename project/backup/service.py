@@ -15,9 +15,10 @@ from typing import Any
 import flask_migrate
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row, Table
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from project.api.models import APIKey, Session, User, UserWord
+from project.api.users import service as users
 from project.api.users import word_index
 from project.backup import archive
 from project.backup.archive import ROWS_PER_BATCH, BackupError, Header, TableHeader
@@ -25,6 +26,7 @@ from project.clock import utcnow
 from project.database import db, keyset
 from project.database.failures import is_wrong_server
 from project.database.revisions import BASE, current_revision, head_revision
+from project.progress import progress_bar
 
 MYSQL_SESSION = [
     # A backup then reads one snapshot, and no rows are added between a restore's DELETE and COMMIT.
@@ -98,9 +100,9 @@ def check_header(path: Path, name: str | None = None) -> None:
 def restore(path: Path, replace: bool = False, name: str | None = None) -> Header:
     """Verify the whole file, then restore the database from it in one transaction.
 
-    The migrations create the schema in an empty database. New ids will be greater than all ids that
-    the backup or the database has ever assigned. Sessions are not restored: users who have signed
-    out or were deactivated since must not be signed in again.
+    The words of users are made after it. The migrations create the schema in an empty database. New
+    ids will be greater than all ids that the backup or the database has ever assigned. Sessions are
+    not restored: users who have signed out or were deactivated since must not be signed in again.
 
     :param replace: delete the existing rows.
     :raises BackupError: the file is corrupt or not for this code; the database is at another
@@ -138,8 +140,6 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
                 for table, rows in _reader(path, "Restoring", name):
                     if table is not Session.__table__:
                         connection.execute(sa.insert(table), rows)
-                    if table is User.__table__:
-                        word_index.add(map(word_index.names_in, rows), connection)
                 if sqlite:
                     _raise_next_ids(connection, reader.header)
     except StatementError as error:
@@ -151,7 +151,26 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
                 " the restore is done."
             )
         raise BackupError(f"Database error: {error.orig}{remedy}") from error
+    _make_words()
     return reader.header
+
+
+def _make_words() -> None:
+    """Make the words of all users, batch by batch.
+
+    In the restore's transaction, they would double what a group of servers must hold in memory.
+
+    :raises BackupError: the database failed; all rows are restored, and ``reindex`` makes the rest.
+    """
+    try:
+        with progress_bar(users.count_users(), " users", "Indexing") as progress:
+            for checked, _mended in word_index.commit_mending():
+                progress.update(checked)
+    except SQLAlchemyError as error:
+        raise BackupError(
+            "All rows are restored, but not all words by which users are found. Run `manage.py"
+            f" reindex`. Database error: {getattr(error, 'orig', error)}"
+        ) from error
 
 
 def _tables() -> list[Table]:
