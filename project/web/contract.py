@@ -39,6 +39,9 @@ class Contract:
     :param query: the parameters of the query string; None: they are ignored.
     :param body_types: the media types of a body that is a file; empty: it is not a file.
     :param answer_types: the media types of a response that is a file; empty: it is not a file.
+    :param row: the schema of a row of the file; None: the file has no rows.
+    :param rows_name: the name under which a JSON file has its rows.
+    :param example: an example of a file without rows.
     :param message: a format string for the response's ``message``; None: it has none.
     :param data: the schema of the response's ``data`` or of its items; None: it has none.
     :param list_name: the name under which ``data`` has a list; None: ``data`` is one object.
@@ -51,6 +54,9 @@ class Contract:
     body: type[BaseModel] | None = None
     body_types: tuple[str, ...] = ()
     answer_types: tuple[str, ...] = ()
+    row: type[BaseModel] | None = None
+    rows_name: str = "rows"
+    example: str | None = None
     wrong_type: type[AppError] = UnsupportedInput
     status: int = 200
     message: str | None = None
@@ -87,7 +93,8 @@ def declare(view: View, **facts: Any) -> None:
 def transfers_files(**facts: Any) -> Callable[[View], View]:
     """Declare the types of a body that the view reads itself, or of a response that it writes.
 
-    :param facts: ``body_types``, ``answer_types`` and ``data`` of ``Contract``.
+    :param facts: ``body_types``, ``answer_types``, ``row``, ``rows_name``, ``example`` and
+        ``data`` of ``Contract``.
     """
 
     def decorate(view: View) -> View:

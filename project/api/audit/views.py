@@ -12,5 +12,8 @@ from project.web.pagination import Page
 @accepts_query(EventListQuery)
 @returns_page(EventRead, "events")
 def list_events(query: EventListQuery) -> Page:
-    """List audit events, newest first, by affected user, actor and time."""
+    """List audit events, newest first, by affected user, actor and time.
+
+    Each change was recorded in its own transaction. Passwords, tokens and keys are in no event.
+    """
     return service.list_page(query)

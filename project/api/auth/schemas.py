@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from project.api.users.passwords import MAX_CHARACTERS
-from project.api.users.schemas import Email, Password
+from project.api.users.schemas import ROLE_SCHEMA, Email, Password
 from project.web.fields import TEXT_LENGTH, AnyUserId, Moment, Text
 from project.web.guard import scopes
 
@@ -73,7 +73,7 @@ class AccountRead(BaseModel):
     username: Annotated[str, Field(examples=["Ada Lovelace"])]
     email: Annotated[str, Field(examples=["ada@example.com"])]
     active: Annotated[bool, Field(examples=[True])]
-    role: Annotated[str | None, Field(examples=["viewer"])]
+    role: Annotated[str | None, WithJsonSchema({**ROLE_SCHEMA, "examples": ["viewer"]})]
     created_at: Moment
 
 
@@ -113,7 +113,7 @@ class APIKeyCreate(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Text
+    name: Annotated[Text, Field(examples=["nightly import"])]
     scopes: Annotated[
         list[Annotated[str, _OneOfScopes()]],
         BeforeValidator(_check_scopes),

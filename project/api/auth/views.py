@@ -1,4 +1,4 @@
-"""The JSON endpoints of accounts, tokens and API keys."""
+"""Accounts, sign-in with access tokens, and API keys for programs."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -56,6 +56,8 @@ def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
 def register(body: schemas.Registration) -> str:
     """Create one's own account, and sign in.
 
+    The new user has no role. `auth_token` is the access token for the `Authorization` header.
+
     :raises RegistrationClosed: registration is disabled (403).
     :raises UserExists: another user has this mailbox (400).
     :raises TooManyTakenEmails: too many emails were taken before (429).
@@ -73,6 +75,9 @@ def register(body: schemas.Registration) -> str:
 def log_in(body: schemas.Login) -> str:
     """Sign in with email and password.
 
+    `auth_token` is the access token, which is sent as `Authorization: Bearer TOKEN`. It becomes
+    invalid after a time, with a sign-out, or when the user is deactivated.
+
     :raises WrongCredentials: one of them is wrong, or the user is not active (401).
     :raises TooManyAttempts: too many attempts failed before (429).
     """
@@ -84,7 +89,10 @@ def log_in(body: schemas.Login) -> str:
 @transactional()
 @returns_message("Successfully logged out.")
 def log_out() -> None:
-    """Sign out: the token becomes invalid."""
+    """Sign out: the token becomes invalid.
+
+    Other tokens of the user stay valid. An API key cannot sign out: remove it instead.
+    """
     service.log_out(guard.principal().session or "")
 
 
@@ -98,7 +106,10 @@ def log_out_by_get() -> Response:
 @authenticated
 @returns(schemas.AccountRead, etag=False)
 def get_status() -> Row:
-    """Return one's own account."""
+    """Return one's own account.
+
+    A client can check with it whether its token or key is still valid, and whose it is.
+    """
     return service.get_account(guard.principal().user_id)
 
 
@@ -108,6 +119,8 @@ def get_status() -> Row:
 @returns_message("The password was changed.")
 def change_password(body: schemas.PasswordChange) -> None:
     """Change one's own password; all other sign-ins of the user end.
+
+    The token of this request stays valid, and so do the user's API keys.
 
     :raises WrongPassword: the current password is wrong (400).
     :raises TooManyAttempts: too many attempts failed before (429).
@@ -128,6 +141,8 @@ def change_password(body: schemas.PasswordChange) -> None:
 @returns_page(schemas.APIKeyRead, "keys")
 def list_keys(query: schemas.APIKeyListQuery) -> Page:
     """List one's own API keys, or another user's, without the keys themselves.
+
+    Expired and suspended keys are listed, too. All are on one page: `next` is always null.
 
     :raises UserNotFound: no user has this id (404).
     """
@@ -152,6 +167,9 @@ def list_keys(query: schemas.APIKeyListQuery) -> Page:
 def create_key(body: schemas.APIKeyCreate) -> Row:
     """Create an API key, which is shown only in this response.
 
+    A program sends it as `Authorization: Bearer KEY`. It can do what its scopes allow, as long as
+    its user may do that, too.
+
     :raises ScopeTooWide: the user does not have a scope (403).
     :raises TooManyKeys: the user has the maximum number of keys (409).
     """
@@ -166,6 +184,9 @@ def create_key(body: schemas.APIKeyCreate) -> Row:
 def update_key(key_id: schemas.KeyId, body: schemas.APIKeyUpdate) -> Row:
     """Resume a suspended API key: one's own, or as an administrator any.
 
+    API keys are suspended when their user is deactivated, and stay so when the user is active
+    again.
+
     :raises WrongId: the id is not a decimal integer (400).
     :raises KeyNotFound: there is no such key, or it belongs to another user (404).
     """
@@ -178,6 +199,8 @@ def update_key(key_id: schemas.KeyId, body: schemas.APIKeyUpdate) -> Row:
 @returns_message("{0.name} was removed!")
 def delete_key(key_id: schemas.KeyId) -> Row:
     """Remove an API key: one's own, or as an administrator any.
+
+    Requests with it are refused from then on.
 
     :raises WrongId: the id is not a decimal integer (400).
     :raises KeyNotFound: there is no such key, or it belongs to another user (404).

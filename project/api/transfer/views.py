@@ -1,4 +1,4 @@
-"""The endpoints for import and export."""
+"""Import and export of users as files."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -31,7 +31,14 @@ from project.api.transfer.row_rules import importable_fields
 from project.api.transfer.stream import Source
 from project.api.users import paging
 from project.api.users.fields import SHOWN
-from project.api.users.schemas import ActiveFilter, Ids, RoleFilter, Search
+from project.api.users.schemas import (
+    ActiveFilter,
+    Ids,
+    RoleFilter,
+    Search,
+    UserImport,
+    UserRead,
+)
 from project.errors import AppError, FieldError, Forbidden, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
@@ -44,21 +51,22 @@ from project.web.request_id import request_id
 
 log = structlog.get_logger()
 
+FORM_TYPE = "multipart/form-data"
 IMPORT_TYPES = (
     "text/csv",
     "application/x-ndjson",
     "application/json",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "application/vnd.oasis.opendocument.spreadsheet",
+    "application/octet-stream",
+    FORM_TYPE,
 )
 """The types in the API's description. The content tells the form."""
 
-FORM_TYPE = "multipart/form-data"
 OTHER_TYPES = (
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.oasis.opendocument.spreadsheet",
     "application/ndjson",
     "application/jsonl",
     "application/vnd.ms-excel",
-    "application/octet-stream",
     "application/gzip",
     "application/x-gzip",
     "application/zip",
@@ -66,7 +74,6 @@ OTHER_TYPES = (
     "text/tab-separated-values",
     "text/ldif",
     "text/plain",
-    FORM_TYPE,
 )
 """Other types under which clients send files; browsers on Windows send CSV as Excel's."""
 
@@ -250,17 +257,19 @@ class ExportQuery(BaseModel):
 @bp.post("/users/import", provide_automatic_options=False)
 @require("users:write")
 @accepts_query(ImportQuery)
-@transfers_files(body_types=IMPORT_TYPES, data=ImportReport)
+@transfers_files(body_types=IMPORT_TYPES, row=UserImport, rows_name="users", data=ImportReport)
 def import_users(query: ImportQuery) -> Response:
     """Add and change users from the rows of a file, and report the results.
 
     The content tells the form: CSV with any usual delimiter, NDJSON, JSON, LDIF, Excel or
-    LibreOffice sheets; gzip or a zip of one file, too.
+    LibreOffice sheets; gzip or a zip of one file, too. Columns are recognised by their usual
+    names. A row whose mailbox a user has changes this user. A row that fails does not stop the
+    others.
 
     :raises UnsupportedInput: the body has another media type or an encoding other than gzip (415).
     :raises TooLarge: the body is over ``IMPORT_MAX_BYTES``, packed or not, or costs too much (413).
     :raises Invalid: a parameter or the header is invalid, or the body incomplete or corrupt (400).
-    :raises Unavailable: the database is unavailable; the whole file can be sent again (503).
+    :raises Unavailable: the database became unavailable; the whole file can be sent again (503).
     """
     _check_content_type()
     gzipped = _is_gzipped()
@@ -296,7 +305,7 @@ def import_users(query: ImportQuery) -> Response:
 @bp.get("/users/export", provide_automatic_options=False)
 @require("users:read")
 @accepts_query(ExportQuery)
-@transfers_files(answer_types=("text/csv", "application/x-ndjson"))
+@transfers_files(answer_types=("text/csv", "application/x-ndjson"), row=UserRead)
 def export_users(query: ExportQuery) -> Response:
     """Send all users, or those that the filters find, as a CSV or NDJSON file, in order of id.
 

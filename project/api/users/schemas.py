@@ -83,15 +83,14 @@ CurrentPassword = Annotated[
         examples=["grey otters paddle home at dusk"],
     ),
 ]
+ROLE_SCHEMA = {
+    "enum": [*ROLES, None],
+    "description": "What the user may do with other users; null: nothing.",
+}
 Role = Annotated[
     Literal["viewer", "editor", "admin"] | None,
     BeforeValidator(_one_of((*ROLES, None), f"Must be one of {', '.join(ROLES)}, or null.")),
-    WithJsonSchema(
-        {
-            "enum": [*ROLES, None],
-            "description": "What the user may do with other users; null: nothing.",
-        }
-    ),
+    WithJsonSchema(ROLE_SCHEMA),
 ]
 
 
@@ -214,7 +213,7 @@ class UserImport(BaseModel):
 
     username: Text
     email: Email
-    active: bool = False
+    active: bool = Field(False, examples=[True])
     role: Role = None
     password_hash: PasswordHash = ""
     created_at: datetime = datetime.min
@@ -269,11 +268,7 @@ class UserRead(BaseModel):
     active: bool = Field(examples=[True])
     created_at: Moment
     updated_at: Moment
-    role: str | None = Field(
-        examples=["viewer"],
-        json_schema_extra={"enum": [*ROLES, None]},
-        description="What the user may do with other users; null: nothing.",
-    )
+    role: Annotated[str | None, WithJsonSchema({**ROLE_SCHEMA, "examples": ["viewer"]})]
     last_sign_in_at: Moment | None = Field(
         examples=["2026-11-24T08:30:00Z"],
         description="The time of the user's last sign-in, to the minute; null: never.",

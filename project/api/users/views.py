@@ -1,4 +1,4 @@
-"""The JSON endpoints of users."""
+"""Users: list, search, add, change and remove them."""
 
 from typing import Any
 
@@ -34,7 +34,11 @@ from project.web.transactions import transactional
 @returns_page(UserRead, "users", prerendered=True)
 @may_lag
 def list_users(query: UserListQuery) -> Page:
-    """List users page by page, with an order and filters, or search them."""
+    """List users page by page, with an order and filters, or search them.
+
+    `data.next` is the cursor of the next page, null on the last one; the `Link` header has the
+    URL of that page. Users who are added or removed meanwhile cause no gap and no repetition.
+    """
     if query.ids is not None:
         return Page(service.list_users_by_id(query.ids, ("json",)))
     list_page = paging.list_in_order if query.q is None else paging.search
@@ -53,7 +57,8 @@ def create_user(body: UserCreate) -> Row:
     """Add a user; only administrators may set a password or a role.
 
     Only administrators may set ``active``, too. From other callers it is ignored like any unknown
-    key, since the first API did not have it.
+    key, since the first API did not have it. With an ``Idempotency-Key``, the request can be sent
+    again without adding a second user.
 
     :raises EmailTaken: another user has this mailbox (400).
     """
@@ -71,6 +76,9 @@ def create_user(body: UserCreate) -> Row:
 def get_user(user_id: UserId) -> Any:
     """Return one user.
 
+    Users without the right to read others may read themselves. The ``ETag`` in ``If-Match`` makes
+    a later change fail if the user has changed meanwhile.
+
     :raises WrongId: the id is not a decimal integer (400).
     :raises UserNotFound: no user has this id (404).
     """
@@ -84,7 +92,8 @@ def get_user(user_id: UserId) -> Any:
 def update_user(user_id: UserId, body: UserUpdate) -> Row:
     """Change the sent fields of one user; the others keep their value.
 
-    Only administrators may set a password or a role.
+    Only administrators may set a password or a role. Users without the right to change others may
+    change their own name, and their own email with their current password.
 
     :raises WrongId: the id is not a decimal integer (400).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
@@ -108,6 +117,9 @@ def update_user(user_id: UserId, body: UserUpdate) -> Row:
 def replace_user(user_id: UserId, body: UserReplace) -> Row:
     """Set one user's name and email; ``active`` keeps its value if it is not sent.
 
+    What a GET returns can be sent back: other fields of the user are ignored. PATCH changes a
+    password or a role.
+
     :raises WrongId: the id is not a decimal integer (400).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
@@ -127,6 +139,8 @@ def replace_user(user_id: UserId, body: UserReplace) -> Row:
 @returns_message("{0.email} was removed!")
 def delete_user(user_id: UserId) -> Row:
     """Remove one user; the email can be used again.
+
+    The user's sign-ins and API keys end at once. The id is never used again.
 
     :raises WrongId: the id is not a decimal integer (400).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).

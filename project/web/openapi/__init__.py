@@ -67,10 +67,10 @@ def describe(app: Flask) -> dict[str, Any]:
 
 
 def _security(operation: Operation) -> dict[str, Any]:
-    """Return the operation's ``security``; nothing if it needs no credentials."""
+    """Return the operation's ``security``: empty if it needs no credentials."""
     if operation.contract.sign_in:
         return {"security": [{"bearer": []}]}
     if operation.contract.scope is None:
-        return {}
+        return {"security": []}
     # Open access accepts credentials without requiring them: an administrator may do more.
     return {"security": [{"bearer": []}, *([{}] if guard.is_open() else [])]}

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from project.web import idempotency, preconditions
 from project.web.contract import repeatable
+from project.web.openapi.files import describe_files
 from project.web.openapi.operations import Operation
 from project.web.openapi.schemas import Generator, example_of, reference
 
@@ -58,8 +59,7 @@ def _with_description(schema: dict[str, Any]) -> dict[str, Any]:
 def describe_body(operation: Operation, models: dict[str, Any]) -> dict[str, Any]:
     """Return the operation's ``requestBody``; nothing if it takes no body."""
     if operation.contract.body_types:
-        content = {"schema": {"type": "string"}}
-        content_of = dict.fromkeys(operation.contract.body_types, content)
+        content_of = describe_files(operation.contract, models)
         return {"requestBody": {"required": True, "content": content_of}}
     if operation.contract.body is None:
         return {}

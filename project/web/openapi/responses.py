@@ -20,6 +20,7 @@ from project.web import envelope, idempotency, preconditions
 from project.web.contract import PACKED, WRONG_TYPE, validate
 from project.web.error_handlers import status_of
 from project.web.guard import MissingCredentials
+from project.web.openapi.files import describe_files
 from project.web.openapi.operations import Operation
 from project.web.openapi.schemas import example_of, reference
 from project.web.pagination import invalid_parameters
@@ -42,6 +43,8 @@ _TO_BODIES = {
     413: "The body is larger than the service accepts.",
 }
 
+_COMMON = _TO_ANY | _TO_WRITES | _TO_BODIES
+
 _HEADERS = {
     "ETag": "The version of the object, for `If-Match` and `If-None-Match`.",
     "Link": 'The URL of the next page (`rel="next"`); absent on the last page.',
@@ -61,19 +64,10 @@ def describe_headers() -> Json:
 
 def describe_common() -> Json:
     """Return the responses that come from no view, by status."""
-    described = {}
-    for status, text in (_TO_ANY | _TO_WRITES | _TO_BODIES).items():
-        name = "Error" if status >= 500 else "Fail"
-        answer = (
-            envelope.error(text, status, "8f3c1e7a90b24d5c8e6f1a2b3c4d5e6f")
-            if status >= 500
-            else envelope.fail(text, status)
-        )
-        described[str(status)] = {
-            **_response(text, ["Retry-After"] if status in {429, 503} else []),
-            **_content(reference(name), example=answer.json),
-        }
-    return described
+    return {
+        str(status): _failure(status, [text], {text: _example(status, text)})
+        for status, text in _COMMON.items()
+    }
 
 
 def describe_responses(operation: Operation, models: Json, operations: Sequence[Operation]) -> Json:
@@ -84,9 +78,9 @@ def describe_responses(operation: Operation, models: Json, operations: Sequence[
     if operation.contract.body or operation.contract.body_types:
         common += _TO_BODIES
     responses = {
-        **_successes(operation, models, operations),
-        **_failures(operation),
         **{str(status): {"$ref": f"#/components/responses/{status}"} for status in common},
+        **_successes(operation, models, operations),
+        **_failures(operation, common),
     }
     return dict(sorted(responses.items()))
 
@@ -98,8 +92,8 @@ def _successes(operation: Operation, models: Json, operations: Sequence[Operatio
     text = contract.message.format(SimpleNamespace(**known)) if contract.message else None
     sent = {"ETag": contract.etag, "Location": contract.location, "Link": contract.list_name}
     if contract.answer_types:
-        files = dict.fromkeys(contract.answer_types, {"schema": {"type": "string"}})
-        return {"200": {**_response("The file."), "content": files}}
+        text = "The file." if contract.row else "The text."
+        return {"200": {**_response(text), "content": describe_files(contract, models)}}
     response = {
         **_response(HTTPStatus(contract.status).phrase, [name for name in sent if sent[name]]),
         **_content(
@@ -143,21 +137,39 @@ def _links(location: str, operations: Sequence[Operation]) -> Iterator[tuple[str
             yield operation.name, {"operationId": operation.name, "parameters": parameters}
 
 
-def _failures(operation: Operation) -> Json:
+def _failures(operation: Operation, common: Sequence[int]) -> Json:
+    """Return the errors of an operation, by status.
+
+    :param common: the statuses that come from around the view, too.
+    """
     reasons: dict[int, list[str]] = {}
     examples: dict[int, Json] = {}
     for error, reason in _errors(operation):
         status = status_of(type(error))
         reasons.setdefault(status, []).append(reason)
-        answer = envelope.fail(error.message, status, error.errors)
-        examples.setdefault(status, {}).setdefault(error.message, {"value": answer.json})
+        example = _example(status, error.message, error.errors)
+        examples.setdefault(status, {}).setdefault(error.message, example)
+    for status in reasons.keys() & common:
+        text = _COMMON[status]
+        reasons[status].append(text)
+        examples[status][text] = _example(status, text)
+    return {str(status): _failure(status, reasons[status], examples[status]) for status in reasons}
+
+
+def _failure(status: int, reasons: Sequence[str], examples: Json) -> Json:
+    """Return the response of an error that has these reasons."""
     return {
-        str(status): {
-            **_response(" ".join(reasons[status])),
-            **_content(reference("Fail"), examples=examples[status]),
-        }
-        for status in reasons
+        **_response(" ".join(reasons), ["Retry-After"] if status in {429, 503} else []),
+        **_content(reference("Error" if status >= 500 else "Fail"), examples=examples),
     }
+
+
+def _example(status: int, message: str, errors: Sequence[FieldError] = ()) -> Json:
+    if status >= 500:
+        answer = envelope.error(message, status, "8f3c1e7a90b24d5c8e6f1a2b3c4d5e6f")
+    else:
+        answer = envelope.fail(message, status, errors)
+    return {"value": answer.json}
 
 
 def _errors(operation: Operation) -> Iterator[tuple[AppError, str]]:
