@@ -86,6 +86,7 @@ class BrowserTestCase(unittest.TestCase):
 
     def assert_fits(self, name: str) -> None:
         """Assert that nothing sticks out to the side, and take the picture."""
+        self.page.wait_for_load_state()  # without its style sheets, a page is wider
         self.picture(self.page, name)
         sizes = "[document.documentElement.scrollWidth, window.innerWidth]"
         width, available = self.page.evaluate(sizes)

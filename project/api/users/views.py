@@ -115,10 +115,10 @@ def update_user(user_id: UserId, body: UserUpdate) -> Row:
 @accepts(UserReplace)
 @returns(UserRead)
 def replace_user(user_id: UserId, body: UserReplace) -> Row:
-    """Set one user's name and email; ``active`` keeps its value if it is not sent.
+    """Set one user's name and email.
 
-    What a GET returns can be sent back: other fields of the user are ignored. PATCH changes a
-    password or a role.
+    ``active`` keeps its value if it is not sent. What a GET returns can be sent back: other fields
+    of the user are ignored. PATCH changes a password or a role.
 
     :raises WrongId: the id is not a decimal integer (400).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).

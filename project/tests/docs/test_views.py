@@ -5,6 +5,7 @@ import re
 from flask import current_app
 
 from project.tests.base import BaseTestCase
+from project.tests.factories import make_user
 from project.web.openapi import describe
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
@@ -44,14 +45,25 @@ class DocsTests(BaseTestCase):
         response = self.client.get("/docs")
 
         self.assertEqual((response.status_code, response.mimetype), (200, "text/html"))
-        addresses = re.findall(r'(?:src|href)="(.*?)"', response.text)
-        self.assertGreaterEqual(len(addresses), 4)
+        addresses = re.findall(r'<(?:script|link) .*?(?:src|href)="(.*?)"', response.text)
+        self.assertGreaterEqual(len(addresses), 7)
         for address in addresses:
             with self.subTest(address), self.client.get(address) as file:
                 self.assertRegex(address, r"^/[^/].*\?v=\w+")
                 self.assertEqual(file.status_code, 200)
         self.assertNotRegex(response.text, r"<style|style=|<script>|onload=")
         self.assertIn('data-url="/openapi.json"', response.text)
+
+    def test_every_page_leads_to_it(self):
+        user = make_user()
+        pages = ["/", "/docs", "/sign-in", "/nowhere"]
+        pages += [f"/edit/{user.id}", f"/remove/{user.id}"]
+        for path in pages:
+            with self.subTest(path):
+                page = self.client.get(path, headers=BROWSER)
+
+                self.assertEqual(page.mimetype, "text/html")
+                self.assertIn('href="/docs">API</a>', page.text)
 
     def test_only_two_files_of_the_package_are_served(self):
         for name in ["VERSION", "swagger-ui.js", "../__init__.py", "", "swagger-ui-bundle.js/x"]:

@@ -52,7 +52,7 @@ class DescribeTests(BaseTestCase):
         tags = {tag["name"]: tag["description"] for tag in self.document["tags"]}
         for name, operation in self.operations.items():
             with self.subTest(name):
-                self.assertRegex(operation["summary"], r"^[A-Z].*[^.]$")
+                self.assertRegex(operation["summary"], r"^[A-Z][^`]*[^.`]$")
                 self.assertRegex(operation["description"], r"^[A-Z`*]")
                 self.assertTrue(operation["description"].endswith("."))
                 self.assertNotIn(":raises", operation["description"])
