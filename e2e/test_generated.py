@@ -186,8 +186,10 @@ class PythonClientTests(GeneratedTestCase):
             page = self.call("users.list_users", limit=2, cursor=page.next_).parsed.data
             names += [user.username for user in page.users]
         self.assertEqual(names, ["Ada", *(f"User {n}" for n in (0, 1, 2, 3, 4, 9))])
-        exported = self.call("transfer.export_users").parsed
-        self.assertEqual(len(exported.splitlines()), 1 + len(names))
+        columns = [self.model("ExportUsersColumnsItem")(name) for name in ("username", "id")]
+        ids = [user.id for user in page.users]
+        exported = self.call("transfer.export_users", columns=columns, ids=[1, *ids]).parsed
+        self.assertEqual(exported.splitlines(), ["username,id", '"Ada",1', f'"User 9",{ids[0]}'])
 
     def test_error_has_its_fields(self) -> None:
         wrong = self.model("UserCreate")(username="", email="nobody")

@@ -202,15 +202,15 @@ class ImportReport(BaseModel):
     ]
 
 
-def _read_columns(text: Any) -> Any:
+def _read_columns(texts: list[str]) -> tuple[str, ...]:
     try:
-        return exporting.read_columns(text)
+        return exporting.read_columns(",".join(texts))
     except ValueError as error:
         raise PydanticCustomError("columns", "{reason}", {"reason": str(error)}) from error
 
 
 ExportColumns = Annotated[
-    tuple[str, ...],
+    tuple[str, ...] | None,
     BeforeValidator(_read_columns),
     WithJsonSchema(
         {
@@ -220,6 +220,7 @@ ExportColumns = Annotated[
             "uniqueItems": True,
         }
     ),
+    REPEATABLE,
 ]
 
 
@@ -231,9 +232,7 @@ class ExportQuery(BaseModel):
     format: Annotated[
         Literal["csv", "ndjson"], Field(description="The format of the file; csv by default.")
     ] = "csv"
-    columns: ExportColumns | None = Field(
-        None, description="The columns, in this order; all by default."
-    )
+    columns: ExportColumns = Field(None, description="The columns, in this order; all by default.")
     active: ActiveFilter = None
     role: RoleFilter = None
     ids: Ids = Field(None, description="Only users with these ids. Cannot be combined with `q`.")
@@ -307,10 +306,10 @@ def import_users(query: ImportQuery) -> Response:
 @accepts_query(ExportQuery)
 @transfers_files(answer_types=("text/csv", "application/x-ndjson"), row=UserRead)
 def export_users(query: ExportQuery) -> Response:
-    """Send all users, or those that the filters find, as a CSV or NDJSON file, in order of id.
+    """Send all users, or those that the filters find, as a CSV or NDJSON file.
 
-    If the database fails during the export, or the caller loses permission, the connection is
-    aborted: the file is then incomplete.
+    They are in order of id; with `q`, in the order of the search. If the database fails during the
+    export, or the caller loses permission, the connection is aborted: the file is then incomplete.
 
     :raises Invalid: a parameter is unknown, repeated or invalid (400).
     """

@@ -351,6 +351,7 @@ class ExportTests(BaseTestCase):
         make_user(username="Bo", email="b@example.com")
         for query, expected in [
             ("columns=username,id", 'username,id\r\n"=1",1\r\n"Bo",2\r\n'),
+            ("columns=username&columns=id&active=true", 'username,id\r\n"=1",1\r\n'),
             ("columns=id&active=true", "id\r\n1\r\n"),
             ("columns=id&role=none", "id\r\n2\r\n"),
             ("columns=id&ids=2,7", "id\r\n2\r\n"),
