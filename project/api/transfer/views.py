@@ -116,7 +116,7 @@ class ImportQuery(BaseModel):
         Field(
             description="Whether active users who are not in the file are deactivated at the end."
             " Administrators are not, nor is anybody if a row has failed or more than a tenth"
-            " of the active users are missing; then `message` says so."
+            " of the active users are missing; then `refusal` says so."
         ),
     ] = False
 
@@ -163,6 +163,13 @@ class ImportReport(BaseModel):
         int | None,
         Field(
             description="With `deactivate_missing`, how many active users are not in the file.",
+            examples=[None],
+        ),
+    ]
+    refusal: Annotated[
+        str | None,
+        Field(
+            description="Why `deactivate_missing` deactivated nobody; null: it was not refused.",
             examples=[None],
         ),
     ]
@@ -297,8 +304,7 @@ def import_users(query: ImportQuery) -> Response:
     report.add_columns(columns)
     if met is not None:
         commit_deactivations(met, report, query.max_deactivate, query.dry_run, before_batch)
-    data = {**vars(report), "failed_rows": report.failed_rows.shown}
-    return envelope.success(data, message=data.pop("refusal"))
+    return envelope.success({**vars(report), "failed_rows": report.failed_rows.shown})
 
 
 @bp.get("/users/export", provide_automatic_options=False)

@@ -44,7 +44,7 @@ class MissingTests(AuditTestCase):
         done = self.send(range(3, 30), more="New,new@example.com\n")
 
         for answer in (dry, done):
-            self.assertNotIn("message", answer)
+            self.assertIsNone(answer["data"]["refusal"])
             self.assertEqual((answer["data"]["missing"], answer["data"]["deactivated"]), (3, 3))
             self.assertEqual((answer["data"]["created"], answer["data"]["skipped"]), (1, 27))
         self.assertEqual(self.active(), [f"u{number}@example.com" for number in range(3, 30)])
@@ -62,7 +62,7 @@ class MissingTests(AuditTestCase):
                     self.assertEqual(answer["data"]["missing"], 4)
                     self.assertEqual(answer["data"]["deactivated"], 0)
                     self.assertEqual(
-                        answer["message"],
+                        answer["data"]["refusal"],
                         "Nobody was deactivated: 4 of 30 active users are not in the file, and at"
                         f" most {limit} may be deactivated. If that is right, set max_deactivate"
                         " to 4.",
@@ -79,7 +79,9 @@ class MissingTests(AuditTestCase):
         answer = self.send(range(1, 30), more="Cy,nobody\n")
 
         self.assertEqual((answer["data"]["missing"], answer["data"]["deactivated"]), (1, 0))
-        self.assertEqual(answer["message"], "Nobody was deactivated, since rows have failed.")
+        self.assertEqual(
+            answer["data"]["refusal"], "Nobody was deactivated, since rows have failed."
+        )
         self.assertEqual(len(self.active()), 30)
 
     def test_administrators_and_the_caller_stay_active(self):

@@ -74,6 +74,7 @@ class ImportTests(BaseTestCase):
                     "failed": 1,
                     "deactivated": 0,
                     "missing": None,
+                    "refusal": None,
                     "columns": {name: [name] for name in ("active", "email", "username")},
                     "ignored": [],
                     "header_line": 1,
@@ -197,7 +198,7 @@ class ImportTests(BaseTestCase):
             self.assertEqual(set(response.json["data"]), self.keys())
 
     def keys(self) -> set[str]:
-        counts = {"created", "updated", "skipped", "failed", "deactivated", "missing"}
+        counts = {"created", "updated", "skipped", "failed", "deactivated", "missing", "refusal"}
         rows = {"rows", "rows_omitted", "failed_rows"}
         return counts | {"columns", "ignored", "header_line"} | rows
 
