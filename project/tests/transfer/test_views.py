@@ -439,7 +439,7 @@ class ExportTests(BaseTestCase):
         self.assertEqual(allowed, {"GET", "HEAD", "OPTIONS"})
 
 
-def elsewhere(request: Callable[[], None]) -> None:
+def elsewhere(request: Callable[[], Any]) -> None:
     """Send a request in a thread, as those of others are, which shares nothing with this one."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(request).result()
