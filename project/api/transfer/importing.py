@@ -219,7 +219,7 @@ def import_users(
     """
     rows, line, total = iter(rows), 0, Counter[str]()
     last_id: int | None = None
-    with _simulation() if dry_run else nullcontext(_saving()) as work, _beside(work) as start:
+    with _simulation() if dry_run else nullcontext(_saving()) as work:
         try:
             if match_id:
                 last_id = read(queries.LAST_ID, {})[0][0] or 0
@@ -237,7 +237,7 @@ def import_users(
                 if not batch:
                     break
                 before_batch()
-                saved = batch, start(checked)
+                saved = batch, _begin(work, checked)
         except (Unauthenticated, Forbidden) as error:
             so_far = ", ".join(f"{name} {total[name]:,}" for name in RESULTS)
             message = f"{error.message} {_progress(line, dry_run)} So far: {so_far}."
@@ -268,24 +268,25 @@ def _next_batch(
         return [], error
 
 
-@contextmanager
-def _beside(work: Callable[[_Rows], Batch]) -> Iterator[Callable[[_Rows], Callable[[], Batch]]]:
-    """Yield a function that begins work on rows, and returns one that waits for the result.
+def _begin(work: Callable[[_Rows], Batch], rows: _Rows) -> Callable[[], Batch]:
+    """Begin work on a batch, and return a function that waits for its result.
 
-    A full batch is worked on in a thread, in the context of this one; it has a connection of its
-    own, which ends with it. Fewer rows are the last, and nothing is to be done beside them.
+    A full batch is worked on in a thread, in the context of this one and with a connection of its
+    own, so that the next batch can be read meanwhile. Fewer rows are the last ones.
     """
-    with ThreadPoolExecutor(1) as thread:
+    if len(rows) < ROWS_PER_BATCH:
+        return partial(work, rows)
 
-        def start(rows: _Rows) -> Callable[[], Batch]:
-            if len(rows) < ROWS_PER_BATCH:
-                return partial(work, rows)
-            return thread.submit(copy_context().run, work, rows).result
-
+    def run() -> Batch:
         try:
-            yield start
+            return work(rows)
         finally:
-            thread.submit(close_thread_connections).result()
+            close_thread_connections()
+
+    thread = ThreadPoolExecutor(1)
+    begun = thread.submit(copy_context().run, run)
+    thread.shutdown(wait=False)  # the thread ends with the work, even if nobody waits for it
+    return begun.result
 
 
 def _progress(line: int, dry_run: bool) -> str:

@@ -1,6 +1,8 @@
 """Import: what becomes of rows, of the users that are there, and of those who write meanwhile."""
 
+import gc
 import sqlite3
+import threading
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
@@ -136,6 +138,22 @@ class ImportTests(ImportTestCase):
     def recreate(self) -> None:
         db.drop_all(None)
         db.create_all(None)
+
+    def test_import_that_nobody_goes_on_with_leaves_no_thread(self):
+        rows = [row(line, "u", f"u{line}@example.com") for line in range(2, 6)]
+        before = set(threading.enumerate())
+        with mock.patch.object(importing, "ROWS_PER_BATCH", 1):
+            batches = import_users(rows)
+            next(batches)
+            cycle: list[Any] = [batches]
+            cycle.append(cycle)  # so that the garbage collector ends it
+            del batches, cycle
+            gc.collect()
+
+        for thread in set(threading.enumerate()) - before:
+            thread.join(5)
+            self.assertFalse(thread.is_alive())
+        self.assertEqual(len(self.users()), 1)
 
     def test_bad_row_stops_no_other(self):
         report = self.report(
