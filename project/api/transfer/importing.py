@@ -260,11 +260,11 @@ def import_users(
 
 def _next_batch(
     rows: Iterator[Row | BadRow],
-) -> tuple[list[Row | BadRow], Invalid | TooLarge | None]:
-    """Return the next rows, or why there are none."""
+) -> tuple[list[Row | BadRow], BaseException | None]:
+    """Return the next rows, or why there are none, to be raised when the last batch is saved."""
     try:
         return list(islice(rows, ROWS_PER_BATCH)), None
-    except (Invalid, TooLarge) as error:
+    except BaseException as error:
         return [], error
 
 
