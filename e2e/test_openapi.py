@@ -7,6 +7,7 @@ import sys
 import unittest
 from urllib.request import Request, urlopen
 
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from e2e.processes import GUNICORN, ROOT, manage, served, test_database
@@ -32,6 +33,31 @@ class OpenAPITests(unittest.TestCase):
 
         self.assertRegex(description["openapi"], r"^3\.1\.")
         validate(description)
+
+    def test_examples_are_what_the_schemas_allow(self) -> None:
+        with urlopen(f"{self.url}/openapi.json", timeout=30) as response:
+            description = json.load(response)
+        parts = description["components"]
+
+        for path, method, operation in [
+            (path, method, operation)
+            for path, operations in description["paths"].items()
+            for method, operation in operations.items()
+        ]:
+            answers = [
+                parts["responses"][answer["$ref"].rpartition("/")[2]]
+                if "$ref" in answer
+                else answer
+                for status, answer in operation["responses"].items()
+                if status != "304"
+            ]
+            for body in [operation.get("requestBody", {"content": {}}), *answers]:
+                for media_type, content in body["content"].items():
+                    named = content.get("examples", {}).values()
+                    for example in [each["value"] for each in named] or [content["example"]]:
+                        with self.subTest(f"{method} {path} {media_type}"):
+                            schema = {**content["schema"], "components": parts}
+                            Draft202012Validator(schema).validate(example)
 
     def test_schemathesis_finds_nothing(self) -> None:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{self.url}/openapi.json"]

@@ -44,7 +44,7 @@ from project.errors import (
     Unavailable,
 )
 
-ROWS_PER_BATCH = 5000
+ROWS_PER_BATCH = 1000
 MAX_REPORTED_ROWS = 10_000
 MAX_NAMED = 3
 _IMPORTED = audit.register("users.imported")
@@ -186,6 +186,9 @@ class _Known:
 
 _Rows = Sequence[_ValidRow | Outcome]
 
+# They stay: the memory of a thread that ends is not used again by the next.
+_threads = ThreadPoolExecutor(4, "import")
+
 
 class _ConcurrentChange(Exception):
     """Another transaction changed a user between the SELECT and the UPDATE."""
@@ -283,10 +286,7 @@ def _begin(work: Callable[[_Rows], Batch], rows: _Rows) -> Callable[[], Batch]:
         finally:
             close_thread_connections()
 
-    thread = ThreadPoolExecutor(1)
-    begun = thread.submit(copy_context().run, run)
-    thread.shutdown(wait=False)  # the thread ends with the work, even if nobody waits for it
-    return begun.result
+    return _threads.submit(copy_context().run, run).result
 
 
 def _progress(line: int, dry_run: bool) -> str:
