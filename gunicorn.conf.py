@@ -72,7 +72,6 @@ LIBRARIES = (
     "alembic.migration",
     "argon2",
     "bcrypt",
-    "concurrent.futures.thread",
     "email_validator",
     "flask",
     "flask_bootstrap",
