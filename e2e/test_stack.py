@@ -999,7 +999,10 @@ class FaultTests(ProductionTestCase):
             over = len(reads), len(writes)
             until(lambda: len(reads) > over[0] + 300 and len(writes) > over[1] + 30)
 
-        self.assertEqual(Counter(answer.status for answer in reads), {200: len(reads)})
+        # An answer that the killed replica has begun may end in the middle.
+        whole = [answer for answer in reads if isinstance(answer, Answer)]
+        self.assertLessEqual(len(reads) - len(whole), 1)
+        self.assertEqual(Counter(answer.status for answer in whole), {200: len(whole)})
         statuses = Counter(answer.status for _, answer in writes)
         self.assertLessEqual(set(statuses), {201, 502})
         self.assertLessEqual(statuses[502], 2)
