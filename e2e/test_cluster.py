@@ -217,7 +217,8 @@ class ClusterTests(ClusterTestCase):
         self.addCleanup(self.stack.up, "--no-deps", "users-service")
         self.addCleanup(self.stack.environment.pop, "READ_DATABASE_URL_FILE")
         self.stack.up("--no-deps", "users-service")
-        time.sleep(6)  # nginx asks for the addresses of the replicas every 5 s
+        # nginx meets the former replicas until it asks for their addresses anew.
+        until(lambda: all(self.stack.get("/ping").status == 200 for _ in range(20)))
 
         with self.met("lists read from secondaries, and one of them killed", 5, NONE):
             until(lambda: sum(int(self.ask(node, asked)) for node in secondaries))

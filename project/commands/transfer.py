@@ -31,6 +31,7 @@ from project.api.users import service
 from project.api.users.fields import SHOWN
 from project.api.users.paging import role_and_activity
 from project.errors import AppError, TooLarge
+from project.logs import printable
 from project.progress import progress_bar
 
 FORMS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
@@ -208,15 +209,14 @@ def _print_summary(report: Report, seconds: float) -> None:
 
 
 def _names(columns: Iterable[str]) -> str:
-    """Return names in one line, without control characters, which must not reach a terminal."""
-    return ", ".join(name if name.isprintable() else ascii(name) for name in columns)
+    return printable(", ".join(columns))
 
 
 def _failures(report: Report) -> list[str]:
     if not report.failed:
         return []
     failed = [outcome for outcome in report.rows if outcome.result == "failed"]
-    lines = [f"line {each.line:,}: {each.reason}" for each in failed[:SHOWN_FAILURES]]
+    lines = [f"line {each.line:,}: {printable(each.reason)}" for each in failed[:SHOWN_FAILURES]]
     if report.failed > len(lines):
         lines.append("… Use --report FILE to get all, to mend them and send them again.")
     return ["These rows failed:", *lines]

@@ -47,7 +47,7 @@ def ask_to_sign_in(error: AppError) -> ResponseReturnValue:
     if is_own_form():
         try:
             return _resume()
-        except Exception as failure:
+        except Exception as failure:  # Flask does not handle what an error handler raises
             return current_app.handle_user_exception(failure)
     path = request.full_path.rstrip("?") if request.method == "GET" else "/"
     next_path = request.root_path + path

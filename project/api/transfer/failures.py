@@ -25,9 +25,10 @@ class Failure(NamedTuple):
     def cells(self) -> Iterator[tuple[str, Any]]:
         """Yield what came, with the names of the columns; ``""`` beyond them."""
         names, cells = self.row.names, self.row.cells
-        pairs = zip_longest(names, cells, fillvalue="") if len(cells) > len(names) else ()
-        for name, cell in pairs or zip(names, cells, strict=False):
-            if name != ERROR:
+        # A line that could not be parsed is one cell: none of it is an error of before.
+        is_parsed = len(cells) >= len(names)
+        for name, cell in zip_longest(names[: len(cells)], cells, fillvalue=""):
+            if name != ERROR or not is_parsed:
                 yield name, cell
 
     def as_object(self) -> dict[str, Any]:
@@ -69,11 +70,12 @@ def write_failures(file: TextIO, failures: Iterable[Failure], as_table: bool) ->
 
     The error stands first, so that it has its place in rows with too many cells, too.
     """
-    writer = csv.writer(file)
+    writer, is_empty = csv.writer(file), not file.tell()
     for failure in failures:
         if not as_table:
             file.write(orjson.dumps(failure.as_object(), option=orjson.OPT_APPEND_NEWLINE).decode())
             continue
-        if not file.tell():
+        if is_empty:
             writer.writerow([ERROR, *(name for name in failure.row.names if name != ERROR)])
+            is_empty = False
         writer.writerow([failure.reason, *(cell for _name, cell in failure.cells())])

@@ -8,7 +8,7 @@ from typing import Any
 import ijson
 import orjson
 
-from project.api.transfer.columns import Columns
+from project.api.transfer.columns import PARENTS, Columns
 from project.api.transfer.stream import (
     MAX_ROW_BYTES,
     BadRow,
@@ -28,7 +28,8 @@ In ``.data``, phpMyAdmin has the rows of a table; its document is an array and b
 """
 _NO_NAMES = {"", *(key.partition(".")[0] for key in _HOLDERS)}
 
-_BEGINS_HOLDER = re.compile(rb'"(?:users|Resources|value|data)"\s*:\s*[\[{]|\{\s*"[^"]*"\s*:\s*\{')
+_BEGINS_HOLDER = re.compile(rb'"(?:users|Resources|value|data)"\s*:\s*[\[{]')
+_BEGINS_NAMED = re.compile(rb'\{\s*"[^"]*"\s*:\s*\{')
 _ARRAY_OF_OTHERS = re.compile(rb"\[\s*[^\s{]")
 
 
@@ -47,9 +48,10 @@ def is_document(start: bytes, as_lines: bool) -> bool:
         values = orjson.loads(first)
     except orjson.JSONDecodeError:
         is_open = first.rstrip().endswith((b"{", b"[", b",", b":"))
-        return is_open or not end and bool(_BEGINS_HOLDER.search(first))
+        begins = _BEGINS_HOLDER.search(first) or _BEGINS_NAMED.match(first)
+        return is_open or not end and bool(begins)
     if len(values) > 1 and all(isinstance(each, dict) for each in values.values()):
-        return True
+        return PARENTS.isdisjoint(map(str.lower, values))  # else they are parts of one user
     data = values.get("data")
     lists = [values.get(name) for name in ("users", "Resources", "value")]
     lists += [data, data.get("users") if isinstance(data, dict) else None]
@@ -122,7 +124,7 @@ def read_document(
     file = _Counted(data, limits)
     keys: list[str] = []  # the last key of each object, and nothing for an array, that is open
     has_users, users_depth, user, values = False, -1, None, 0
-    named = False  # whether it is seen at its end only whether the object is a user
+    named, user_depth = False, 0  # an object that has a name may be no user, as its keys tell
     try:
         for event, value in ijson.basic_parse(file, use_float=True):
             file.note_event()
@@ -137,20 +139,20 @@ def read_document(
                 keys.pop()
             if user is not None:
                 values += 1
-                if values > MAX_EVENTS and not named:
-                    raise Invalid(f"User {file.items:,} has more than {MAX_EVENTS:,} values.")
                 if values <= MAX_EVENTS:
                     user.event(event, value)
-                if len(keys) > max(users_depth, named):
+                is_whole = len(keys) == user_depth
+                if is_whole and named and columns.gives(tuple(user.value), "username", "email"):
+                    has_users, named = True, False
+                    file.items += 1
+                if values > MAX_EVENTS and not named:
+                    raise Invalid(f"User {file.items:,} has more than {MAX_EVENTS:,} values.")
+                if not is_whole:
                     continue
                 made, user = user.value, None
                 if named:
-                    is_user = columns.gives(tuple(made), "username", "email")
-                    if values > MAX_EVENTS or not is_user:
-                        continue
-                    has_users = True
-                    file.items += 1
-                elif file.items == 1 and made.get("type") == "header":
+                    continue
+                if file.items == 1 and made.get("type") == "header":
                     file.items, users_depth = 0, -1
                     continue
                 if (row := row_of_object(file.items, made, columns)) is not None:
@@ -158,12 +160,12 @@ def read_document(
             elif depth == users_depth and event != "end_array":
                 file.items += 1
                 if event == "start_map":
-                    user, values, named = ijson.ObjectBuilder(), 0, False
+                    user, values, named, user_depth = ijson.ObjectBuilder(), 0, False, depth
                     user.event(event, value)
                 else:
                     yield BadRow(file.items, "Must be a JSON object.", ["row"], [value])
             elif event == "start_map" and depth == 1 and keys[0] not in _NO_NAMES:
-                user, values, named = ijson.ObjectBuilder(), 0, True
+                user, values, named, user_depth = ijson.ObjectBuilder(), 0, True, depth
                 user.event(event, value)
             elif users_depth < 0 and event == "start_array" and ".".join(keys[:-1]) in _HOLDERS:
                 has_users, users_depth = True, depth + 1

@@ -3,26 +3,12 @@
 from array import array
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import Integer, bindparam, or_, select
-
 from project.api.transfer.importing import ROWS_PER_BATCH, Report
-from project.api.users import fields, queries, service
+from project.api.users import queries, service
 from project.database import in_transaction, read
 from project.web.guard import known_principal
 
 LARGEST_SHARE = 10  # percent
-
-_ACTIVE = (
-    select(fields.COLUMNS.id)
-    .where(
-        fields.COLUMNS.active,
-        or_(fields.COLUMNS.role.is_(None), fields.COLUMNS.role != "admin"),
-        fields.COLUMNS.id > bindparam("after", type_=Integer),
-        fields.COLUMNS.id <= bindparam("last", type_=Integer),
-    )
-    .order_by(fields.COLUMNS.id)
-    .limit(bindparam("limit", type_=Integer))
-)
 
 
 class Met:
@@ -83,7 +69,9 @@ def _find(met: Met) -> tuple["array[int]", int]:
     """Return the ids of the active users whom an import has not met, and how many are active."""
     missing, active, last = array("i"), 0, 0
     caller = known_principal()
-    while rows := read(_ACTIVE, {"after": last, "last": met.last_id, "limit": ROWS_PER_BATCH}):
+    while rows := read(
+        queries.ACTIVE_OTHERS, {"after": last, "last": met.last_id, "limit": ROWS_PER_BATCH}
+    ):
         active += len(rows)
         last = rows[-1].id
         missing.extend(row.id for row in rows if row.id not in met)

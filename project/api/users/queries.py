@@ -21,12 +21,20 @@ HAS_ID = _users.id == sa.bindparam("user_id")
 HAS_IDS = _users.id.in_(sa.bindparam("ids", expanding=True))
 LOCKED = sa.select(*(_users[name] for name in fields.STORED)).where(HAS_ID).with_for_update()
 ADMINISTRATORS = sa.select(_users.id).where(HAS_IDS, _users.role == "admin")
-ACTIVE_OTHERS = (
-    sa.select(_users.id)
-    .where(HAS_IDS, _users.active, sa.or_(_users.role.is_(None), _users.role != "admin"))
-    .with_for_update()
+_ACTIVE_OTHERS = sa.select(_users.id).where(
+    _users.active, sa.or_(_users.role.is_(None), _users.role != "admin")
 )
+LOCKED_ACTIVE_OTHERS = _ACTIVE_OTHERS.where(HAS_IDS).with_for_update()
 """Those of some users who are active and no administrators."""
+ACTIVE_OTHERS = (
+    _ACTIVE_OTHERS.where(
+        _users.id > sa.bindparam("after", type_=sa.Integer),
+        _users.id <= sa.bindparam("last", type_=sa.Integer),
+    )
+    .order_by(_users.id)
+    .limit(_LIMIT)
+)
+"""Those whose ids are after the parameter ``after``, up to ``last``."""
 LAST_ID = sa.select(sa.func.max(_users.id))
 
 _SORTED_BY: dict[str, sa.Column[Any]] = {

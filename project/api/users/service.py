@@ -405,7 +405,7 @@ def deactivate_users(user_ids: Sequence[int]) -> int:
 
     :return: how many those were.
     """
-    found = write(queries.ACTIVE_OTHERS, {"ids": user_ids}).rows
+    found = write(queries.LOCKED_ACTIVE_OTHERS, {"ids": user_ids}).rows
     if ids := [row.id for row in found]:
         write(_DEACTIVATE_ALL, {"ids": ids, "active": False, "updated_at": utcnow()})
         run_after_deactivation(ids)

@@ -119,6 +119,24 @@ class ImportUsersTests(TransferCommandTestCase):
         self.assertIn("Ignored columns: error.\n", printed)
         self.assertIn("cy@example.com", self.emails())
 
+    def test_report_of_a_report_still_has_every_row(self):
+        rows = 'error,username,email\r\nold,Bo,nobody\r\n"old"x,Cy,cy@example.com\r\n'
+        report = self.path("report.csv")
+
+        self.refused(import_users, self.file("users.csv", rows), False, report)
+
+        with open(report, newline="", encoding="utf-8") as lines:
+            header, wrong, broken = csv.reader(lines)
+        self.assertEqual((header, wrong[1:]), (["error", "username", "email"], ["Bo", "nobody"]))
+        self.assertEqual(broken[1:], ['"old"x,Cy,cy@example.com'])
+
+    def test_names_of_columns_are_printed_without_control_characters(self):
+        rows = "username,\x1bE-Mail\r\nBo,nobody\r\n"
+
+        reason = self.refused(import_users, self.file("users.csv", rows))
+
+        self.assertIn("line 2: email (\\x1bE-Mail): “nobody” was refused.", reason)
+
     def test_report_of_json_is_json(self):
         lines = NDJSON + '{"username": "Bo", "email": 7, "tags": ["a"]}\n{"x\n'
         source, report = self.file("users.ndjson", lines), self.path("report.ndjson")
@@ -161,7 +179,7 @@ class ImportUsersTests(TransferCommandTestCase):
 
         printed = self.printed(import_users, self.file("users.csv", rows))
 
-        self.assertIn("Ignored columns: id, '\\x1b[2J'.\n", printed)
+        self.assertIn("Ignored columns: id, \\x1b[2J.\n", printed)
 
     def test_users_are_matched_by_id_where_that_is_asked_for(self):
         user = make_user(username="Ada", email="aad@example.com")

@@ -301,6 +301,24 @@ class JSONTests(FormTestCase):
                     self.assertEqual((report["failed"], report["rows_omitted"]), (0, 0))
                     self.assertEqual([name for name, *_ in self.users()], ["Ada", "Bo"])
 
+    def test_lines_of_objects_alone_are_no_document(self):
+        row = {"profile": {"name": "Ada", "email": "a@example.com"}, "credentials": {"x": {}}}
+        other = {**row, "profile": {"name": "Bo", "email": "b@example.com"}}
+
+        report = self.send(f"{json.dumps(row)}\n{json.dumps(other)}\n")
+
+        self.assertEqual((report["created"], report["failed"]), (2, 0))
+
+    def test_user_by_a_name_with_too_many_values_is_refused(self):
+        data: dict[str, object] = {str(number): 1 for number in range(20_000)}
+        users = {name: {"name": name, "email": "a@example.com"} for name in ("ada", "bo")}
+        users["bo"] |= data  # type: ignore[arg-type]
+
+        response = self.post(json.dumps(users))
+
+        self.assertEqual(response.status_code, 400, response.text)
+        self.assertIn("User 2 has more than 10,000 values", response.json["message"])
+
     def test_many_users_by_their_names_are_read_from_one_line(self):
         users = {
             f"u{number}": {"name": f"U {number}", "email": f"u{number}@example.com"}
