@@ -57,6 +57,7 @@ _PARTS: dict[str | None, list[sa.ColumnElement[bool]]] = {
 }
 _found = UserWord.__table__.alias("found")
 _counted = UserWord.__table__.alias("counted")
+NEAR = 200
 COUNTED = 1000
 _FILTERS: dict[str, sa.ColumnElement[bool]] = {
     "active": _users.active == sa.bindparam("active"),
@@ -133,7 +134,7 @@ def lines(line: sa.ColumnElement[str], filters: tuple[str, ...], with_ids: bool)
 
 @cache
 def search(
-    columns: tuple[str, ...], filters: tuple[str, ...], after: bool, words: int
+    columns: tuple[str, ...], filters: tuple[str, ...], after: bool, words: int, near: bool = False
 ) -> sa.Select[Any]:
     """Return the SELECT of a page of the users who have words with these beginnings.
 
@@ -143,10 +144,16 @@ def search(
     :param after: whether the page starts after the row of the parameters ``key`` and ``key_id``.
     :param words: how many beginnings there are: ``from_0`` and ``to_0`` are those of the leading
         one.
+    :param near: whether to look at the first ``NEAR`` words only that begin with the leading one.
     """
-    statement = _search((*columns, "id"), filters, words).where(~_IS_NAME, ~_IS_EMAIL)
-    if "email_folded" not in filters:  # with it, there is one user at most
+    found: sa.FromClause = _found
+    if near:
         order = [_found.c.word, _found.c.user_id]
+        first = sa.select(*order).where(*_range(_found, 0)).order_by(*order)
+        found = _by_word(first).limit(sa.literal_column(str(NEAR))).subquery("near")
+    statement = _search((*columns, "id"), filters, words, found).where(~_IS_NAME, ~_IS_EMAIL)
+    if "email_folded" not in filters:  # with it, there is one user at most
+        order = [found.c.word, found.c.user_id]
         if after:
             key = [sa.bindparam("key", type_=sa.String), sa.bindparam("key_id", type_=sa.Integer)]
             statement = statement.where(*keyset.after(order, key))
@@ -214,7 +221,9 @@ def total(filters: tuple[str, ...], words: int) -> sa.Select[Any]:
     return sa.select(sa.func.count()).select_from(User.__table__).where(*conditions)
 
 
-def _search(columns: tuple[str, ...], filters: tuple[str, ...], words: int) -> sa.Select[Any]:
+def _search(
+    columns: tuple[str, ...], filters: tuple[str, ...], words: int, found: sa.FromClause = _found
+) -> sa.Select[Any]:
     """Return the SELECT of these columns, or the number, of the users with the words.
 
     The databases would join the tables in another order for some words, and sort the rows.
@@ -226,16 +235,21 @@ def _search(columns: tuple[str, ...], filters: tuple[str, ...], words: int) -> s
         nothing = [sa.literal_column("''", sa.String).label("word")] if columns else []
         statement = sa.select(*selected, *nothing).select_from(User.__table__)
         return statement.where(*matches, *has_words)
-    word = [_found.c.word] if columns else []
-    is_first = _found.c.word == _first_word(_found.c.user_id, 0)
+    word = [found.c.word] if columns else []
+    is_first = found.c.word == _first_word(found.c.user_id, 0)
     statement = (
         sa.select(*selected, *word)
-        .select_from(_found.join(User.__table__, _users.id == _found.c.user_id))
-        .where(*_range(_found, 0), is_first, *matches, *has_words[1:])
+        .select_from(found.join(User.__table__, _users.id == found.c.user_id))
+        .where(*_range(found, 0), is_first, *matches, *has_words[1:])
         .with_hint(User.__table__, "NOT INDEXED", "sqlite")
     )
     for dialect in ("mysql", "mariadb"):
         statement = statement.prefix_with("STRAIGHT_JOIN", dialect=dialect)
+    return _by_word(statement) if found is _found else statement
+
+
+def _by_word(statement: sa.Select[Any]) -> sa.Select[Any]:
+    for dialect in ("mysql", "mariadb"):
         statement = statement.with_hint(_found, "FORCE INDEX (PRIMARY)", dialect)
     return statement
 

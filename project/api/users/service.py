@@ -130,15 +130,13 @@ def search_users(
             continue  # there is one user at most
         values = {**filters, **exact, **_keys(key), "limit": limit - len(found)}
         if part == "word":
-            words, among = _plan_search(words, key, filters)
-            search = queries.search_among if among else queries.search
-            statement = search(columns, tuple(filters), key is not None, len(words))
-            values |= _ranges(words)
+            rows = _find_words(words, key, filters, columns, values)
         else:
             # Names start after an id even on the first page: SQLite would sort them otherwise.
             values.setdefault("key_id", 0)
-            statement = queries.page(columns, part, tuple(filters), part == "username", part)
-        found += [(part, row) for row in read(statement, values)]
+            after_id = part == "username"
+            rows = read(queries.page(columns, part, tuple(filters), after_id, part), values)
+        found += [(part, row) for row in rows]
         if len(found) == limit:
             break
     return found
@@ -152,27 +150,53 @@ def _exact_email(text: str) -> str:
         return ""
 
 
-def _plan_search(
-    words: list[str], key: Sequence[Any] | None, filters: Mapping[str, Any]
-) -> tuple[list[str], bool]:
-    """Return how to search: the leading word first, and whether among those who pass the filters.
+def _find_words(
+    words: list[str],
+    key: Sequence[Any] | None,
+    filters: Mapping[str, Any],
+    columns: tuple[str, ...],
+    values: dict[str, Any],
+) -> Sequence[Row]:
+    """Return a page of the users who have the words.
 
-    The rarest word leads, and of common ones the longest. On later pages it is the one that the
-    word in the key begins with: none begins another. If it is common, and few users pass the
-    filters, they lead instead.
+    One word leads: it gives the order. On the first page, that is the longest one if enough of its
+    first users have all words, else the rarest. On later pages it is the one that the word in the
+    key begins with: none begins another. If it is common, and few users pass the filters, they are
+    looked through instead.
+
+    :param words: the longest first.
     """
+    names = tuple(filters)
+
+    def find(search: Callable[..., Any], **options: Any) -> Sequence[Row]:
+        statement = search(columns, names, key is not None, len(words), **options)
+        return read(statement, values | _ranges(words))
+
+    may_be_few = bool(filters) and "email_folded" not in filters
     if key is not None:
         words = sorted(words, key=lambda word: not key[0].startswith(word))
-    may_be_few = bool(filters) and "email_folded" not in filters
-    if not may_be_few and (len(words) == 1 or key is not None):
-        return words, False
-    names = tuple(filters) if may_be_few else ()
-    counts = read(queries.match_counts(len(words), names), {**filters, **_ranges(words)})[0]
-    rarest = min(counts[: len(words)])
+    if not may_be_few and (len(words) == 1 or key is not None or filters):
+        return find(queries.search)
+    if key is None and len(near := find(queries.search, near=True)) == values["limit"]:
+        return near
+    counts = _counts(words, filters)
     if key is None:
-        by_count = sorted(zip(counts, words, strict=False), key=itemgetter(0))
-        words = [word for _count, word in by_count]
-    return words, may_be_few and rarest == queries.COUNTED > counts[-1]
+        if counts[0] <= queries.NEAR:
+            return near
+        words = _rarest_first(words, counts)
+    few = may_be_few and min(counts[: len(words)]) == queries.COUNTED > counts[-1]
+    return find(queries.search_among if few else queries.search)
+
+
+def _counts(words: list[str], filters: Mapping[str, Any] = {}) -> Row:
+    """Return how many words begin with each of these, and how many users pass the filters."""
+    statement = queries.match_counts(len(words), tuple(filters))
+    return read(statement, {**filters, **_ranges(words)})[0]
+
+
+def _rarest_first(words: list[str], counts: Sequence[int]) -> list[str]:
+    by_count = sorted(zip(counts, words, strict=False), key=itemgetter(0))
+    return [word for _count, word in by_count]
 
 
 def _ranges(words: Sequence[str]) -> dict[str, str]:
@@ -203,7 +227,9 @@ def count_users(filters: Mapping[str, Any] = {}, text: str | None = None) -> int
     words = search_words(text) if text is not None else []
     if text is not None and not words:
         return 0
-    values = {**filters, **_ranges(_plan_search(words, None, {})[0] if words else [])}
+    if len(words) > 1:
+        words = _rarest_first(words, _counts(words))
+    values = {**filters, **_ranges(words)}
     total: int = read(queries.total(tuple(filters), len(words)), values)[0][0]
     return total
 

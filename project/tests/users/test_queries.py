@@ -106,6 +106,15 @@ class PlanTests(BaseTestCase):
                     found.append((f"search {words} from {start} {name}", statement, filled))
         return found
 
+    def test_near_search_reads_only_the_first_words(self):
+        for filters, words in product(((), ("active",), ("active", "role")), (1, 2)):
+            parameters = PARAMETERS | {"from_0": "com", "to_0": "con"}
+            statement = queries.search(("json",), filters, False, words, near=True)
+            with self.subTest(filters, words=words):
+                self.assertEqual(
+                    [fault for fault in faults(statement, parameters) if not may_sort(fault)], []
+                )
+
     def test_search_among_few_users_reads_only_these(self):
         for words, after, role in product((1, 2), (False, True), ("role", "no_role")):
             filters = ("role",) if role == "role" else ("active", "no_role")
@@ -120,6 +129,14 @@ class PlanTests(BaseTestCase):
 
 def may_sort(fault: str) -> bool:
     """Return whether a step of a plan only sorts, or holds, the users who pass the filters."""
-    held = ("'among'", "'page'", "<derived", "SCAN among", "SCAN page", "USE TEMP B-TREE")
+    held = (
+        "'among'",
+        "'page'",
+        "<derived",
+        "SCAN among",
+        "SCAN page",
+        "SCAN near",
+        "USE TEMP B-TREE",
+    )
     sorts = "filesort" in fault and "'users'" in fault and "'ref'" in fault
     return sorts or any(mark in fault for mark in held)
