@@ -72,6 +72,7 @@ LIBRARIES = (
     "alembic.migration",
     "argon2",
     "bcrypt",
+    "concurrent.futures.thread",
     "email_validator",
     "flask",
     "flask_bootstrap",

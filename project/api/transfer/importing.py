@@ -8,9 +8,12 @@ from the start. See docs/decisions/import-export.md. Knows no HTTP.
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -29,6 +32,7 @@ from project.api.users.models import FOLDED, User
 from project.api.users.service import run_after_deactivation
 from project.clock import utcnow
 from project.database import db, in_transaction, read, write
+from project.database.connections import close_thread_connections
 from project.database.failures import is_outage
 from project.database.transactions import ATTEMPTS
 from project.errors import (
@@ -40,7 +44,7 @@ from project.errors import (
     Unavailable,
 )
 
-ROWS_PER_BATCH = 5000
+ROWS_PER_BATCH = 1000
 MAX_REPORTED_ROWS = 10_000
 MAX_NAMED = 3
 _IMPORTED = audit.register("users.imported")
@@ -182,6 +186,9 @@ class _Known:
 
 _Rows = Sequence[_ValidRow | Outcome]
 
+# They stay: the memory of a thread that ends is not used again by the next.
+_threads = ThreadPoolExecutor(4, "import")
+
 
 class _ConcurrentChange(Exception):
     """Another transaction changed a user between the SELECT and the UPDATE."""
@@ -195,6 +202,8 @@ def import_users(
     columns: Columns | None = None,
 ) -> Iterator[Batch]:
     """Add and change users; yield the results of each batch after it is saved.
+
+    While a batch is saved, which is mostly the database's work, the next one is read.
 
     A row with a known mailbox changes that user, even if an earlier row added the user. A failed
     row does not prevent others from being saved. The import is recorded as one audit event, whose
@@ -217,12 +226,21 @@ def import_users(
         try:
             if match_id:
                 last_id = read(queries.LAST_ID, {})[0][0] or 0
-            while batch := list(islice(rows, ROWS_PER_BATCH)):
+            saved: tuple[list[Row | BadRow], Callable[[], Batch]] | None = None
+            while True:
+                batch, problem = _next_batch(rows)
+                checked = [_check(row, last_id, columns) for row in batch]
+                if saved is not None:
+                    done = saved[1]()
+                    line = saved[0][-1].line
+                    total.update(done.counts)
+                    yield done._replace(failures=_failures(saved[0], done.outcomes))
+                if problem is not None:
+                    raise problem
+                if not batch:
+                    break
                 before_batch()
-                done = work([_check(row, last_id, columns) for row in batch])
-                line = batch[-1].line
-                total.update(done.counts)
-                yield done._replace(failures=_failures(batch, done.outcomes))
+                saved = batch, _begin(work, checked)
         except (Unauthenticated, Forbidden) as error:
             so_far = ", ".join(f"{name} {total[name]:,}" for name in RESULTS)
             message = f"{error.message} {_progress(line, dry_run)} So far: {so_far}."
@@ -241,6 +259,34 @@ def import_users(
                 f"The database is unavailable.{progress} Send the whole file again: what is"
                 " already there is skipped."
             ) from error
+
+
+def _next_batch(
+    rows: Iterator[Row | BadRow],
+) -> tuple[list[Row | BadRow], BaseException | None]:
+    """Return the next rows, or why there are none, to be raised when the last batch is saved."""
+    try:
+        return list(islice(rows, ROWS_PER_BATCH)), None
+    except BaseException as error:
+        return [], error
+
+
+def _begin(work: Callable[[_Rows], Batch], rows: _Rows) -> Callable[[], Batch]:
+    """Begin work on a batch, and return a function that waits for its result.
+
+    A full batch is worked on in a thread, in the context of this one and with a connection of its
+    own, so that the next batch can be read meanwhile. Fewer rows are the last ones.
+    """
+    if len(rows) < ROWS_PER_BATCH:
+        return partial(work, rows)
+
+    def run() -> Batch:
+        try:
+            return work(rows)
+        finally:
+            close_thread_connections()
+
+    return _threads.submit(copy_context().run, run).result
 
 
 def _progress(line: int, dry_run: bool) -> str:
@@ -362,7 +408,7 @@ def _simulation() -> Iterator[Callable[[_Rows], Batch]]:
 
     The state after the rows so far is stored in an anonymous temporary file of SQLite.
     """
-    with closing(sqlite3.connect("", isolation_level=None)) as made:
+    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as made:
         made.execute("PRAGMA journal_mode = OFF")
         made.execute(
             "CREATE TABLE made (email_folded TEXT PRIMARY KEY, user_id INTEGER UNIQUE, state)"

@@ -1,6 +1,9 @@
 """Import: what becomes of rows, of the users that are there, and of those who write meanwhile."""
 
+import gc
 import sqlite3
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
@@ -136,6 +139,35 @@ class ImportTests(ImportTestCase):
     def recreate(self) -> None:
         db.drop_all(None)
         db.create_all(None)
+
+    def test_batch_is_saved_before_any_error_of_the_next_is_raised(self):
+        def rows() -> Iterator[Row]:
+            yield row(2, "Ada", "ada@example.com")
+            raise KeyboardInterrupt
+
+        real = importing._write
+
+        def slow(batch: Any) -> Any:
+            time.sleep(0.2)
+            return real(batch)
+
+        with mock.patch.multiple(importing, ROWS_PER_BATCH=1, _write=slow):
+            with self.assertRaises(KeyboardInterrupt):
+                list(import_users(rows()))
+
+            self.assertEqual(len(self.users()), 1)
+
+    def test_import_that_nobody_goes_on_with_ends(self):
+        rows = [row(line, "u", f"u{line}@example.com") for line in range(2, 6)]
+        with mock.patch.object(importing, "ROWS_PER_BATCH", 1):
+            batches = import_users(rows)
+            next(batches)
+            cycle: list[Any] = [batches]
+            cycle.append(cycle)  # so that the garbage collector ends it
+            del batches, cycle
+            gc.collect()
+
+        self.assertEqual(len(self.users()), 1)
 
     def test_bad_row_stops_no_other(self):
         report = self.report(
