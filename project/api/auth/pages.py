@@ -65,7 +65,7 @@ def _resume() -> ResponseReturnValue:
     elif _sign_in(form):
         g.pop("csrf_token", None)  # it belongs to the previous session
         return current_app.dispatch_request()
-    page = render_template("sign_in.html", form=form, entries=entries())
+    page = render_template("auth/sign_in.html", form=form, entries=entries())
     return page, form.status, form.headers
 
 
@@ -73,7 +73,7 @@ def _resume() -> ResponseReturnValue:
 def sign_in_form() -> str:
     """Show the sign-in form; ``next`` is the path to open afterwards."""
     form = SignInForm(data={"next": request.args.get("next")})
-    return render_template("sign_in.html", form=form)
+    return render_template("auth/sign_in.html", form=form)
 
 
 @bp.post("/sign-in")
@@ -83,7 +83,7 @@ def sign_in() -> ResponseReturnValue:
     if made := _sign_in(form):
         default = "users.index" if made.role else "auth.account_form"
         return redirect(_own_path(form.next.data) or url_for(default), 303)
-    return render_template("sign_in.html", form=form), form.status, form.headers
+    return render_template("auth/sign_in.html", form=form), form.status, form.headers
 
 
 def _sign_in(form: SignInForm) -> SignIn | None:
@@ -124,7 +124,7 @@ def sign_out() -> ResponseReturnValue:
 def account_form() -> str:
     """Show the forms for one's own account."""
     form = ProfileForm(obj=users.get_user(guard.principal(guard.SESSION).user_id))
-    return render_template("account.html", form=form, password_form=PasswordForm(formdata=None))
+    return render_template("auth/account.html", form=form, password_form=PasswordForm(formdata=None))
 
 
 @bp.post("/account")
@@ -143,7 +143,7 @@ def change_account() -> ResponseReturnValue:
         else:
             flash("Your account was changed.")
             return redirect(url_for("auth.account_form"), 303)
-    page = render_template("account.html", form=form, password_form=PasswordForm(formdata=None))
+    page = render_template("auth/account.html", form=form, password_form=PasswordForm(formdata=None))
     return page, form.status, form.headers
 
 
@@ -167,7 +167,7 @@ def change_own_password() -> ResponseReturnValue:
             flash("Your password was changed. You are signed out everywhere else.")
             return redirect(url_for("auth.account_form"), 303)
     own = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
-    page = render_template("account.html", form=own, password_form=form)
+    page = render_template("auth/account.html", form=own, password_form=form)
     return page, form.status, form.headers
 
 

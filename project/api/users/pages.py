@@ -60,7 +60,7 @@ def edit_user_form(user_id: str) -> str:
     :raises UserNotFound: no user has this id (404).
     """
     user = _get_changeable(user_id)
-    return _render_user("edit.html", UserEditForm(obj=user), user)
+    return _render_user("users/edit.html", UserEditForm(obj=user), user)
 
 
 @bp.post("/edit/<user_id>")
@@ -81,13 +81,13 @@ def edit_user(user_id: str) -> ResponseReturnValue:
         except UserChanged:
             user = _get_changeable(user_id)
             current = UserEditForm(formdata=None, obj=user)
-            return _render_user("edit.html", current, user, lost=form), 412
+            return _render_user("users/edit.html", current, user, lost=form), 412
         except (Invalid, TooManyRequests) as error:
             form.show(error)
         else:
             flash(f"{changed.email} was changed!")
             return _back_to_list()
-    return _render_user("edit.html", form, _get_changeable(user_id)), form.status, form.headers
+    return _render_user("users/edit.html", form, _get_changeable(user_id)), form.status, form.headers
 
 
 @bp.get("/remove/<user_id>")
@@ -99,7 +99,7 @@ def remove_user_form(user_id: str) -> str:
     :raises UserNotFound: no user has this id (404).
     """
     user = _get_changeable(user_id)
-    return _render_user("remove.html", VersionedForm(obj=user), user)
+    return _render_user("users/remove.html", VersionedForm(obj=user), user)
 
 
 @bp.post("/remove/<user_id>")
@@ -119,11 +119,11 @@ def remove_user(user_id: str) -> ResponseReturnValue:
         except UserChanged:
             user = _get_changeable(user_id)
             current = VersionedForm(formdata=None, obj=user)
-            return _render_user("remove.html", current, user, lost=form), 412
+            return _render_user("users/remove.html", current, user, lost=form), 412
         else:
             flash(f"{removed.email} was removed!")
             return _back_to_list()
-    return _render_user("remove.html", form, _get_changeable(user_id)), 400
+    return _render_user("users/remove.html", form, _get_changeable(user_id)), 400
 
 
 def _add_once(key: str | None, user: UserCreate) -> None:
@@ -148,7 +148,7 @@ def _render_list(form: UserForm) -> str:
         query["sort"] = "-created_at"
         page = paging.latest(validate_query(UserListQuery, query), values.get("before"), LISTED)
     return render_template(
-        "index.html",
+        "users/index.html",
         form=form,
         users=[(*row[:3], row.email if "q" in values else None) for row in page.rows],
         page=page,
