@@ -124,7 +124,9 @@ def sign_out() -> ResponseReturnValue:
 def account_form() -> str:
     """Show the forms for one's own account."""
     form = ProfileForm(obj=users.get_user(guard.principal(guard.SESSION).user_id))
-    return render_template("auth/account.html", form=form, password_form=PasswordForm(formdata=None))
+    return render_template(
+        "auth/account.html", form=form, password_form=PasswordForm(formdata=None)
+    )
 
 
 @bp.post("/account")
@@ -143,7 +145,9 @@ def change_account() -> ResponseReturnValue:
         else:
             flash("Your account was changed.")
             return redirect(url_for("auth.account_form"), 303)
-    page = render_template("auth/account.html", form=form, password_form=PasswordForm(formdata=None))
+    page = render_template(
+        "auth/account.html", form=form, password_form=PasswordForm(formdata=None)
+    )
     return page, form.status, form.headers
 
 

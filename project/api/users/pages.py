@@ -87,7 +87,11 @@ def edit_user(user_id: str) -> ResponseReturnValue:
         else:
             flash(f"{changed.email} was changed!")
             return _back_to_list()
-    return _render_user("users/edit.html", form, _get_changeable(user_id)), form.status, form.headers
+    return (
+        _render_user("users/edit.html", form, _get_changeable(user_id)),
+        form.status,
+        form.headers,
+    )
 
 
 @bp.get("/remove/<user_id>")
