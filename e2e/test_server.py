@@ -373,7 +373,7 @@ class LostRightTests(ServerTestCase):
             yield b"username,email\n"
             yield from rows[:9000]
             deadline = time.monotonic() + 30
-            while self.count() < 5000 and time.monotonic() < deadline:
+            while self.count() < 7500 and time.monotonic() < deadline:
                 time.sleep(0.1)
             self.deactivate()
             yield from rows[9000:]
@@ -384,12 +384,12 @@ class LostRightTests(ServerTestCase):
 
         self.assertEqual(status, 401)
         self.assertRegex(
-            answer["message"], r"The rows up to line 5,001 were imported\. So far: created 5,000, "
+            answer["message"], r"The rows up to line 7,501 were imported\. So far: created 7,500, "
         )
-        self.assertEqual(self.count(), 5000)
+        self.assertEqual(self.count(), 7500)
         _status, trail = self.request("GET", "/audit?limit=9", **self.admin)
         counts = [e["after"] for e in trail["data"]["events"] if e["action"] == "users.imported"]
-        self.assertEqual([count["created"] for count in counts], [5000])
+        self.assertEqual([count["created"] for count in counts], [7500])
 
     def test_export_to_a_slow_client_is_cut_off(self):
         domain = f"{'x' * 60}.{'y' * 40}.example"

@@ -44,7 +44,7 @@ from project.errors import (
     Unavailable,
 )
 
-ROWS_PER_BATCH = 1000
+ROWS_PER_BATCH = 2500
 MAX_REPORTED_ROWS = 10_000
 MAX_NAMED = 3
 _IMPORTED = audit.register("users.imported")
@@ -186,9 +186,6 @@ class _Known:
 
 _Rows = Sequence[_ValidRow | Outcome]
 
-# They stay: the memory of a thread that ends is not used again by the next.
-_threads = ThreadPoolExecutor(4, "import")
-
 
 class _ConcurrentChange(Exception):
     """Another transaction changed a user between the SELECT and the UPDATE."""
@@ -222,7 +219,8 @@ def import_users(
     """
     rows, line, total = iter(rows), 0, Counter[str]()
     last_id: int | None = None
-    with _simulation() if dry_run else nullcontext(_saving()) as work:
+    simulation = _simulation() if dry_run else nullcontext(_saving())
+    with simulation as work, closing(_Worker()) as worker:
         try:
             if match_id:
                 last_id = read(queries.LAST_ID, {})[0][0] or 0
@@ -240,7 +238,7 @@ def import_users(
                 if not batch:
                     break
                 before_batch()
-                saved = batch, _begin(work, checked)
+                saved = batch, worker.begin(work, checked)
         except (Unauthenticated, Forbidden) as error:
             so_far = ", ".join(f"{name} {total[name]:,}" for name in RESULTS)
             message = f"{error.message} {_progress(line, dry_run)} So far: {so_far}."
@@ -271,22 +269,29 @@ def _next_batch(
         return [], error
 
 
-def _begin(work: Callable[[_Rows], Batch], rows: _Rows) -> Callable[[], Batch]:
-    """Begin work on a batch, and return a function that waits for its result.
+class _Worker:
+    """Works on full batches in a thread, so that the next batch can be read meanwhile.
 
-    A full batch is worked on in a thread, in the context of this one and with a connection of its
-    own, so that the next batch can be read meanwhile. Fewer rows are the last ones.
+    The thread keeps its connection until the end of the import. A batch that is not full is the
+    last one, so it needs no thread.
     """
-    if len(rows) < ROWS_PER_BATCH:
-        return partial(work, rows)
 
-    def run() -> Batch:
-        try:
-            return work(rows)
-        finally:
-            close_thread_connections()
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
 
-    return _threads.submit(copy_context().run, run).result
+    def begin(self, work: Callable[[_Rows], Batch], rows: _Rows) -> Callable[[], Batch]:
+        """Begin work on a batch, and return a function that waits for its result."""
+        if len(rows) < ROWS_PER_BATCH:
+            return partial(work, rows)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "import")
+        return self._pool.submit(copy_context().run, work, rows).result
+
+    def close(self) -> None:
+        """End the thread. Do not wait for it: the garbage collector may call this."""
+        if self._pool is not None:
+            self._pool.submit(close_thread_connections)
+            self._pool.shutdown(wait=False)
 
 
 def _progress(line: int, dry_run: bool) -> str:
