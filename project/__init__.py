@@ -10,7 +10,15 @@ from project import config as settings
 from project import database, logs
 from project.api import audit, auth, docs, ops, transfer, users
 from project.database import db
-from project.web import body, cors, error_handlers, response_headers, script_name, static_files
+from project.web import (
+    body,
+    cors,
+    error_handlers,
+    languages,
+    response_headers,
+    script_name,
+    static_files,
+)
 from project.web.json_provider import OrjsonProvider
 from project.web.synchronous import SynchronousFlask, refuse_async
 
@@ -32,6 +40,7 @@ def create_app(config: type | str | None = None) -> Flask:
     app.url_map.merge_slashes = False  # the redirect's body would be HTML, also on API paths
     database.init_app(app)
     error_handlers.init_app(app)
+    languages.init_app(app)
     static_files.init_app(app)
     body.init_app(app)
     ops.init_app(app)

@@ -20,6 +20,27 @@ status. Features derive their own errors from these. Knows no HTTP.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+
+class Message(str):
+    """A sentence that contains values. Pages show it in the person's language.
+
+    As a text, it is the English sentence; sentences without values need no ``Message``.
+
+    :param template: the sentence with placeholders such as ``%(limit)s``: its key in the
+        catalogues.
+    :param values: the values by name; a ``Message`` among them is translated too.
+    """
+
+    template: str
+    values: dict[str, Any]
+
+    def __new__(cls, template: str, **values: Any) -> "Message":
+        """Put the values into the sentence."""
+        message = super().__new__(cls, template % values if values else template)
+        message.template, message.values = template, values
+        return message
 
 
 @dataclass(frozen=True)

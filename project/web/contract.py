@@ -17,7 +17,7 @@ from orjson import Fragment
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from project.errors import AppError, FieldError, Invalid, UnsupportedInput
+from project.errors import AppError, FieldError, Invalid, Message, UnsupportedInput
 from project.web import envelope, preconditions
 from project.web.body import current_request
 from project.web.fields import REPEATABLE
@@ -255,7 +255,7 @@ def validate(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
         return schema.model_validate(values)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        raise Invalid(errors=[FieldError(_field(d), d["msg"]) for d in details]) from error
+        raise Invalid(errors=[FieldError(_field(d), _message(d)) for d in details]) from error
 
 
 def validate_query(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
@@ -272,6 +272,14 @@ def validate_query(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
 def _field(detail: ErrorDetails) -> str:
     """Return the invalid field; a rule about several fields names one in its context."""
     return str(detail["loc"][0] if detail["loc"] else detail["ctx"]["field"])
+
+
+def _message(detail: ErrorDetails) -> str:
+    """Return the sentence about a field; ``reason`` in its context may be a ``Message``."""
+    context = detail.get("ctx", {})
+    if detail["type"] == "string_too_long":
+        return Message("String should have at most %(max_length)s characters", **context)
+    return str(detail["msg"]) if "reason" not in context else context["reason"]
 
 
 def _read_json() -> dict[str, Any]:
@@ -294,7 +302,9 @@ def _unreadable(data: bytes, error: ValueError) -> AppError:
         data.decode()
     except UnicodeDecodeError:
         return Invalid(errors=[FieldError("body", "Is not valid UTF-8.")])
-    return Invalid(errors=[FieldError("body", f"Is not valid JSON: {error}.")])
+    return Invalid(
+        errors=[FieldError("body", Message("Is not valid JSON: %(problem)s.", problem=error))]
+    )
 
 
 def _read_query(schema: type[Schema]) -> Schema:

@@ -20,6 +20,7 @@ from project.database.failures import is_outage
 from project.errors import AppError, FieldError
 from project.web import envelope
 from project.web.guard import MissingCredentials
+from project.web.languages import translated
 from project.web.request_id import request_id
 
 _STATUS: dict[type[AppError], int] = {
@@ -80,12 +81,12 @@ def render_json(failure: Failure) -> Response:
 
 
 def render_page(failure: Failure) -> Response:
-    """Render an error as an HTML page."""
+    """Render an error as an HTML page, in the person's language."""
     reasons = [each.message for each in failure.errors[: envelope.MAX_ERRORS]]
     page = render_template(
         "error.html",
         name=HTTP_STATUS_CODES[failure.status],
-        message=" ".join([failure.message, *reasons]),
+        message=" ".join(map(translated, [failure.message, *reasons])),
         number=failure.request_id,
     )
     return make_response(page, failure.status)

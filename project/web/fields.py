@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeGuard
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from project.errors import Invalid
+from project.errors import Invalid, Message
 
 TEXT_LENGTH = 128
 # Werkzeug replaces invalid UTF-8 in a multipart form with this.
@@ -82,8 +82,14 @@ def _check_text(text: str) -> str:
     if len(text) > TEXT_LENGTH:
         raise PydanticCustomError(
             "too_long",
-            "Must have at most {limit} characters; this has {length}.",
-            {"limit": TEXT_LENGTH, "length": len(text)},
+            "{reason}",
+            {
+                "reason": Message(
+                    "Must have at most %(limit)s characters; this has %(length)s.",
+                    limit=TEXT_LENGTH,
+                    length=len(text),
+                )
+            },
         )
     categories = {unicodedata.category(character) for character in text}
     if categories & {"Cc", "Cs"}:

@@ -11,6 +11,7 @@ from wtforms import PasswordField
 
 from project.errors import AppError, FieldError, TooManyRequests
 from project.web.contract import Schema, validate
+from project.web.languages import translated
 
 _fields: set[str] = set()  # the names of all forms' fields
 _passwords: set[str] = set()
@@ -54,7 +55,7 @@ class PageForm(FlaskForm):  # type: ignore[misc]
         return validate(schema, {name: self[name].data for name in names})
 
     def show(self, error: AppError, field: str = "") -> None:
-        """Show the error's messages beside their fields.
+        """Show the error's messages beside their fields, in the person's language.
 
         :param field: the field for an error that names none.
         """
@@ -62,7 +63,8 @@ class PageForm(FlaskForm):  # type: ignore[misc]
             field = field or error.field
             self.status, self.headers = 429, [("Retry-After", str(error.retry_after))]
         for problem in error.errors or ([FieldError(field, error.message)] if field else []):
-            self[problem.field].errors = (*self[problem.field].errors, problem.message)
+            shown = self[problem.field]
+            shown.errors = (*shown.errors, translated(problem.message))
 
 
 def is_own_form() -> bool:

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import Column
 
 from project.database import Row, keyset
-from project.errors import FieldError, Invalid
+from project.errors import FieldError, Invalid, Message
 
 MAX_LIMIT = 1000
 NAMED_PARAMETERS = 10
@@ -29,7 +29,9 @@ def _read_limit(text: str | int) -> int:
     if re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     raise PydanticCustomError(
-        "limit", "Must be an integer from 1 to {maximum}.", {"maximum": MAX_LIMIT}
+        "limit",
+        "{reason}",
+        {"reason": Message("Must be an integer from 1 to %(maximum)s.", maximum=MAX_LIMIT)},
     )
 
 

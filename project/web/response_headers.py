@@ -8,6 +8,8 @@ from typing import Any
 
 from flask import Flask
 
+from project.web import languages
+
 # Bootstrap's style sheet embeds its icons as data URLs.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
@@ -33,6 +35,9 @@ def init_app(app: Flask) -> None:
     def with_headers(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             headers += ALWAYS
+            if languages.CHOSEN in environ:
+                headers[:] = [each for each in headers if each != ("Vary", "Cookie")]
+                headers += languages.response_headers(environ)
             if environ["wsgi.url_scheme"] == "https":
                 headers.append(OVER_TLS)
             names = {name for name, _value in headers}

@@ -1,7 +1,17 @@
 """The errors of authentication, accounts and API keys."""
 
 from project.api.users.errors import EmailTaken
-from project.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Unauthenticated
+from project.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    Message,
+    NotFound,
+    Unauthenticated,
+)
+
+INCORRECT = Message("Is incorrect.")
 
 
 class TokenExpired(Unauthenticated):
@@ -31,7 +41,7 @@ class WrongPassword(Invalid):
     :param problem: a full sentence about the current password.
     """
 
-    def __init__(self, problem: str = "Is incorrect.") -> None:
+    def __init__(self, problem: str = INCORRECT) -> None:
         super().__init__(errors=[FieldError("current_password", problem)])
 
 

@@ -1,5 +1,6 @@
 """The HTML forms for signing in and for changing one's password."""
 
+from flask_babel import lazy_gettext as _
 from wtforms import HiddenField, PasswordField, StringField
 
 from project.web.forms import PageForm, strip
@@ -8,13 +9,13 @@ from project.web.forms import PageForm, strip
 class SignInForm(PageForm):
     """The sign-in form; ``next`` is the path to open afterwards."""
 
-    email = StringField("Email address", filters=[strip])
-    password = PasswordField("Password")
+    email = StringField(_("Email address"), filters=[strip])
+    password = PasswordField(_("Password"))
     next = HiddenField()
 
 
 class PasswordForm(PageForm):
     """The form for changing one's own password."""
 
-    current_password = PasswordField("Current password")
-    password = PasswordField("New password")
+    current_password = PasswordField(_("Current password"))
+    password = PasswordField(_("New password"))

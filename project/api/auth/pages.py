@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from project.api.auth import bp, principals, service
 from project.api.auth.errors import WrongCredentials
@@ -28,6 +29,7 @@ from project.database import in_transaction
 from project.errors import AppError, Invalid, TooManyRequests
 from project.web import error_handlers, guard
 from project.web.forms import PageForm, entries, is_own_form
+from project.web.languages import translated
 
 SIGN_IN = "sign_in"
 # A segment of two dots, as browsers read it, leads out of the path under which the service is.
@@ -116,7 +118,7 @@ def sign_out() -> ResponseReturnValue:
     if who is not None and who.session:
         in_transaction(service.log_out)(who.session)
     session.clear()
-    flash("You have signed out.")
+    flash(_("You have signed out."))
     return redirect(url_for("auth.sign_in_form"), 303)
 
 
@@ -139,11 +141,11 @@ def change_account() -> ResponseReturnValue:
             users.commit_change(who.user_id, sent, form.has_version)
         except UserChanged as error:
             form = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
-            form.username.errors, form.status = (error.message,), 412
+            form.username.errors, form.status = (translated(error.message),), 412
         except (Invalid, TooManyRequests) as error:
             form.show(error)
         else:
-            flash("Your account was changed.")
+            flash(_("Your account was changed."))
             return redirect(url_for("auth.account_form"), 303)
     page = render_template(
         "auth/account.html", form=form, password_form=PasswordForm(formdata=None)
@@ -168,7 +170,7 @@ def change_own_password() -> ResponseReturnValue:
         except (Invalid, TooManyAttempts) as error:
             form.show(error)
         else:
-            flash("Your password was changed. You are signed out everywhere else.")
+            flash(_("Your password was changed. You are signed out everywhere else."))
             return redirect(url_for("auth.account_form"), 303)
     own = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
     page = render_template("auth/account.html", form=own, password_form=form)

@@ -16,6 +16,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from project.api.users.passwords import MAX_CHARACTERS
 from project.api.users.schemas import ROLE_SCHEMA, Email, Password
+from project.errors import Message
 from project.web.fields import TEXT_LENGTH, AnyUserId, Moment, Text
 from project.web.guard import scopes
 
@@ -90,7 +91,13 @@ def _check_scopes(value: Any) -> Any:
     known = scopes()
     if not isinstance(value, list) or not value or any(scope not in known for scope in value):
         raise PydanticCustomError(
-            "scopes", "Must be a list of one or more of {scopes}.", {"scopes": ", ".join(known)}
+            "scopes",
+            "{reason}",
+            {
+                "reason": Message(
+                    "Must be a list of one or more of %(scopes)s.", scopes=", ".join(known)
+                )
+            },
         )
     return sorted(set(value))
 

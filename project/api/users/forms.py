@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, HiddenField, PasswordField, StringField
 
 from project.web.forms import PageForm, strip
@@ -14,8 +15,8 @@ class UserForm(PageForm):
     their domains.
     """
 
-    username = StringField("Username", filters=[strip])
-    email = StringField("Email address", filters=[strip])
+    username = StringField(_("Username"), filters=[strip])
+    email = StringField(_("Email address"), filters=[strip])
 
 
 class UserAddForm(UserForm):
@@ -38,7 +39,7 @@ class ProfileForm(UserForm, VersionedForm):
     """Changes what users may change of their own data."""
 
     current_password = PasswordField(
-        "Current password, for a new email",
+        _("Current password, for a new email"),
         id="password_for_email",  # the page has another form with a current password field
         default="",
     )
@@ -47,4 +48,4 @@ class ProfileForm(UserForm, VersionedForm):
 class UserEditForm(ProfileForm):
     """Changes a user."""
 
-    active = BooleanField("Active")
+    active = BooleanField(_("Active"))

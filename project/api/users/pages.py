@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from project.api.users import bp, paging, service
 from project.api.users.errors import OnlyByAdministrators, UserChanged
@@ -46,7 +47,7 @@ def add_user() -> ResponseReturnValue:
         except Invalid as error:
             form.show(error)
         else:
-            flash(f"{user.email} was added!")
+            flash(_("%(email)s was added!", email=user.email))
             return _back_to_list()
     return _render_list(form), 400
 
@@ -85,7 +86,7 @@ def edit_user(user_id: str) -> ResponseReturnValue:
         except (Invalid, TooManyRequests) as error:
             form.show(error)
         else:
-            flash(f"{changed.email} was changed!")
+            flash(_("%(email)s was changed!", email=changed.email))
             return _back_to_list()
     return (
         _render_user("users/edit.html", form, _get_changeable(user_id)),
@@ -125,7 +126,7 @@ def remove_user(user_id: str) -> ResponseReturnValue:
             current = VersionedForm(formdata=None, obj=user)
             return _render_user("users/remove.html", current, user, lost=form), 412
         else:
-            flash(f"{removed.email} was removed!")
+            flash(_("%(email)s was removed!", email=removed.email))
             return _back_to_list()
     return _render_user("users/remove.html", form, _get_changeable(user_id)), 400
 

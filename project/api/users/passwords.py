@@ -21,7 +21,7 @@ from argon2.exceptions import VerificationError
 from flask import current_app
 
 from project.api.users.models import PASSWORD_HASH_LENGTH
-from project.errors import FieldError, Invalid, Unavailable
+from project.errors import FieldError, Invalid, Message, Unavailable
 
 MAX_CHARACTERS = 256
 # zxcvbn's "somewhat guessable" and below: up to 10^8 guesses.
@@ -102,20 +102,30 @@ def check_password(password: str, *personal: str) -> None:
     :raises Invalid: it is too short, too long, common or contains personal data (400).
     """
     if len(password) > MAX_CHARACTERS:  # normalising a very long one would take seconds
-        raise _refusal(f"Must have at most {MAX_CHARACTERS} characters; this has {len(password)}.")
+        raise _refusal(
+            Message(
+                "Must have at most %(limit)s characters; this has %(length)s.",
+                limit=MAX_CHARACTERS,
+                length=len(password),
+            )
+        )
     text = _normal(password)
     folded = text.casefold()
     names = [_normal(name).casefold() for name in personal]
     names += [name.partition("@")[0] for name in names if "@" in name]
     minimum = current_app.config["PASSWORD_MIN_CHARACTERS"]
     if len(text) < minimum:
-        problem = f"Must have at least {minimum} characters; this has {len(text)}."
+        problem: str = Message(
+            "Must have at least %(minimum)s characters; this has %(length)s.",
+            minimum=minimum,
+            length=len(text),
+        )
     elif any(len(name) >= SHORTEST_NAME and name in folded for name in names):
-        problem = "Must not contain the username or the email address."
+        problem = Message("Must not contain the username or the email address.")
     elif _letters(SERVICE_NAME) in _letters(text):
-        problem = "Must not contain the name of this service."
+        problem = Message("Must not contain the name of this service.")
     elif reason := _why_common(text, names) or _why_known(text, minimum):
-        problem = f"Is too easy to guess. {reason}"
+        problem = Message("Is too easy to guess. %(reason)s", reason=Message(reason))
     else:
         return
     raise _refusal(problem)
@@ -209,7 +219,9 @@ def _why_common(text: str, names: list[str]) -> str | None:
     if found["score"] not in COMMON_SCORES:
         return None
     feedback = found["feedback"]
-    return str(feedback["warning"] or (feedback["suggestions"] or ["Add uncommon words."])[0])
+    return str(
+        feedback["warning"] or (feedback["suggestions"] or [Message("Add uncommon words.")])[0]
+    )
 
 
 def _part_to_check(text: str) -> str:
@@ -235,10 +247,10 @@ def _why_known(text: str, minimum: int) -> str | None:
     letters = _letters(text)
     period = next(n for n in range(1, len(letters) + 2) if letters.startswith(letters[n:]))
     if period < minimum and 2 * period <= len(letters):
-        return "It repeats a short text."
+        return Message("It repeats a short text.")
     without_digits = "".join(filter(str.isalpha, letters))
     if any(_is_phrase(each, len(text)) for each in (letters, without_digits)):
-        return "It is a well-known phrase or a keyboard pattern."
+        return Message("It is a well-known phrase or a keyboard pattern.")
     return None
 
 

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from project.api.users.folding import check_email
 from project.api.users.models import ROLES
 from project.api.users.passwords import check_hash
+from project.errors import Message
 from project.web.fields import REPEATABLE, TEXT_LENGTH, Flag, Moment, Text, read_id
 from project.web.pagination import MAX_LIMIT, Limit
 
@@ -36,7 +37,7 @@ def _checked(check: Callable[[str], Any]) -> AfterValidator:
         try:
             check(text)
         except ValueError as error:
-            raise PydanticCustomError("refused", "{reason}", {"reason": str(error)}) from error
+            raise PydanticCustomError("refused", "{reason}", {"reason": error.args[0]}) from error
         return text
 
     return AfterValidator(validate)
@@ -102,8 +103,12 @@ def _read_ids(texts: list[str]) -> list[int]:
     if len(ids) > MAX_IDS:
         raise PydanticCustomError(
             "too_many",
-            "Must be at most {limit} ids; got {count}.",
-            {"limit": MAX_IDS, "count": len(ids)},
+            "{reason}",
+            {
+                "reason": Message(
+                    "Must be at most %(limit)s ids; got %(count)s.", limit=MAX_IDS, count=len(ids)
+                )
+            },
         )
     return [read_id(each) for each in ids]
 
