@@ -46,6 +46,9 @@ class PageForm(FlaskForm):  # type: ignore[misc]
                 return formdata
             return request.form or None if form.is_submitted() else None
 
+        def get_translations(self, form: FlaskForm) -> None:
+            """Return no texts of WTForms: none is shown, and Flask-WTF would load them each time."""
+
     def read(self, schema: type[Schema]) -> Schema:
         """Return the form's values as an object of the schema.
 

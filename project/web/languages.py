@@ -20,7 +20,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from flask import Flask, has_request_context
-from flask_babel import Babel, Domain, force_locale, get_locale, gettext
+from flask_babel import Babel, Domain, force_locale
+from flask_babel.speaklater import LazyString
 from jinja2 import Template, nodes
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
@@ -92,7 +93,7 @@ class _Catalogues(Domain):  # type: ignore[misc]
 
     def get_translations(self) -> NullTranslations:
         """Return the texts in the current language."""
-        return _translations(str(get_locale() or DEFAULT))
+        return _translations(language())
 
 
 def init_app(app: Flask) -> None:
@@ -161,18 +162,29 @@ def in_language(language: str) -> Iterator[None]:
         _forced.reset(token)
 
 
+def gettext(text: str, **values: Any) -> str:
+    """Return a text in the current language, in a quarter of the calls of Flask-Babel."""
+    found: str = _translations(language()).gettext(text)
+    return found % values if values else found
+
+
+def lazy_gettext(text: str, **values: Any) -> LazyString:
+    """Return a text that is translated when it is shown; for the labels of forms."""
+    return LazyString(gettext, text, **values)
+
+
 def translated(message: str) -> str:
     """Return a message of an error in the current language.
 
     :param message: an English text of the catalogues, or a ``Message``; others stay as they are.
     """
     if not isinstance(message, Message):
-        return str(gettext(message)) if message else ""
+        return gettext(message) if message else ""
     values = {
         name: translated(value) if isinstance(value, Message) else value
         for name, value in message.values.items()
     }
-    return str(gettext(message.template, **values))
+    return gettext(message.template, **values)
 
 
 def format_date(value: date | str) -> str:

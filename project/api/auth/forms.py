@@ -1,9 +1,9 @@
 """The HTML forms for signing in and for changing one's password."""
 
-from flask_babel import lazy_gettext as _
 from wtforms import HiddenField, PasswordField, StringField
 
 from project.web.forms import PageForm, strip
+from project.web.languages import lazy_gettext as _
 
 
 class SignInForm(PageForm):

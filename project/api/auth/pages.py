@@ -13,7 +13,6 @@ from typing import Any
 
 from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext as _
 
 from project.api.auth import bp, principals, service
 from project.api.auth.errors import WrongCredentials
@@ -29,6 +28,7 @@ from project.database import in_transaction
 from project.errors import AppError, Invalid, TooManyRequests
 from project.web import error_handlers, guard
 from project.web.forms import PageForm, entries, is_own_form
+from project.web.languages import gettext as _
 from project.web.languages import translated
 
 SIGN_IN = "sign_in"

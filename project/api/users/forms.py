@@ -2,10 +2,10 @@
 
 from uuid import uuid4
 
-from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, HiddenField, PasswordField, StringField
 
 from project.web.forms import PageForm, strip
+from project.web.languages import lazy_gettext as _
 
 
 class UserForm(PageForm):

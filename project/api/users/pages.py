@@ -4,7 +4,6 @@ from typing import Any
 
 from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext as _
 
 from project.api.users import bp, paging, service
 from project.api.users.errors import OnlyByAdministrators, UserChanged
@@ -16,6 +15,7 @@ from project.web.contract import validate_query
 from project.web.fields import parse_id
 from project.web.guard import SESSION, may, require
 from project.web.idempotency import answer_once
+from project.web.languages import gettext as _
 
 USERS_PER_PAGE = 50
 LIST_PARAMETERS = ("q", "cursor", "before")
