@@ -11,10 +11,12 @@ from project import database, logs
 from project.api import audit, auth, docs, ops, transfer, users
 from project.database import db
 from project.web import (
+    bar,
     body,
     cors,
     error_handlers,
     languages,
+    preferences,
     response_headers,
     script_name,
     static_files,
@@ -51,6 +53,8 @@ def create_app(config: type | str | None = None) -> Flask:
     docs.init_app(app)
     cors.init_app(app)
     response_headers.init_app(app)
+    preferences.init_app(app)
+    bar.init_app(app)
     script_name.init_app(app)
     refuse_async(app)
     if proxies := app.config["PROXIES"]:

@@ -47,7 +47,7 @@ class PageForm(FlaskForm):  # type: ignore[misc]
             return request.form or None if form.is_submitted() else None
 
         def get_translations(self, form: FlaskForm) -> None:
-            """Return no texts of WTForms: none is shown, and Flask-WTF would load them each time."""
+            """Return no texts of WTForms: none is shown, but Flask-WTF would load them anew."""
 
     def read(self, schema: type[Schema]) -> Schema:
         """Return the form's values as an object of the schema.

@@ -8,7 +8,6 @@ form was sent. The sign-in page carries the entries, so the server does not stor
 then gets them without a CSRF token, so it shows its form with them and saves nothing.
 """
 
-import re
 from typing import Any
 
 from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
@@ -27,13 +26,12 @@ from project.api.users.schemas import UserReplace
 from project.database import in_transaction
 from project.errors import AppError, Invalid, TooManyRequests
 from project.web import error_handlers, guard
+from project.web.addresses import own_path
 from project.web.forms import PageForm, entries, is_own_form
 from project.web.languages import gettext as _
 from project.web.languages import translated
 
 SIGN_IN = "sign_in"
-# A segment of two dots, as browsers read it, leads out of the path under which the service is.
-STEP_UPWARDS = re.compile(r"[^?#]*/(\.|%2e){2}([/?#]|$)", re.IGNORECASE)
 MAX_NEXT_LENGTH = 1000  # nginx accepts 4 KB of headers from the service
 
 
@@ -84,7 +82,7 @@ def sign_in() -> ResponseReturnValue:
     form = SignInForm()
     if made := _sign_in(form):
         default = "users.index" if made.role else "auth.account_form"
-        return redirect(_own_path(form.next.data) or url_for(default), 303)
+        return redirect(own_path(form.next.data) or url_for(default), 303)
     return render_template("auth/sign_in.html", form=form), form.status, form.headers
 
 
@@ -175,12 +173,3 @@ def change_own_password() -> ResponseReturnValue:
     own = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
     page = render_template("auth/account.html", form=own, password_form=form)
     return page, form.status, form.headers
-
-
-def _own_path(path: str | None) -> str | None:
-    """Return the path if it stays in this service; otherwise None."""
-    if not path or not path.startswith(f"{request.root_path}/") or path.startswith("//"):
-        return None
-    if not path.isprintable() or "\\" in path or STEP_UPWARDS.match(path):
-        return None
-    return path

@@ -84,6 +84,7 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /sign-in": (OPEN, None),
     "POST /sign-in": (REDIRECT, LOGIN),
     "POST /sign-out": (REDIRECT, {}),
+    "POST /preferences": (REDIRECT, {}),
     "GET /account": (OWN_PAGE, None),
     "POST /account": (REDIRECT, {**PERSON, "version": "1", "current_password": PASSWORD}),
     "POST /account/password": (
@@ -91,7 +92,7 @@ ROWS: dict[str, tuple[str, Any]] = {
         {"current_password": PASSWORD, "password": "another fine and long one"},
     ),
 }
-PAGES = {"", "edit", "remove", "sign-in", "sign-out", "account"}
+PAGES = {"", "edit", "remove", "sign-in", "sign-out", "account", "preferences"}
 
 
 class Protected(TestingConfig):

@@ -1,0 +1,60 @@
+"""What a browser remembers of its person's wishes, in cookies: the language and the theme.
+
+The form needs no token against forgery: it changes nothing but the look of the pages, and its
+cookies are sent to this service only.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, redirect, request
+from flask.typing import ResponseReturnValue
+
+from project.web import languages
+from project.web.addresses import own_path
+from project.web.body import current_request
+
+THEMES = ("light", "dark", "auto")
+AUTO = "auto"
+THEME_COOKIE = "theme"
+LIFETIME_SECONDS = 365 * 24 * 3600
+_CHOICES: dict[str, Any] = {languages.COOKIE: languages.LANGUAGES, THEME_COOKIE: THEMES}
+
+
+def init_app(app: Flask) -> None:
+    """Register the form's address."""
+    app.add_url_rule("/preferences", "save_preferences", save, methods=["POST"])
+
+
+def save() -> ResponseReturnValue:
+    """Remember the language or the theme for a year, and lead back to the page of the form."""
+    response = redirect(_page_of_form(), 303)
+    for name, choices in _CHOICES.items():
+        if (choice := request.form.get(name, "")) in choices:
+            response.set_cookie(
+                name,
+                choice,
+                max_age=LIFETIME_SECONDS,
+                path=request.root_path or "/",
+                secure=request.is_secure,
+                httponly=True,
+                samesite="Lax",
+            )
+    return response
+
+
+def theme() -> str:
+    """Return the theme that the person has chosen: light, dark, or auto, which is the system's."""
+    asked = current_request()
+    chosen = asked.cookies.get(THEME_COOKIE) if "HTTP_COOKIE" in asked.environ else None
+    return chosen if chosen in THEMES else AUTO
+
+
+def _page_of_form() -> str:
+    """Return the path of the page with the form, as far as the browser says it."""
+    try:
+        page = urlsplit(request.referrer or "")
+    except ValueError:
+        page = urlsplit("")
+    path = f"{page.path}?{page.query}" if page.query else page.path
+    return own_path(path) or f"{request.root_path}/"
