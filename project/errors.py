@@ -106,7 +106,9 @@ class TooManyRequests(AppError):
     :param retry_after: the number of seconds.
     """
 
-    message = "Too many requests. Try again later."
+    reason = "Too many requests."
+    """What pages show, with the time to wait."""
+    message = f"{reason} Try again later."
     field = "email"
     """The form field that shows the message."""
 

@@ -1,6 +1,7 @@
-"""Which addresses a redirect may lead to."""
+"""Which addresses a redirect or a link may lead to."""
 
 import re
+from urllib.parse import urlsplit
 
 from flask import request
 
@@ -15,3 +16,14 @@ def own_path(path: str | None) -> str | None:
     if not path.isprintable() or "\\" in path or _STEP_UPWARDS.match(path):
         return None
     return path
+
+
+def previous_path() -> str | None:
+    """Return the path of the page that the person comes from, if the browser says it is ours."""
+    try:
+        page = urlsplit(request.referrer or "")
+    except ValueError:
+        return None
+    if page.netloc != request.host:
+        return None
+    return own_path(f"{page.path}?{page.query}" if page.query else page.path)

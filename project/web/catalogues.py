@@ -42,7 +42,7 @@ def extract_python(file: IO[bytes], keywords: Any, comments: Any, options: Any) 
             case ast.ClassDef():
                 for each in node.body:
                     match each:
-                        case ast.Assign([ast.Name("message")], ast.Constant(str(text))):
+                        case ast.Assign([ast.Name("message" | "reason")], ast.Constant(str(text))):
                             yield each.lineno, None, text, []
             case ast.Call(ast.Name("EmailSyntaxError"), [ast.Constant(str(text))]):
                 yield node.lineno, None, text, []

@@ -17,10 +17,12 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from project import errors
 from project.database.failures import is_outage
-from project.errors import AppError, FieldError
+from project.errors import AppError, FieldError, Message
 from project.web import envelope
+from project.web.addresses import previous_path
+from project.web.forms import entries, is_own_form
 from project.web.guard import MissingCredentials
-from project.web.languages import translated
+from project.web.languages import translated, try_again
 from project.web.request_id import request_id
 
 _STATUS: dict[type[AppError], int] = {
@@ -37,6 +39,11 @@ _STATUS: dict[type[AppError], int] = {
     errors.Unavailable: 503,
 }
 RETRY_AFTER_SECONDS = 2
+_PAGE_TEXTS = {
+    404: Message("There is no page at this address. Perhaps it was moved, or mistyped."),
+    405: Message("This address does not take what was sent to it. Nothing was changed."),
+}
+"""What pages say instead of the framework's descriptions."""
 _KIND = "users.error_kind"
 _RENDERERS = "error_renderers"
 _SHARED = "shared_prefixes"
@@ -81,15 +88,32 @@ def render_json(failure: Failure) -> Response:
 
 
 def render_page(failure: Failure) -> Response:
-    """Render an error as an HTML page, in the person's language."""
-    reasons = [each.message for each in failure.errors[: envelope.MAX_ERRORS]]
+    """Render an error as an HTML page, in the person's language, which says how to go on."""
+    is_read = request.method in ("GET", "HEAD")
+    may_pass = failure.status >= 500 or failure.status == 429
+    keeps = may_pass and not is_read and not isinstance(failure.error, errors.OutcomeUnknown)
     page = render_template(
         "error.html",
-        name=HTTP_STATUS_CODES[failure.status],
-        message=" ".join(map(translated, [failure.message, *reasons])),
+        status=failure.status,
         number=failure.request_id,
+        messages=_sentences(failure),
+        path=f"{request.root_path}{request.full_path.rstrip('?')}" if is_read else None,
+        may_pass=may_pass,
+        entries=entries() if keeps and is_own_form() else [],
+        previous=previous_path(),
     )
     return make_response(page, failure.status)
+
+
+def _sentences(failure: Failure) -> list[str]:
+    """Return what a page says about an error."""
+    error, message = failure.error, failure.message
+    if isinstance(error, errors.TooManyRequests):
+        return [translated(error.reason), try_again(error.retry_after)]
+    if isinstance(error, HTTPException) and message == type(error).description:
+        message = _PAGE_TEXTS.get(failure.status, "")
+    reasons = [each.message for each in failure.errors[: envelope.MAX_ERRORS]]
+    return [translated(each) for each in (message, *reasons) if each]
 
 
 def register_prefix(
@@ -170,13 +194,13 @@ def _handle_http_error(error: HTTPException) -> Response:
 def _too_large() -> str:
     limit = request.max_content_length or 0
     if (request.content_length or 0) <= limit and request.stream.tell() < limit:
-        return f"The form has more than {request.max_form_parts:,} fields."
-    return f"The body is larger than {limit:,} bytes."
+        return Message("The form has more than %(limit)s fields.", limit=request.max_form_parts)
+    return Message("The body is larger than %(limit)s bytes.", limit=f"{limit:,}")
 
 
 def _handle_unexpected_error(error: Exception) -> Response:
     log.error("unexpected error", request_id=request_id(), exc_info=error)
-    return _server_error(error, "Something went wrong on our side.", 500)
+    return _server_error(error, Message("Something went wrong on our side."), 500)
 
 
 def _server_error(error: Exception, message: str, status: int, kind: str | None = None) -> Response:

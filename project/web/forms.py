@@ -9,9 +9,9 @@ from flask_wtf import FlaskForm
 from flask_wtf.form import _Auto
 from wtforms import PasswordField
 
-from project.errors import AppError, FieldError, TooManyRequests
+from project.errors import AppError, TooManyRequests
 from project.web.contract import Schema, validate
-from project.web.languages import translated
+from project.web.languages import translated, try_again
 
 _fields: set[str] = set()  # the names of all forms' fields
 _passwords: set[str] = set()
@@ -62,12 +62,14 @@ class PageForm(FlaskForm):  # type: ignore[misc]
 
         :param field: the field for an error that names none.
         """
+        message = translated(error.message)
         if isinstance(error, TooManyRequests):
             field = field or error.field
             self.status, self.headers = 429, [("Retry-After", str(error.retry_after))]
-        for problem in error.errors or ([FieldError(field, error.message)] if field else []):
-            shown = self[problem.field]
-            shown.errors = (*shown.errors, translated(problem.message))
+            message = f"{translated(error.reason)} {try_again(error.retry_after)}"
+        problems = [(each.field, translated(each.message)) for each in error.errors]
+        for name, text in problems or ([(field, message)] if field else []):
+            self[name].errors = (*self[name].errors, text)
 
 
 def is_own_form() -> bool:

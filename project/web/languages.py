@@ -8,9 +8,10 @@ is compiled, once for each language, so that they cost a request nothing.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache, lru_cache
 from io import BytesIO
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,13 @@ def format_datetime(value: datetime | str) -> str:
     :param value: a time in UTC, or in ISO 8601.
     """
     return _format_datetime(value, language())
+
+
+def try_again(seconds: int) -> str:
+    """Return a sentence that says when to come back."""
+    wait = timedelta(seconds=seconds) if seconds < 60 else timedelta(minutes=ceil(seconds / 60))
+    text = dates.format_timedelta(wait, threshold=1, locale=language())
+    return gettext("You can try again in %(wait)s.", wait=text)
 
 
 def format_number(value: float) -> str:

@@ -5,13 +5,12 @@ cookies are sent to this service only.
 """
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Flask, redirect, request
 from flask.typing import ResponseReturnValue
 
 from project.web import languages
-from project.web.addresses import own_path
+from project.web.addresses import previous_path
 from project.web.body import current_request
 
 THEMES = ("light", "dark", "auto")
@@ -28,7 +27,7 @@ def init_app(app: Flask) -> None:
 
 def save() -> ResponseReturnValue:
     """Remember the language or the theme for a year, and lead back to the page of the form."""
-    response = redirect(_page_of_form(), 303)
+    response = redirect(previous_path() or f"{request.root_path}/", 303)
     for name, choices in _CHOICES.items():
         if (choice := request.form.get(name, "")) in choices:
             response.set_cookie(
@@ -48,13 +47,3 @@ def theme() -> str:
     asked = current_request()
     chosen = asked.cookies.get(THEME_COOKIE) if "HTTP_COOKIE" in asked.environ else None
     return chosen if chosen in THEMES else AUTO
-
-
-def _page_of_form() -> str:
-    """Return the path of the page with the form, as far as the browser says it."""
-    try:
-        page = urlsplit(request.referrer or "")
-    except ValueError:
-        page = urlsplit("")
-    path = f"{page.path}?{page.query}" if page.query else page.path
-    return own_path(path) or f"{request.root_path}/"

@@ -56,14 +56,16 @@ _REMOVE = delete(_table).where(_HAS_HASH, _IS_OLD)
 class TooManyAttempts(TooManyRequests):
     """Too many passwords were wrong; the client has to wait (429)."""
 
-    message = "Too many attempts to sign in. Try again later."
+    reason = "Too many attempts to sign in."
+    message = f"{reason} Try again later."
     field = "current_password"
 
 
 class TooManyTakenEmails(TooManyRequests):
     """Too many emails were taken; the client has to wait (429)."""
 
-    message = "Too many attempts with email addresses that are taken. Try again later."
+    reason = "Too many attempts with email addresses that are taken."
+    message = f"{reason} Try again later."
 
 
 @dataclass(frozen=True)

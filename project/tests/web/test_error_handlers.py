@@ -80,7 +80,7 @@ class ClientErrorTests(BaseTestCase):
                 self.assertIn(response.status_code, {400, 404})
                 self.assertEqual(response.mimetype, mimetype)
         page = self.client.get("/nowhere", headers=BROWSER).text
-        self.assertIn("<h1>Not Found</h1>", page)
+        self.assertIn("<h1>Not found</h1>", page)
         self.assertIn("Back to all users", page)
 
     def test_client_without_preference_gets_json(self):
@@ -181,7 +181,7 @@ class ServerErrorTests(BaseTestCase):
         response, log = self.failing(RuntimeError("password of the database"), BROWSER)
 
         self.assertEqual(response.status_code, 500)
-        self.assertIn("<h1>Internal Server Error</h1>", response.text)
+        self.assertIn("<h1>Something went wrong</h1>", response.text)
         self.assertNotIn("password", response.text)
         number = response.text.split("<code>")[1].split("</code>")[0]
         self.assertIn(number, log)

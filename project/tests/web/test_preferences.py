@@ -51,7 +51,7 @@ class PreferencesTest(BaseTestCase):
             (f"{HOST}/edit/7", "/edit/7"),
             (f"{HOST}//evil.example/", "/"),
             (f"{HOST}/\\evil.example", "/"),
-            ("https://evil.example/account", "/account"),
+            ("https://evil.example/account", "/"),
             ("nonsense", "/"),
             ("http://[", "/"),
             (None, "/"),

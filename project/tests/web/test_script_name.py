@@ -78,7 +78,7 @@ class SettingTests(BaseTestCase):
             with self.subTest(path):
                 page = self.client.get(f"/GRID/people{path}", headers=BROWSER).text
 
-                found = addresses(page)
+                found = [each for each in addresses(page) if each != "#main"]
                 self.assertGreaterEqual(len(found), 3)
                 for address in found:
                     self.assertTrue(address.startswith("/GRID/people/"), address)
@@ -89,7 +89,7 @@ class SettingTests(BaseTestCase):
         page = self.client.get("/GRID/people/").text
 
         files = [address for address in addresses(page) if "?v=" in address]
-        self.assertEqual(len(files), 3)
+        self.assertEqual(len(files), 6)
         for address in files:
             with self.subTest(address), self.client.get(address) as file:
                 self.assertEqual(file.status_code, 200)
