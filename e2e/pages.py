@@ -1,0 +1,231 @@
+"""Every page of the service, as the different people see it: a row for each.
+
+``test_accessibility`` checks them all, and ``python -m e2e.pages FOLDER [NAME ...]``, or
+``make screenshots``, takes their pictures. Add a row for each new page, and one for each state of
+it that looks different.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from e2e.processes import GUNICORN, find_chromium, manage, served, test_database
+from e2e.test_page import PASSWORD, PEOPLE, QUIET
+from project import create_app
+from project.web.error_handlers import prefixes
+
+LANGUAGES = ("en", "zh_Hans")
+THEMES = ("light", "dark")
+WIDTHS = {"desktop": 1280, "phone": 390}
+HEIGHT = 844
+OPEN = "open"
+"""Somebody who has not signed in, while access is open."""
+NOBODY = "nobody"
+"""Somebody who has not signed in, while access is protected."""
+ROLES = {"ordinary": None, "viewer": "viewer", "editor": "editor", "admin": "admin"}
+
+
+class Visit(NamedTuple):
+    """A page in one of its states.
+
+    :param name: the name of its picture.
+    :param caller: one of ``ROLES``, ``OPEN`` or ``NOBODY``.
+    :param act: what the person does there first.
+    """
+
+    name: str
+    path: str
+    caller: str = "admin"
+    act: Callable[[Page], None] | None = None
+
+
+def send_empty(page: Page) -> None:
+    """Submit the page's form without its entries, past the browser's own check."""
+    page.locator("main form[method=post]").first.evaluate("form => (form.noValidate = true)")
+    page.locator("main form[method=post] button[type=submit]").first.click()
+    expect(page.locator(".is-invalid").first).to_be_visible()
+
+
+def open_menu(page: Page) -> None:
+    """Open the menu in the bar."""
+    page.locator("header summary").click()
+
+
+# The id of Ada Lovelace; see ``prepare``.
+ADA = 5
+PAGES: dict[str, list[Visit]] = {
+    "/": [
+        Visit("list", "/"),
+        Visit("list-open", "/", OPEN),
+        Visit("list-viewer", "/", "viewer"),
+        Visit("list-found", "/?q=a", "editor"),
+        Visit("list-nothing-found", "/?q=nobody", OPEN),
+        Visit("list-error", "/", OPEN, send_empty),
+        Visit("bar-menu", "/", "admin", open_menu),
+    ],
+    "/edit/<user_id>": [
+        Visit("edit", f"/edit/{ADA}"),
+        Visit("edit-error", f"/edit/{ADA}?q=ada", OPEN, lambda page: empty_and_send(page)),
+    ],
+    "/remove/<user_id>": [Visit("remove", f"/remove/{ADA}")],
+    "/sign-in": [
+        Visit("sign-in", "/sign-in", NOBODY),
+        Visit("sign-in-error", "/sign-in", NOBODY, send_empty),
+    ],
+    "/account": [Visit("account", "/account", "ordinary")],
+    "/docs": [Visit("docs", "/docs", OPEN)],
+}
+"""The visits by the rule of their page."""
+ERRORS = [
+    Visit("error-403", "/", "ordinary"),
+    Visit("error-404", "/nowhere", OPEN),
+    Visit("error-404-nobody", "/nowhere", NOBODY),
+    Visit("error-405", "/preferences", "admin"),
+]
+VISITS = [*(visit for visits in PAGES.values() for visit in visits), *ERRORS]
+
+
+def empty_and_send(page: Page) -> None:
+    """Submit the form with an empty name."""
+    page.locator("main input[name=username]").fill("")
+    send_empty(page)
+
+
+def rules() -> set[str]:
+    """Return the rules of all pages that the service has."""
+    app = create_app("project.config.TestingConfig")
+    apis = prefixes(app)
+    return {
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if "GET" in (rule.methods or ())
+        and not rule.rule.startswith(apis)
+        and "static" not in rule.rule
+        and "refuse " not in rule.endpoint
+    }
+
+
+class World:
+    """The service with some people in it, once open and once protected, on one database."""
+
+    def __init__(self, browser: Browser, open_url: str, protected_url: str) -> None:
+        self.browser = browser
+        self.urls = {OPEN: open_url}
+        self.protected_url = protected_url
+        self.states: dict[str, Any] = {}
+
+    def visit(self, visit: Visit, language: str, theme: str) -> Page:
+        """Return the page of a visit; its context is the caller's to close."""
+        context = self.browser.new_context(
+            viewport={"width": WIDTHS["desktop"], "height": HEIGHT},
+            storage_state=self._state(visit.caller),
+            reduced_motion="reduce",
+        )
+        url = self.url_of(visit.caller)
+        context.add_cookies(
+            [
+                {"name": "language", "value": language, "url": url},
+                {"name": "theme", "value": theme, "url": url},
+            ]
+        )
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(url + visit.path)
+        if visit.act:
+            visit.act(page)
+        page.wait_for_load_state("networkidle")
+        return page
+
+    def url_of(self, caller: str) -> str:
+        """Return the address of the service for a caller."""
+        return self.urls.get(caller, self.protected_url)
+
+    def _state(self, caller: str) -> Any:
+        """Return the cookies of a caller, who signs in once."""
+        if caller in (OPEN, NOBODY):
+            return None
+        if caller not in self.states:
+            context = self.browser.new_context()
+            _sign_in(context, self.protected_url, f"{caller}@example.com")
+            self.states[caller] = context.storage_state()
+            context.close()
+        return self.states[caller]
+
+
+def _sign_in(context: BrowserContext, url: str, email: str) -> None:
+    page = context.new_page()
+    page.goto(f"{url}/sign-in")
+    page.get_by_label("Email address").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Serve the service, and start a browser."""
+    with ExitStack() as stack:
+        database = stack.enter_context(test_database())
+        administrator = ["--username=Grace Hopper", "--email=admin@example.com"]
+        manage(
+            "create_admin",
+            *administrator,
+            "--password-stdin",
+            input=PASSWORD,
+            DATABASE_URL=database,
+        )
+        urls = [
+            stack.enter_context(served(GUNICORN, DATABASE_URL=database, ACCESS=access))
+            for access in (OPEN, "protected")
+        ]
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=QUIET)
+        stack.callback(browser.close)
+        made = World(browser, *urls)
+        prepare(browser, urls[0])
+        yield made
+
+
+def prepare(browser: Browser, url: str) -> None:
+    """Add people: one of each role, and others."""
+    context = browser.new_context()
+    administrator = {"email": "admin@example.com", "password": PASSWORD}
+    token = context.request.post(f"{url}/auth/login", data=administrator).json()["auth_token"]
+
+    def send(method: str, path: str, body: dict[str, Any]) -> Any:
+        headers = {"Authorization": f"Bearer {token}"}
+        return context.request.fetch(url + path, method=method, data=body, headers=headers).json()
+
+    for name, role in list(ROLES.items())[:-1]:
+        person = {"username": name.title(), "email": f"{name}@example.com", "password": PASSWORD}
+        added = send("POST", "/users", person)["data"]
+        send("PATCH", f"/users/{added['id']}", {"active": True, "role": role})
+    for username, email in PEOPLE:
+        send("POST", "/users", {"username": username, "email": email})
+    context.close()
+
+
+def take_pictures(folder: Path, names: Sequence[str] = ()) -> None:
+    """Take pictures of all pages in each width, theme and language.
+
+    :param names: of the visits; empty: all.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    visits = [visit for visit in VISITS if not names or visit.name in names]
+    with world() as here:
+        for visit, language, theme in product(visits, LANGUAGES, THEMES):
+            page = here.visit(visit, language, theme)
+            for size, width in WIDTHS.items():
+                page.set_viewport_size({"width": width, "height": HEIGHT})
+                name = f"{visit.name}-{size}-{theme}-{language}.png"
+                page.screenshot(path=folder / name, full_page=True)
+            page.context.close()
+
+
+if __name__ == "__main__":
+    take_pictures(Path(sys.argv[1]), sys.argv[2:])
