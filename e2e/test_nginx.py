@@ -285,6 +285,48 @@ class ErrorFormTests(NginxTestCase):
                     self.assertEqual(self.ask_wrongly(f"{prefix}/x/y?z"), "application/json")
                     self.assertEqual(self.ask_wrongly(f"{prefix}x"), "text/html")
 
+    def page(self, accepted: str = "", cookie: str = "", path: str = "/") -> str:
+        """Return the page of what nginx refuses itself."""
+        connection = HTTPConnection("127.0.0.1", self.port, 10)
+        headers = {"Accept": "text/html", "Accept-Language": accepted, "Cookie": cookie}
+        connection.request("X", path, headers=headers)
+        page = connection.getresponse().read().decode()
+        connection.close()
+        return page
+
+    def test_page_is_in_the_language_of_the_person(self):
+        with self.nginx(""):
+            for accepted, cookie, language in [
+                ("", "", "en"),
+                ("zh-CN,zh;q=0.9,en;q=0.8", "", "zh-Hans"),
+                ("zh-TW", "", "zh-Hans"),
+                ("fr,zh;q=0.5", "", "zh-Hans"),
+                ("en-GB,en;q=0.9,zh;q=0.8", "", "en"),
+                ("fr,en,zh", "", "en"),
+                ("de", "", "en"),
+                ("en", "theme=dark; language=zh_Hans", "zh-Hans"),
+                ("zh", "language=en", "en"),
+                ("zh", "language=x", "zh-Hans"),
+            ]:
+                with self.subTest(accepted, cookie=cookie):
+                    page = self.page(accepted, cookie)
+                    message, link = {
+                        "en": ("The method is not allowed here.", "Back to all users"),
+                        "zh-Hans": ("此地址不接受这种请求。", "返回所有用户"),
+                    }[language]
+                    self.assertIn(f'<html lang="{language}">', page)
+                    self.assertIn(f"<p>{message}</p>", page)
+                    self.assertIn(link, page)
+
+    def test_every_message_is_in_every_language(self):
+        site = (ROOT / "nginx/flask.conf").read_text(encoding="utf-8")
+        english = re.search(r"map \$status \$error_message \{(.*?)\}", site, re.DOTALL)
+        assert english is not None
+        statuses = re.findall(r"^    (\d{3}) ", english[1], re.MULTILINE)
+        self.assertGreater(len(statuses), 10)
+        for status in statuses:
+            self.assertIn(f'"zh-Hans {status}" ', site)
+
 
 class TrustedProxiesTests(NginxTestCase):
     """The client's address, as the service and the log receive it."""
