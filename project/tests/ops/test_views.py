@@ -69,7 +69,7 @@ class UnreachableDatabaseTests(BaseTestCase):
         response = self.client.get("/", headers={"Accept": "text/html"})
 
         self.assertEqual(response.status_code, 503)
-        self.assertIn("<h1>Service Unavailable</h1>", response.text)
+        self.assertIn("<h1>Not available at the moment</h1>", response.text)
 
 
 class ReadyTests(BaseTestCase):
