@@ -276,10 +276,14 @@ def _field(detail: ErrorDetails) -> str:
 
 def _message(detail: ErrorDetails) -> str:
     """Return the sentence about a field; ``reason`` in its context may be a ``Message``."""
+    text: str = detail["msg"]
     context = detail.get("ctx", {})
+    found = context.get("reason", text)
     if detail["type"] == "string_too_long":
-        return Message("String should have at most %(max_length)s characters", **context)
-    return str(detail["msg"]) if "reason" not in context else context["reason"]
+        found = Message("String should have at most %(max_length)s characters", **context)
+    elif detail["type"] == "string_too_short":
+        found = Message("String should have at least %(min_length)s character", **context)
+    return found if found == text else text
 
 
 def _read_json() -> dict[str, Any]:
