@@ -164,7 +164,7 @@ def in_language(language: str) -> Iterator[None]:
 
 
 def gettext(text: str, **values: Any) -> str:
-    """Return a text in the current language, in a quarter of the calls of Flask-Babel."""
+    """Return a text in the current language, in less than half the calls of Flask-Babel."""
     found: str = _translations(language()).gettext(text)
     return found % values if values else found
 
@@ -237,7 +237,7 @@ def _format_number(value: float, language: str) -> str:
 
 @cache
 def _translations(language: str) -> NullTranslations:
-    """Return the texts of a language, compiled in memory: 30 ms for 500 texts."""
+    """Return the texts of a language, compiled in memory: 4 ms for 200 texts."""
     file = FOLDER / language / "LC_MESSAGES" / "messages.po"
     if language == DEFAULT or not file.exists():
         return NullTranslations()
