@@ -51,6 +51,34 @@ def send_empty(page: Page) -> None:
     expect(page.locator(".is-invalid").first).to_be_visible()
 
 
+def empty_and_send(page: Page) -> None:
+    """Submit the form with an empty name."""
+    page.locator("main input[name=username]").fill("")
+    send_empty(page)
+
+
+def send_expired(page: Page) -> None:
+    """Submit the form after its session has ended."""
+    page.locator("main input[name=username]").fill("Ada")
+    page.locator("main input[name=email]").fill("new@example.com")
+    page.context.clear_cookies(name="session")
+    page.locator("main form[method=post] button[type=submit]").first.click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def send_too_much(page: Page) -> None:
+    """Submit more than a form may have."""
+    page.locator("main input[name=username]").fill("x" * 70_000)
+    page.locator("main input[name=email]").fill("new@example.com")
+    page.locator("main form[method=post] button[type=submit]").first.click()
+    expect(page.locator("main form")).to_have_count(0)
+
+
+def wait_for_docs(page: Page) -> None:
+    """Wait until Swagger UI shows the operations."""
+    expect(page.locator(".opblock").first).to_be_visible()
+
+
 def open_menu(page: Page) -> None:
     """Open the menu in the bar."""
     page.locator("header summary").click()
@@ -66,11 +94,12 @@ PAGES: dict[str, list[Visit]] = {
         Visit("list-found", "/?q=a", "editor"),
         Visit("list-nothing-found", "/?q=nobody", OPEN),
         Visit("list-error", "/", OPEN, send_empty),
+        Visit("list-expired", "/", OPEN, send_expired),
         Visit("bar-menu", "/", "admin", open_menu),
     ],
     "/edit/<user_id>": [
         Visit("edit", f"/edit/{ADA}"),
-        Visit("edit-error", f"/edit/{ADA}?q=ada", OPEN, lambda page: empty_and_send(page)),
+        Visit("edit-error", f"/edit/{ADA}?q=ada", OPEN, empty_and_send),
     ],
     "/remove/<user_id>": [Visit("remove", f"/remove/{ADA}")],
     "/sign-in": [
@@ -78,7 +107,7 @@ PAGES: dict[str, list[Visit]] = {
         Visit("sign-in-error", "/sign-in", NOBODY, send_empty),
     ],
     "/account": [Visit("account", "/account", "ordinary")],
-    "/docs": [Visit("docs", "/docs", OPEN)],
+    "/docs": [Visit("docs", "/docs", OPEN, wait_for_docs)],
 }
 """The visits by the rule of their page."""
 ERRORS = [
@@ -86,14 +115,9 @@ ERRORS = [
     Visit("error-404", "/nowhere", OPEN),
     Visit("error-404-nobody", "/nowhere", NOBODY),
     Visit("error-405", "/preferences", "admin"),
+    Visit("error-413", "/", OPEN, send_too_much),
 ]
 VISITS = [*(visit for visits in PAGES.values() for visit in visits), *ERRORS]
-
-
-def empty_and_send(page: Page) -> None:
-    """Submit the form with an empty name."""
-    page.locator("main input[name=username]").fill("")
-    send_empty(page)
 
 
 def rules() -> set[str]:
@@ -138,7 +162,6 @@ class World:
         page.goto(url + visit.path)
         if visit.act:
             visit.act(page)
-        page.wait_for_load_state("networkidle")
         return page
 
     def url_of(self, caller: str) -> str:
