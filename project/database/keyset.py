@@ -38,6 +38,6 @@ def to_cursor(key: Iterable[Any]) -> list[Any]:
 def from_cursor(columns: Iterable[ColumnElement[Any]], content: Iterable[Any]) -> list[Any]:
     """Return the key from which ``to_cursor`` made the content."""
     return [
-        datetime.fromisoformat(each) if isinstance(column.type, DateTime) else each
+        datetime.fromisoformat(each) if isinstance(column.type, DateTime) and each else each
         for column, each in zip(columns, content, strict=True)
     ]

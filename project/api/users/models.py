@@ -69,14 +69,17 @@ class User(db.Model):  # type: ignore[name-defined,misc]
         # by id is the primary key's, the unfiltered order by email the unique constraint's.
         Index(None, "created_at", "id"),
         Index(None, "username_folded", "id"),
+        Index(None, "last_sign_in_at", "id"),
         Index(None, "active", "id"),
         Index(None, "active", "created_at", "id"),
         Index(None, "active", "username_folded", "id"),
         Index(None, "active", "email_folded", "id"),
+        Index(None, "active", "last_sign_in_at", "id"),
         Index(None, "role", "id"),
         Index(None, "role", "created_at", "id"),
         Index(None, "role", "username_folded", "id"),
         Index(None, "role", "email_folded", "id"),
+        Index(None, "role", "last_sign_in_at", "id"),
         {"sqlite_autoincrement": True, **TABLE_OPTIONS},
     )
 

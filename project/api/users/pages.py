@@ -151,7 +151,9 @@ def _render_list(form: UserForm) -> str:
         page = paging.search(validate_query(UserListQuery, {**query, "q": values["q"]}), FOUND)
     else:
         query["sort"] = "-created_at"
-        page = paging.latest(validate_query(UserListQuery, query), values.get("before"), LISTED)
+        page = paging.list_both_ways(
+            validate_query(UserListQuery, query), values.get("before"), LISTED
+        )
     return render_template(
         "users/index.html",
         form=form,

@@ -27,14 +27,15 @@ def list_in_order(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     return find_page(query, _kind(query, query.sort), _order(query.sort), find)
 
 
-def latest(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -> Page:
+def list_both_ways(query: UserListQuery, before: str | None, columns: tuple[str, ...]) -> Page:
     """Return a page in the query's order, with the cursor of the previous page.
 
-    :param query: sorted from the newest user to the oldest.
     :param before: the cursor of a page that ends before a user; None: use the query's cursor.
-    :raises Invalid: a cursor is not valid for this order (400).
+    :raises Invalid: a cursor is not valid for this order and these filters (400).
     """
-    backwards = query.model_copy(update={"sort": query.sort.removeprefix("-"), "cursor": before})
+    descending, name = query.sort.startswith("-"), query.sort.removeprefix("-")
+    opposite = name if descending else f"-{name}"
+    backwards = query.model_copy(update={"sort": opposite, "cursor": before})
     if before is not None:
         page = list_in_order(backwards, columns)
         if page.next is not None:

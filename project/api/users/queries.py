@@ -42,11 +42,15 @@ _SORTED_BY: dict[str, sa.Column[Any]] = {
     "created_at": _users.created_at,
     "username": _users.username_folded,
     "email": _users.email_folded,
+    "last_sign_in_at": _users.last_sign_in_at,
 }
 # Reading a time as text costs half, and the cursor and the page need text.
 _RENDERED: dict[str, sa.ColumnElement[Any]] = {
     "json": fields.JSON,
-    "created_at_text": sa.cast(_users.created_at, sa.String(19)).label("created_at"),
+    **{
+        f"{name}_text": sa.cast(_users[name], sa.String(19)).label(name)
+        for name in ("created_at", "last_sign_in_at")
+    },
 }
 _IS_NAME = _users.username_folded == sa.bindparam("exact_name")
 _IS_EMAIL = _users.email_folded == sa.bindparam("exact_email")
@@ -92,8 +96,11 @@ def page(
     filters: tuple[str, ...],
     after: bool,
     part: str | None = None,
+    nulls: bool | None = None,
 ) -> sa.Select[Any]:
     """Return the SELECT of a page; its rows include the sort key.
+
+    NULL comes before all values, and after them in descending order, as in every database.
 
     :param sort: one of ``schemas.SORTS``; with ``-``, descending.
     :param filters: the names of the filters' parameters: ``active``, ``email_folded`` (the user
@@ -101,13 +108,19 @@ def page(
     :param after: whether the page starts after the row of the parameters ``key`` and ``key_id``.
     :param part: the part of a search: the user with the ``email``, or the others with the
         ``username``, that is exactly the text; None: no search.
+    :param nulls: only the users without a sort key, whose parameter ``key`` is None, or only the
+        others; None: all that come after. No comparison finds both, so a page may need two.
     """
     column, descending = sort_column(sort), sort.startswith("-")
     conditions = [*_PARTS[part], *(_FILTERS[name] for name in filters)]
     is_unique = column is _users.id or column is _users.email_folded  # its index ends with it
     order = [column] if is_unique else [column, _users.id]
     key = [sa.bindparam("key", type_=column.type), sa.bindparam("key_id", type_=sa.Integer)]
-    if part is not None:  # the column has one value, and the databases would sort by it
+    if nulls:
+        conditions.append(column.is_not_distinct_from(key[0]))
+    elif nulls is not None and not after:
+        conditions.append(column.is_not(None))
+    if part is not None or nulls:  # the column has one value, and the databases would sort by it
         order, key = [_users.id], key[1:]
     if after:
         conditions += keyset.after(order, key, descending=descending)
@@ -305,7 +318,7 @@ def _index(column: sa.Column[Any], filters: tuple[str, ...], part: str | None = 
     if "email_folded" in filters or part == "email":
         return None
     if not filters:
-        return None if part is None else "ix_users_username_folded_id"
+        return f"ix_users_{column.name}_id" if part is not None or column.nullable else None
     first = "role" if "role" in filters or "active" not in filters else "active"
     names = [first, *([] if column is _users.id else [column.name]), "id"]
     return f"ix_users_{'_'.join(names)}"

@@ -25,7 +25,7 @@ from project.web.pagination import MAX_LIMIT, Limit
 
 NO_ROLE = "none"
 ROLE_FILTERS = (*ROLES, NO_ROLE)
-SORTS = ("id", "created_at", "username", "email")
+SORTS = ("id", "created_at", "username", "email", "last_sign_in_at")
 _ORDERS = (*SORTS, *(f"-{name}" for name in SORTS))
 MAX_IDS = 500
 
@@ -236,8 +236,8 @@ class UserListQuery(BaseModel):
     )
     sort: Sort = Field(
         "id",
-        description="The order: `id` by default; with `-`, descending; ties by id. Cannot be"
-        " combined with `q`.",
+        description="The order: `id` by default; with `-`, descending; ties by id. Users who have"
+        " never signed in come first, and last in descending order. Cannot be combined with `q`.",
     )
     q: Search = Field(
         None,

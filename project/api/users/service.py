@@ -99,8 +99,17 @@ def list_users(
     :param filters: the values of the filters of ``queries.page``, by name.
     :param after: start after the user with this sort key and id; None: from the first.
     """
-    statement = queries.page(columns, sort, tuple(filters), after is not None)
-    return read(statement, {"limit": limit, **_keys(after), **filters})
+    names = tuple(filters)
+    if after is None or not queries.sort_column(sort).nullable:
+        statement = queries.page(columns, sort, names, after is not None)
+        return read(statement, {"limit": limit, **_keys(after), **filters})
+    has_null, nulls_are_last = after[0] is None, sort.startswith("-")
+    statement = queries.page(columns, sort, names, True, nulls=has_null)
+    rows = read(statement, {"limit": limit, **_keys(after), **filters})
+    if len(rows) < limit and has_null != nulls_are_last:
+        rest = queries.page(columns, sort, names, False, nulls=not has_null)
+        rows = [*rows, *read(rest, {"limit": limit - len(rows), "key": None, **filters})]
+    return rows
 
 
 def search_users(

@@ -15,7 +15,9 @@ from project.tests.plans import faults
 
 USERS = 100_000
 SORTS: list[str] = [
-    sign + name for name in ("id", "created_at", "username", "email") for sign in ("", "-")
+    sign + name
+    for name in ("id", "created_at", "username", "email", "last_sign_in_at")
+    for sign in ("", "-")
 ]
 PARAMETERS: dict[str, Any] = {
     "limit": 21,
@@ -35,6 +37,7 @@ PARAMETERS: dict[str, Any] = {
 KEYS = {
     "id": 500,
     "created_at": datetime(2026, 1, 1, 0, 8, 20),
+    "last_sign_in_at": datetime(2026, 1, 1, 0, 8, 20),
     "username": "user00500",
     "email": "user00500@example.com",
 }
@@ -58,6 +61,9 @@ class PlanTests(BaseTestCase):
                         "role": "admin" if number % 1000 == 0 else None,
                         "created_at": start + timedelta(seconds=number),
                         "updated_at": start,
+                        "last_sign_in_at": start + timedelta(seconds=number)
+                        if number % 10 < 7
+                        else None,
                     }
                     for number in range(first, first + 10_000)
                 ]
@@ -96,6 +102,11 @@ class PlanTests(BaseTestCase):
                 filled = parameters | {"key": KEYS[sort.removeprefix("-")]}
                 statement = queries.page(rendered, sort, filters, after)
                 found.append((f"{sort} {name}", statement, filled))
+                if sort.endswith("last_sign_in_at"):
+                    for nulls in (False, True):
+                        key = {"key": None} if nulls else {}
+                        statement = queries.page(rendered, sort, filters, after, nulls=nulls)
+                        found.append((f"{sort} {name} {nulls=}", statement, filled | key))
             part = "username" if after else "email"
             statement = queries.page(rendered, part, filters, after, part)
             found.append((f"search {part} {name}", statement, parameters))

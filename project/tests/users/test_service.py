@@ -100,14 +100,19 @@ class ListUsersTests(BaseTestCase):
 
     def test_list_users_goes_on_after_each_row_in_each_order(self):
         day = datetime(2026, 5, 1)
-        for name, email, days in [
-            ("b", "z@example.com", 1),
-            ("A", "y@example.com", 0),
-            ("a", "É@example.com", 2),
-            ("é", "x@example.com", 1),
-            ("B ", "b@example.com", 1),
+        for name, email, days, signed_in in [
+            ("b", "z@example.com", 1, None),
+            ("A", "y@example.com", 0, 2),
+            ("a", "É@example.com", 2, 1),
+            ("é", "x@example.com", 1, None),
+            ("B ", "b@example.com", 1, 2),
         ]:
-            make_user(username=name, email=email, created_at=day + timedelta(days=days))
+            make_user(
+                username=name,
+                email=email,
+                created_at=day + timedelta(days=days),
+                last_sign_in_at=signed_in and day + timedelta(days=signed_in),
+            )
         for sort, expected in [
             ("id", [1, 2, 3, 4, 5]),
             ("-id", [5, 4, 3, 2, 1]),
@@ -117,6 +122,8 @@ class ListUsersTests(BaseTestCase):
             ("-username", [4, 5, 1, 3, 2]),
             ("email", [5, 4, 2, 1, 3]),
             ("-email", [3, 1, 2, 4, 5]),
+            ("last_sign_in_at", [1, 4, 3, 2, 5]),
+            ("-last_sign_in_at", [5, 2, 3, 4, 1]),
         ]:
             with self.subTest(sort):
                 rows = service.list_users(9, sort=sort)

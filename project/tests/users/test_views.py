@@ -834,7 +834,8 @@ class FindUsersTests(BaseTestCase):
 
     def test_each_sort_pages_through_all(self):
         for name, day in [("b", 2), ("A", 3), ("c", 1), ("C", 1)]:
-            make_user(username=name, created_at=datetime(2026, 1, day))
+            time = datetime(2026, 1, day)
+            make_user(username=name, created_at=time, last_sign_in_at=time if day > 1 else None)
         for sort, expected in [
             ("id", "bAcC"),
             ("-id", "CcAb"),
@@ -844,6 +845,8 @@ class FindUsersTests(BaseTestCase):
             ("-username", "CcbA"),
             ("email", "bAcC"),
             ("-email", "CcAb"),
+            ("last_sign_in_at", "cCbA"),
+            ("-last_sign_in_at", "AbCc"),
         ]:
             with self.subTest(sort):
                 self.assertEqual("".join(self.found(sort=sort)), expected)

@@ -116,7 +116,10 @@ class DescribeTests(BaseTestCase):
         self.assertEqual(found["active"]["schema"], {"type": "boolean"})
         self.assertEqual(
             found["sort"]["schema"]["enum"],
-            ["id", "created_at", "username", "email", "-id", "-created_at", "-username", "-email"],
+            [
+                *("id", "created_at", "username", "email", "last_sign_in_at"),
+                *("-id", "-created_at", "-username", "-email", "-last_sign_in_at"),
+            ],
         )
         self.assertIs(found["ids"]["explode"], True)
         self.assertEqual(found["ids"]["schema"]["maxItems"], 500)
