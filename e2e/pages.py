@@ -51,6 +51,11 @@ def send_empty(page: Page) -> None:
     expect(page.locator(".is-invalid").first).to_be_visible()
 
 
+def choose_all(page: Page) -> None:
+    """Choose all users on the page of the list."""
+    page.get_by_role("main").get_by_role("checkbox").first.check()
+
+
 def empty_and_send(page: Page) -> None:
     """Submit the form with an empty name."""
     page.locator("main input[name=username]").fill("")
@@ -93,10 +98,19 @@ PAGES: dict[str, list[Visit]] = {
         Visit("list-viewer", "/", "viewer"),
         Visit("list-found", "/?q=a", "editor"),
         Visit("list-nothing-found", "/?q=nobody", OPEN),
+        Visit("list-filtered", "/?role=editor&active=true&sort=username"),
+        Visit("list-chosen", "/", "admin", choose_all),
         Visit("list-error", "/", OPEN, send_empty),
         Visit("list-expired", "/", OPEN, send_expired),
         Visit("bar-menu", "/", "admin", open_menu),
     ],
+    "/bulk": [
+        Visit("bulk", f"/bulk?action=role&new_role=editor&ids=1&ids=4&ids={ADA}"),
+        Visit("bulk-remove", "/bulk?action=remove&all=1", OPEN),
+        Visit("bulk-remove-error", "/bulk?action=remove&all=1", OPEN, send_empty),
+        Visit("bulk-nobody", "/bulk?action=deactivate&ids=1", "editor"),
+    ],
+    "/bulk/export": [Visit("list-nobody-chosen", "/bulk/export", "viewer")],
     "/edit/<user_id>": [
         Visit("edit", f"/edit/{ADA}"),
         Visit("edit-error", f"/edit/{ADA}?q=ada", OPEN, empty_and_send),

@@ -9,7 +9,7 @@ guard.register_scope("users:write", roles=["editor"])
 
 bp = Blueprint("users", __name__)
 
-from project.api.users import pages, views  # noqa: E402, F401  (they add their routes to bp)
+from project.api.users import bulk_pages, pages, views  # noqa: E402, F401  (they add their routes to bp)
 
 
 def init_app(app: Flask) -> None:

@@ -30,6 +30,12 @@ class OnlyByAdministrators(Forbidden):
     message = "Only administrators may change or remove an administrator."
 
 
+class OwnAccount(Conflict):
+    """The user is the caller, who cannot be among several users that are changed (409)."""
+
+    message = "Your own account is not changed together with others."
+
+
 class UserChanged(PreconditionFailed):
     """The user has changed since the client read it (412)."""
 

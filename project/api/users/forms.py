@@ -1,5 +1,7 @@
 """The pages' forms. They only define fields; the schemas validate their values."""
 
+import re
+from collections.abc import Sequence
 from uuid import uuid4
 
 from wtforms import BooleanField, HiddenField, PasswordField, StringField
@@ -49,3 +51,28 @@ class UserEditForm(ProfileForm):
     """Changes a user."""
 
     active = BooleanField(_("Active"))
+
+
+class BulkForm(PageForm):
+    """Changes several users, whose ids are separated by dots, which need no encoding.
+
+    Each form has its own key: submitted twice, it changes them once. ``asks`` is whether it asks
+    for the number of users.
+    """
+
+    action = HiddenField()
+    new_role = HiddenField()
+    ids = HiddenField()
+    idempotency_key = HiddenField(filters=[lambda key: key or str(uuid4())])
+    asks = HiddenField()
+    number = StringField(filters=[strip])
+
+    def user_ids(self, most: int) -> list[int]:
+        """Return the ids; none, if they are more than ``most`` or no ids."""
+        texts = (self.ids.data or "").split(".")
+        is_valid = len(texts) <= most and all(re.fullmatch("[0-9]{1,10}", text) for text in texts)
+        return [int(text) for text in texts] if is_valid else []
+
+    def confirms(self, ids: Sequence[int]) -> bool:
+        """Return whether the number is that of the ids."""
+        return re.sub(r"[\s.,]", "", self.number.data or "") == str(len(ids))

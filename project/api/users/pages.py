@@ -1,9 +1,14 @@
 """The HTML pages: one to list, find and add users, and others to edit or remove a user."""
 
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup, escape
 
 from project.api.users import bp, paging, service
 from project.api.users.errors import OnlyByAdministrators, UserChanged
@@ -15,20 +20,26 @@ from project.web.contract import validate_query
 from project.web.fields import parse_id
 from project.web.guard import SESSION, may, require
 from project.web.idempotency import answer_once
+from project.web.languages import format_date, language
 from project.web.languages import gettext as _
 
 USERS_PER_PAGE = 50
-LIST_PARAMETERS = ("q", "cursor", "before")
-LISTED = ("id", "username", "created_at_text")
-FOUND = (*LISTED, "email")
+NEWEST_FIRST = "-created_at"
+FILTERS = ("q", "role", "active")
+LIST_PARAMETERS = (*FILTERS, "sort", "cursor", "before")
+LISTED = (
+    *("id", "username", "created_at_text", "email"),
+    *("role_text", "active_number", "last_sign_in_at_text"),
+)
 
 
 @bp.get("/")
 @require("users:read", credentials=SESSION)
 def index() -> str:
-    """Show the newest users, or those that match ``q``, and a form to add one.
+    """Show the users, the newest first, and a form to add one.
 
-    ``cursor`` selects older users or further matches, ``before`` newer users.
+    ``q`` finds users, ``role`` and ``active`` choose some of them, and ``sort`` their order.
+    ``cursor`` selects the users after those of another page, ``before`` those before them.
 
     :raises Invalid: a parameter is invalid (400).
     """
@@ -47,8 +58,8 @@ def add_user() -> ResponseReturnValue:
         except Invalid as error:
             form.show(error)
         else:
-            flash(_("%(email)s was added!", email=user.email))
-            return _back_to_list()
+            flash(_("%(email)s was added!", email=user.email), "added")
+            return back_to_list()
     return _render_list(form), 400
 
 
@@ -87,7 +98,7 @@ def edit_user(user_id: str) -> ResponseReturnValue:
             form.show(error)
         else:
             flash(_("%(email)s was changed!", email=changed.email))
-            return _back_to_list()
+            return back_to_list()
     return (
         _render_user("users/edit.html", form, _get_changeable(user_id)),
         form.status,
@@ -127,7 +138,7 @@ def remove_user(user_id: str) -> ResponseReturnValue:
             return _render_user("users/remove.html", current, user, lost=form), 412
         else:
             flash(_("%(email)s was removed!", email=removed.email))
-            return _back_to_list()
+            return back_to_list()
     return _render_user("users/remove.html", form, _get_changeable(user_id)), 400
 
 
@@ -145,30 +156,100 @@ def _add_once(key: str | None, user: UserCreate) -> None:
 
 
 def _render_list(form: UserForm) -> str:
-    values = _list_parameters()
-    query = {"limit": USERS_PER_PAGE, "cursor": values.get("cursor")}
-    if "q" in values:
-        page = paging.search(validate_query(UserListQuery, {**query, "q": values["q"]}), FOUND)
+    values = list_parameters()
+    query = list_query(values, sort=values.get("sort", NEWEST_FIRST), limit=USERS_PER_PAGE)
+    if query.q is not None:
+        page = paging.search(query, LISTED)
     else:
-        query["sort"] = "-created_at"
-        page = paging.list_both_ways(
-            validate_query(UserListQuery, query), values.get("before"), LISTED
-        )
+        page = paging.list_both_ways(query, values.get("before"), LISTED)
+    path = url_for("users.index")
+    shown = tuple((name, values[name]) for name in (*FILTERS, "sort") if name in values)
     return render_template(
         "users/index.html",
         form=form,
-        users=[(*row[:3], row.email if "q" in values else None) for row in page.rows],
+        rows=_rows(page.rows, values),
         page=page,
+        total=paging.count(query, page),
         values=values,
-        unchangeable=_unchangeable([user.id for user in page.rows]),
+        by_time="sort" not in values,
+        filters=_filters(path, shown, language()),
+        address=partial(_address, path, shown),
     )
 
 
-def _unchangeable(ids: list[int]) -> set[int]:
-    """Return the ids of the users whom a caller with ``users:write`` may not change."""
-    if not ids or may("admin") or not may("users:write"):
-        return set()
-    return service.administrators_among(ids)
+def _rows(users: Sequence[Row], values: Mapping[str, Any]) -> Markup:
+    """Return the rows of the list.
+
+    Each kind of row is rendered once. Rendering every row would cost twice as much as the page.
+    """
+    may_write, may_change_admins, in_language = may("users:write"), may("admin"), language()
+    # The person's page. No prefix of the path has a colon.
+    before_id, after_id = url_for("users.edit_user_form", user_id=":", **values).split(":", 1)
+    before_id, after_id = escape(before_id), escape(after_id)
+    # Escaped together, since one by one would be a tenth of the page's cost. No text has a NUL.
+    texts = "\0".join(text for user in users for text in (user.username, user.email))
+    escaped = iter(str(escape(texts)).split("\0"))
+    rows = []
+    for user in users:
+        user_id, _name, created_at, _email, role, active, last_sign_in_at = user[: len(LISTED)]
+        is_linked = may_write and (may_change_admins or role != "admin")
+        row = _row(role, active, is_linked, last_sign_in_at is not None, in_language)
+        values_of_row = {
+            "id": user_id,
+            "name": next(escaped),
+            "email": next(escaped),
+            "day": created_at[:10],
+            "address": f"{before_id}{user_id}{after_id}",
+            "last": last_sign_in_at and format_date(last_sign_in_at[:10]),
+        }
+        rows.append(row % values_of_row)
+    return Markup("".join(rows))
+
+
+@lru_cache(maxsize=128)
+def _row(
+    role: str | None, active: int, is_linked: bool, has_signed_in: bool, _language: str
+) -> str:
+    """Return a kind of row, with placeholders for what differs from user to user."""
+    names = ("id", "name", "email", "day", "address", "last")
+    row = render_template(
+        "users/row.html",
+        role=role,
+        active=active,
+        is_linked=is_linked,
+        has_signed_in=has_signed_in,
+        **{name: f"\0{name}\0" for name in names},
+    )
+    row = re.sub(r"\s*\n\s*", "\n", row).replace("%", "%%")
+    for name in names:
+        row = row.replace(f"\0{name}\0", f"%({name})s")
+    return row
+
+
+@lru_cache(maxsize=256)  # limited, since it contains search terms
+def _filters(path: str, shown: tuple[tuple[str, str], ...], _language: str) -> Markup:
+    """Return the links to the list with other filters and orders, which is half of the page."""
+    address = partial(_address, path, shown)
+    return Markup(render_template("users/filters.html", values=dict(shown), address=address))
+
+
+def _address(path: str, shown: Sequence[tuple[str, str]], **changes: str | None) -> str:
+    """Return the address of the list with other parameters; None removes one."""
+    items = {**dict(shown), **changes}
+    query = urlencode({name: items[name] for name in LIST_PARAMETERS if items.get(name)})
+    return f"{path}?{query}" if query else path
+
+
+def list_query(values: Mapping[str, str], **others: Any) -> UserListQuery:
+    """Return the query of the list with these parameters.
+
+    :param others: ``limit``, and ``sort``, which a search does not have.
+    :raises Invalid: a parameter is invalid (400).
+    """
+    if "q" in values:
+        others.pop("sort", None)
+    shown = {name: values[name] for name in (*FILTERS, "cursor") if name in values}
+    return validate_query(UserListQuery, {**shown, **others})
 
 
 def _get_changeable(user_id: str) -> Row:
@@ -178,22 +259,23 @@ def _get_changeable(user_id: str) -> Row:
     :raises UserNotFound: no user has this id (404).
     """
     user: Row = service.get_user(parse_id(user_id))
-    if _unchangeable([user.id]):
+    if user.role == "admin" and not may("admin"):
         raise OnlyByAdministrators
     return user
 
 
 def _render_user(template: str, form: VersionedForm, user: Row, lost: object = None) -> str:
-    return render_template(template, form=form, user=user, lost=lost, values=_list_parameters())
+    return render_template(template, form=form, user=user, lost=lost, values=list_parameters())
 
 
-def _back_to_list() -> ResponseReturnValue:
-    return redirect(url_for("users.index", **_list_parameters()), 303)
+def back_to_list() -> ResponseReturnValue:
+    """Lead back to the part of the list that the person came from."""
+    return redirect(url_for("users.index", **list_parameters()), 303)
 
 
-def _list_parameters() -> dict[str, Any]:
+def list_parameters() -> dict[str, Any]:
     """Return the parameters of the part of the list that the person sees or came from."""
-    found = {name: request.args[name] for name in LIST_PARAMETERS if name in request.args}
-    if not (q := found.pop("q", "").strip()):
-        return found
-    return {"q": q, **found}
+    found = {name: request.args[name].strip() for name in LIST_PARAMETERS if name in request.args}
+    if found.get("q") or found.get("sort") == NEWEST_FIRST:
+        found.pop("sort", None)  # a search has its own order
+    return {name: value for name, value in found.items() if value or name in {"cursor", "before"}}

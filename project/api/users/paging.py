@@ -63,6 +63,29 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
     return Page(rows, make_cursor(kind, search_key(*found[query.limit - 1])))
 
 
+def count(query: UserListQuery, page: Page) -> service.Count:
+    """Return the number of users in all pages of a list, if it is quick to count.
+
+    :param page: one of the pages: if it is the only one, nothing more is read.
+    """
+    if query.cursor is page.next is page.previous is None:
+        return service.Count(len(page.rows), True)
+    found = service.count_some(filters_of(query), query.q)
+    return found if found.is_exact else found._replace(number=max(found.number, len(page.rows)))
+
+
+def count_rest(query: UserListQuery) -> service.Count | None:
+    """Return the number of users after a cursor in the order of ids, if it is quick to count.
+
+    :return: None: it is not known, since this is a search.
+    :raises Invalid: the cursor is not valid for this order and these filters (400).
+    """
+    if query.q is not None:
+        return None
+    after_id = read_cursor(_kind(query, query.sort), query.cursor or "")[0]
+    return service.count_some(filters_of(query), after_id=after_id)
+
+
 def search_key(part: str, row: Row) -> list[Any]:
     """Return the key of a user whom a search has found, for the users after it."""
     key = [row.word, row.id] if part == "word" else key_of(row, _order(part))

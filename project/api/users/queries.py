@@ -20,7 +20,15 @@ COMPLETE = (*fields.SHOWN, "version")
 HAS_ID = _users.id == sa.bindparam("user_id")
 HAS_IDS = _users.id.in_(sa.bindparam("ids", expanding=True))
 LOCKED = sa.select(*(_users[name] for name in fields.STORED)).where(HAS_ID).with_for_update()
-ADMINISTRATORS = sa.select(_users.id).where(HAS_IDS, _users.role == "admin")
+LOCKED_TOGETHER = (
+    sa.select(*(_users[name] for name in fields.STORED))
+    .where(HAS_IDS)
+    .order_by(_users.id)
+    .with_for_update()
+)
+ACTIVE_ADMINISTRATORS = sa.select(
+    _users.id, _users.password_hash.is_not(None).label("can_sign_in")
+).where(_users.role == "admin", _users.active)
 _ACTIVE_OTHERS = sa.select(_users.id).where(
     _users.active, sa.or_(_users.role.is_(None), _users.role != "admin")
 )
@@ -44,13 +52,16 @@ _SORTED_BY: dict[str, sa.Column[Any]] = {
     "email": _users.email_folded,
     "last_sign_in_at": _users.last_sign_in_at,
 }
-# Reading a time as text costs half, and the cursor and the page need text.
+# Converting a time, a boolean or an enumeration costs more than all else about a row. The cursor
+# and the page do not need it.
 _RENDERED: dict[str, sa.ColumnElement[Any]] = {
     "json": fields.JSON,
     **{
         f"{name}_text": sa.cast(_users[name], sa.String(19)).label(name)
         for name in ("created_at", "last_sign_in_at")
     },
+    "role_text": sa.type_coerce(_users.role, sa.String).label("role"),
+    "active_number": sa.type_coerce(_users.active, sa.Integer).label("active"),
 }
 _IS_NAME = _users.username_folded == sa.bindparam("exact_name")
 _IS_EMAIL = _users.email_folded == sa.bindparam("exact_email")
@@ -234,6 +245,40 @@ def total(filters: tuple[str, ...], words: int) -> sa.Select[Any]:
     return sa.select(sa.func.count()).select_from(User.__table__).where(*conditions)
 
 
+@cache
+def count(filters: tuple[str, ...], words: int, after: bool = False) -> sa.Select[Any]:
+    """Return the SELECT that counts users among the first that the leading filter or word finds.
+
+    Its row has ``looked_at``, the number of those, which ends at the parameter ``limit``, and
+    ``found``, the number of users among them whom all filters and words find.
+
+    :param words: how many beginnings of words a search has; 0: no search.
+    :param after: whether to count, of a list, only users whose ids are after that in ``key_id``.
+    """
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    if words:
+        first = sa.select(_found.c.word, _found.c.user_id).where(*_range(_found, 0))
+        looked_at = _by_word(first.order_by(*first.selected_columns)).limit(_LIMIT).subquery("near")
+        fits = [looked_at.c.word == _first_word(looked_at.c.user_id, 0)]
+        fits += [_first_word(looked_at.c.user_id, place).is_not(None) for place in range(1, words)]
+        fits += [_FILTERS[name] for name in filters]
+        source: Any = looked_at.join(User.__table__, _users.id == looked_at.c.user_id)
+        found: sa.ColumnElement[Any] = sa.case((sa.and_(*fits), one))
+    else:
+        leading = _leading(filters)
+        others = [_FILTERS[name] for name in filters if name != leading]
+        passing = sa.case((sa.and_(*others), one)) if others else one
+        some = sa.select(passing.label("found")).select_from(User.__table__)
+        if after:
+            some = some.where(_users.id > sa.bindparam("key_id", type_=sa.Integer))
+        if leading:
+            some = _with_index(some.where(_FILTERS[leading]), _users.id, filters)
+        source = some.limit(_LIMIT).subquery("some")
+        found = source.c.found
+    counts: list[Any] = [sa.func.count().label("looked_at"), sa.func.count(found).label("found")]
+    return sa.select(*counts).select_from(source)
+
+
 def _search(
     columns: tuple[str, ...], filters: tuple[str, ...], words: int, found: sa.FromClause = _found
 ) -> sa.Select[Any]:
@@ -312,13 +357,20 @@ def _index(column: sa.Column[Any], filters: tuple[str, ...], part: str | None = 
     """Return the index that a page must use; None: the database chooses the right one.
 
     Databases tend to scan an index without the filter's column and skip rows. That is cheap if half
-    of the users match, but a full scan if hardly any do. With two filters, the more selective one
-    comes first: few users have a role, and most are active.
+    of the users match, but a full scan if hardly any do.
     """
     if "email_folded" in filters or part == "email":
         return None
     if not filters:
         return f"ix_users_{column.name}_id" if part is not None or column.nullable else None
-    first = "role" if "role" in filters or "active" not in filters else "active"
+    first = "active" if _leading(filters) == "active" else "role"
     names = [first, *([] if column is _users.id else [column.name]), "id"]
     return f"ix_users_{'_'.join(names)}"
+
+
+def _leading(filters: tuple[str, ...]) -> str | None:
+    """Return the filter whose index a list reads; None: there is no filter.
+
+    Of two, it is the more selective one: few users have a role, and most are active.
+    """
+    return next((name for name in ("role", "active", "no_role") if name in filters), None)

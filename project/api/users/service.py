@@ -8,9 +8,9 @@ caller commits, unless the function's name starts with ``commit``.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -26,6 +26,9 @@ from project.web.guard import known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1
 SEARCH_PARTS = ("email", "username", "word")
+MOST_LISTED = 10_000
+MOST_FOUND = 1_000
+"""How far ``count_some`` counts the users of a list, and those whom a search finds."""
 _USER_CREATED = audit.register("user.created")
 _USER_UPDATED = audit.register("user.updated")
 _USER_REMOVED = audit.register("user.removed")
@@ -36,12 +39,10 @@ _recorded = attrgetter(*fields.RECORDED)
 _INSERT = insert(_users)
 _UPDATE = update(_users).where(queries.HAS_ID).values(version=_users.c.version + 1)
 _DEACTIVATE = _UPDATE.values(deactivations=_users.c.deactivations + 1)
-_DEACTIVATE_ALL = (
-    update(_users)
-    .where(queries.HAS_IDS)
-    .values(version=_users.c.version + 1, deactivations=_users.c.deactivations + 1)
-)
+_UPDATE_ALL = update(_users).where(queries.HAS_IDS).values(version=_users.c.version + 1)
+_DEACTIVATE_ALL = _UPDATE_ALL.values(deactivations=_users.c.deactivations + 1)
 _DELETE = delete(_users).where(queries.HAS_ID)
+_DELETE_ALL = delete(_users).where(queries.HAS_IDS)
 
 _guard: Any = AdministratorGuard.__table__
 _FIRST_LOSS = {"name": "administrators", "losses": 1}
@@ -223,11 +224,6 @@ def list_users_by_id(
     return read(queries.by_ids(columns), {"ids": known}) if known else ()
 
 
-def administrators_among(ids: Sequence[int]) -> set[int]:
-    """Return those of the ids that are administrators'."""
-    return {row.id for row in read(queries.ADMINISTRATORS, {"ids": list(ids)})}
-
-
 def count_users(filters: Mapping[str, Any] = {}, text: str | None = None) -> int:
     """Return the number of users, or of those whom a search for a text finds.
 
@@ -241,6 +237,35 @@ def count_users(filters: Mapping[str, Any] = {}, text: str | None = None) -> int
     values = {**filters, **_ranges(words)}
     total: int = read(queries.total(tuple(filters), len(words)), values)[0][0]
     return total
+
+
+class Count(NamedTuple):
+    """A number of users; not exact: there are more."""
+
+    number: int
+    is_exact: bool
+
+
+def count_some(
+    filters: Mapping[str, Any] = {}, text: str | None = None, after_id: int = 0
+) -> Count:
+    """Count as count_users does, but only so far that it is quick with any number of users.
+
+    :param after_id: without a text, count only users with later ids.
+    :return: where there are more, the number is rounded down to its first digit.
+    """
+    words = search_words(text) if text is not None else []
+    if text is not None and not words:
+        return Count(0, True)
+    if len(words) > 1:
+        words = _rarest_first(words, _counts(words))
+    most = MOST_FOUND if words else MOST_LISTED
+    values = {**filters, **_ranges(words), "key_id": after_id, "limit": most + 1}
+    row = read(queries.count(tuple(filters), len(words), after_id > 0), values)[0]
+    if row.looked_at <= most:
+        return Count(row.found, True)
+    digits = len(str(row.found)) - 1
+    return Count(row.found // 10**digits * 10**digits, False)
 
 
 def _keys(after: Sequence[Any] | None) -> dict[str, Any]:
@@ -409,12 +434,25 @@ def _check_not_last_administrator(user: Row) -> None:
     if user.role != "admin" or not user.active:
         return
     write(_COUNT_LOSS["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"], {})
-    columns: list[Any] = [User.id, User.password_hash.is_not(None).label("can_sign_in")]
-    active = select(*columns).where(User.role == "admin", User.active).with_for_update()
-    found = {row.id: row.can_sign_in for row in db.session.execute(active)}
-    needed = found.pop(user.id)
-    if not any(can_sign_in or not needed for can_sign_in in found.values()):
+    active = db.session.execute(queries.ACTIVE_ADMINISTRATORS.with_for_update())
+    lose_administrator({row.id: row.can_sign_in for row in active}, user.id)
+
+
+def active_administrators() -> dict[int, bool]:
+    """Return by id whether each active administrator can sign in, which needs a password."""
+    return {row.id: row.can_sign_in for row in read(queries.ACTIVE_ADMINISTRATORS, {})}
+
+
+def lose_administrator(active: dict[int, bool], user_id: int) -> None:
+    """Take one of the active administrators out.
+
+    :param active: as active_administrators returns them.
+    :raises LastAdministrator: no other could take their place (409); nothing is taken out.
+    """
+    others = [can_sign_in for other, can_sign_in in active.items() if other != user_id]
+    if not any(can_sign_in or not active[user_id] for can_sign_in in others):
         raise errors.LastAdministrator
+    del active[user_id]
 
 
 def _hash_new_password(user_id: int, changes: dict[str, Any]) -> str:
@@ -446,6 +484,38 @@ def deactivate_users(user_ids: Sequence[int]) -> int:
         run_after_deactivation(ids)
         audit.record(_USERS_DEACTIVATED, after={"count": len(ids)})
     return len(ids)
+
+
+def lock_users(user_ids: Sequence[int]) -> Sequence[Row]:
+    """Lock those of these users who exist, for ``update_together`` and ``delete_together``."""
+    return write(queries.LOCKED_TOGETHER, {"ids": user_ids}).rows
+
+
+def update_together(users: Sequence[Row], name: str, value: Any) -> None:
+    """Set a field of several users to one value, with an event for each.
+
+    :param users: locked before; none of them has the value, or is an active administrator.
+    :param name: ``active`` or ``role``.
+    """
+    ids = [user.id for user in users]
+    deactivates = (name, value) == ("active", False)
+    statement = _DEACTIVATE_ALL if deactivates else _UPDATE_ALL
+    write(statement, {"ids": ids, name: value, "updated_at": utcnow()})
+    if deactivates:
+        run_after_deactivation(ids)
+    for user in users:
+        before = {name: getattr(user, name)}
+        audit.record(_USER_UPDATED, user.id, before=before, after={name: value})
+
+
+def delete_together(users: Sequence[Row]) -> None:
+    """Remove several users, with an event for each.
+
+    :param users: locked before; none of them is an active administrator.
+    """
+    write(_DELETE_ALL, {"ids": [user.id for user in users]})
+    for user in users:
+        audit.record(_USER_REMOVED, user.id, before=_state(user))
 
 
 def create_users(users: Iterable[tuple[str, str]]) -> None:

@@ -81,6 +81,9 @@ ROWS: dict[str, tuple[str, Any]] = {
     "POST /edit/TARGET": (WRITE_PAGE.replace("200", "303"), {**PERSON, "version": "1"}),
     "GET /remove/TARGET": (WRITE_PAGE, None),
     "POST /remove/TARGET": (WRITE_PAGE.replace("200", "303"), {"version": "1"}),
+    "GET /bulk": (WRITE_PAGE.replace("200", "303"), None),
+    "POST /bulk": (WRITE_PAGE.replace("200", "303"), {"action": "activate", "ids": "1"}),
+    "GET /bulk/export": (READ_PAGE.replace("200", "303"), None),
     "GET /sign-in": (OPEN, None),
     "POST /sign-in": (REDIRECT, LOGIN),
     "POST /sign-out": (REDIRECT, {}),
@@ -92,7 +95,7 @@ ROWS: dict[str, tuple[str, Any]] = {
         {"current_password": PASSWORD, "password": "another fine and long one"},
     ),
 }
-PAGES = {"", "edit", "remove", "sign-in", "sign-out", "account", "preferences"}
+PAGES = {"", "bulk", "edit", "remove", "sign-in", "sign-out", "account", "preferences"}
 
 
 class Protected(TestingConfig):

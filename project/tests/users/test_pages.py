@@ -2,6 +2,8 @@
 
 import re
 from datetime import datetime, timedelta
+from html import unescape
+from unittest import mock
 
 from flask import Flask
 
@@ -10,6 +12,7 @@ from project.api.users import service
 from project.config import TestingConfig
 from project.tests.base import BaseTestCase
 from project.tests.factories import make_user, make_users
+from project.tests.wire import recorded_commands
 
 
 def shown_names(page: str) -> list[str]:
@@ -154,6 +157,160 @@ class IndexTests(BaseTestCase):
                            ("/?q=" + "x" * 200, "q")]:  # fmt: skip
             with self.subTest(path):
                 response = self.client.get(path, headers={"Accept": "text/html"})
+
+                self.assertEqual(response.status_code, 400)
+                self.assertIn(f"Invalid parameter: {name}.", response.text)
+
+    def test_row_tells_two_people_of_one_name_apart(self):
+        day = datetime(2026, 3, 4)
+        make_user(
+            username="Ada & Co", email="a'1@example.com", role="editor", last_sign_in_at=day,
+            active=True,
+        )  # fmt: skip
+        make_user(username="Ada & Co", email="a2@example.com", role="admin")
+
+        page = self.client.get("/").text
+
+        second, first = page.split("<li class")[-2:]
+        self.assertIn('aria-label="Select Ada &amp; Co, a&#39;1@example.com"', first)
+        self.assertIn("<strong>Ada &amp; Co</strong> - <em>", first)
+        self.assertIn('<span class="email">a&#39;1@example.com</span>', first)
+        self.assertIn("Editor</span>", first)
+        self.assertNotIn("Inactive</span>", first)
+        self.assertIn("Last sign-in Mar 4, 2026", first)
+        self.assertIn('aria-label="Select Ada &amp; Co, a2@example.com"', second)
+        self.assertIn("Administrator</span>", second)
+        self.assertIn("Inactive</span>", second)
+        self.assertIn("Never signed in", second)
+        chinese = self.client.get("/", headers={"Accept-Language": "zh"}).text
+        self.assertIn("2026年3月4日", chinese)
+
+    def test_count_stands_beside_the_heading(self):
+        self.assertEqual(self.count("/"), "0 users")
+        make_users(60)
+        make_user(username="Ada", email="ada@example.com", role="viewer", active=True)
+        for path, expected in [
+            ("/", "61 users"),
+            (link("next", self.client.get("/").text), "61 users"),
+            ("/?role=viewer", "1 user"),
+            ("/?active=false", "60 users"),
+            ("/?active=false&role=none", "60 users"),
+            ("/?q=user", "60 users"),
+            ("/?q=user1+example", "11 users"),
+            ("/?q=user&active=true", "0 users"),
+        ]:
+            with self.subTest(path):
+                self.assertEqual(self.count(path), expected)
+        with mock.patch.multiple(service, MOST_LISTED=54, MOST_FOUND=52):
+            for path, expected in [
+                ("/", "over 50 users"),
+                ("/?active=false&role=none", "over 50 users"),
+                ("/?q=user", "over 50 users"),
+                ("/?q=ada", "1 user"),
+            ]:
+                with self.subTest(path, most=54):
+                    self.assertEqual(self.count(path), expected)
+
+    def count(self, path: str) -> str:
+        """Return the count beside the heading, as a screen reader says it."""
+        text = find(r'(?s)id="count"[^>]*>(.*?)</p>', self.client.get(path).text)
+        return re.sub(r"<.*?>", "", text).strip()
+
+    def test_count_of_a_list_that_fits_on_the_page_reads_nothing(self):
+        make_users(50)
+        self.client.get("/")
+
+        with recorded_commands() as commands:
+            self.client.get("/")
+
+        self.assertEqual(len(commands), 1)
+
+    def test_filters_and_orders_go_together(self):
+        for number, (role, active) in enumerate(
+            [("viewer", True), ("viewer", False), (None, True), (None, False)]
+        ):
+            make_user(
+                username=f"u{3 - number}",
+                email=f"{number}@example.com",
+                role=role,
+                active=active,
+                last_sign_in_at=datetime(2026, 1, 1 + number) if number % 2 else None,
+            )
+        for query, expected in [
+            ("role=viewer", ["u2", "u3"]),
+            ("role=viewer&active=true", ["u3"]),
+            ("active=false&sort=username", ["u0", "u2"]),
+            ("sort=-last_sign_in_at", ["u0", "u2", "u1", "u3"]),
+            ("sort=email", ["u3", "u2", "u1", "u0"]),
+            ("sort=-created_at&role=&active=&q=", ["u0", "u1", "u2", "u3"]),
+            ("q=u&role=none", ["u0", "u1"]),
+            ("q=u&sort=email&active=true", ["u1", "u3"]),
+        ]:
+            with self.subTest(query):
+                self.assertEqual(shown_names(self.client.get(f"/?{query}").text), expected)
+
+    def test_links_keep_the_other_filters(self):
+        make_user(username="Ada", role="viewer")
+
+        page = unescape(self.client.get("/?role=viewer&active=false&sort=email").text)
+
+        for name, address in [
+            ("All", "/?sort=email"),
+            ("Active", "/?role=viewer&active=true&sort=email"),
+            ("Viewer", "/?active=false&sort=email"),
+            ("Editor", "/?role=editor&active=false&sort=email"),
+            ("Name", "/?role=viewer&active=false&sort=username"),
+            ("Newest", "/?role=viewer&active=false"),
+        ]:
+            with self.subTest(name):
+                self.assertEqual(find(f'<a href="([^"]*)"[^>]*>{name}</a>', page), address)
+        current = re.findall(r'aria-current="true">(.*?)</a>', page)
+        self.assertEqual(current, ["Inactive", "Viewer", "Email"])
+        self.assertIn('<input type="hidden" name="role" value="viewer">', page)
+
+    def test_search_keeps_the_filter_and_offers_no_order(self):
+        make_user(username="Ada", role="viewer")
+
+        page = unescape(self.client.get("/?q=a+b&role=viewer").text)
+
+        self.assertIn('href="/?q=a+b&role=editor"', page)
+        self.assertIn('href="/?q=a+b"', page)
+        self.assertNotIn("Sort by", page)
+
+    def test_each_order_leads_to_the_end_and_back(self):
+        make_users(60)
+        for number in range(60):
+            signed_in = datetime(2026, 1, 1 + number % 20)
+            make_user(username=f"b{number:02}", active=True, last_sign_in_at=signed_in)
+        for query in ["sort=username", "sort=-last_sign_in_at", "sort=email&role=none"]:
+            with self.subTest(query):
+                page = self.client.get(f"/?{query}").text
+                seen = [shown_names(page)]
+                while path := link("next", page):
+                    page = self.client.get(path).text
+                    seen.append(shown_names(page))
+                back = [seen[-1]]
+                while path := link("prev", page):
+                    page = self.client.get(path).text
+                    back.insert(0, shown_names(page))
+
+                self.assertEqual([len(names) for names in seen], [50, 50, 20])
+                self.assertEqual(len(set(sum(seen, []))), 120)
+                self.assertEqual(back, seen)
+                self.assertIn("Next page", page)
+
+    def test_filter_that_finds_nobody_says_so(self):
+        make_user(username="Ada")
+
+        page = self.client.get("/?role=admin").text
+
+        self.assertIn("No users found with this filter.", page)
+        self.assertNotIn("No users!", page)
+
+    def test_index_with_wrong_filter_is_refused(self):
+        for query, name in [("role=x", "role"), ("active=1", "active"), ("sort=x", "sort")]:
+            with self.subTest(query):
+                response = self.client.get(f"/?{query}", headers={"Accept": "text/html"})
 
                 self.assertEqual(response.status_code, 400)
                 self.assertIn(f"Invalid parameter: {name}.", response.text)
