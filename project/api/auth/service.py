@@ -4,7 +4,7 @@ Functions flush, and the caller commits. Functions named ``commit_…`` commit b
 what they write must persist when the request is refused: a password attempt and its refusal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from flask import current_app
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from project.api.audit import service as audit
+from project.api.audit.words import register_names
 from project.api.auth import errors, throttle, tokens
 from project.api.auth.models import APIKey, Session
 from project.api.auth.schemas import AccountRead
@@ -70,6 +71,9 @@ _KEYS = select(
 _ALL_KEYS = _KEYS.order_by(_keys.c.id)
 _KEYS_OF_USER = _ALL_KEYS.where(_keys.c.user_id == bindparam("user_id"))
 _LOCKED_KEY = _KEYS.where(_HAS_KEY_ID).with_for_update()
+_KEY_NAMES = select(_keys.c.id, _keys.c.name).where(
+    _keys.c.id.in_(bindparam("ids", expanding=True))
+)
 _ADD_KEY = insert(_keys)
 _UPDATE_KEY = update(_keys).where(_HAS_KEY_ID)
 _DELETE_KEY = delete(_keys).where(_HAS_KEY_ID)
@@ -284,6 +288,14 @@ def list_keys(user_id: int | None = None) -> Sequence[Row]:
     if user_id is None:
         return read(_ALL_KEYS, {})
     return read(_KEYS_OF_USER, {"user_id": user_id})
+
+
+def key_names(ids: Iterable[int]) -> dict[int, str]:
+    """Return the names of the API keys with these ids, by id; unknown ids are left out."""
+    return {key.id: key.name for key in read(_KEY_NAMES, {"ids": list(ids)})}
+
+
+register_names("key", key_names)
 
 
 def resume_key(key_id: int, owner_id: int | None = None) -> Row:

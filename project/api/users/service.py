@@ -15,6 +15,7 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
+from project.api.audit.words import register_names
 from project.api.users import errors, fields, queries, word_index
 from project.api.users.folding import fold_email, fold_username, prefix_range
 from project.api.users.models import FOLDED, AdministratorGuard, User
@@ -222,6 +223,14 @@ def list_users_by_id(
     """Return the existing users with these ids, in order of id."""
     known = [user_id for user_id in ids if 0 < user_id <= LARGEST_ID]
     return read(queries.by_ids(columns), {"ids": known}) if known else ()
+
+
+def names_of(ids: Iterable[int]) -> dict[int, str]:
+    """Return the names of the users with these ids, by id; unknown ids are left out."""
+    return {user.id: user.username for user in list_users_by_id(list(ids), ("id", "username"))}
+
+
+register_names("user", names_of)
 
 
 def count_users(filters: Mapping[str, Any] = {}, text: str | None = None) -> int:

@@ -1,0 +1,263 @@
+"""Events in words: one sentence for each action, in the language of the person who reads it.
+
+An action is recorded by its name; how it reads is in ``ACTIONS`` alone. Names of users and of API
+keys are found by the features that own them: audit may not import them.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from flask_babel import format_decimal, gettext, ngettext
+from markupsafe import Markup, escape
+
+from project.api.audit.service import ANONYMOUS, PRUNER
+from project.database import Row
+
+Names = Mapping[str, str]
+"""The names of users and API keys by reference, such as ``user:7``; those removed are missing."""
+FindNames = Callable[[Collection[int]], Mapping[int, str]]
+Link = Callable[[str, str], Markup]
+
+_finders: dict[str, FindNames] = {}
+
+
+def N_(text: str) -> str:
+    """Mark a text for translation; it is translated when it is shown."""
+    return text
+
+
+class Words(NamedTuple):
+    """How an action reads.
+
+    :param label: the kind of event, in filters.
+    :param sentence: a text with the placeholders actor, user, old, new, and the names of recorded
+        values; or a function of these values, for a plural.
+    :param others: the sentence for events that ``_variant`` tells apart.
+    """
+
+    label: str
+    sentence: str | Callable[[dict[str, Any]], str]
+    others: Mapping[str, str] = MappingProxyType({})
+
+
+ACTIONS: dict[str, Words] = {
+    "user.created": Words(
+        N_("User added"),
+        N_("%(actor)s added %(user)s with the email %(email)s"),
+        {"role": N_("%(actor)s added %(user)s with the email %(email)s as %(role)s")},
+    ),
+    "user.updated": Words(
+        N_("User changed"),
+        N_("%(actor)s changed %(user)s: %(changes)s"),
+        {
+            "username": N_("%(actor)s renamed %(user)s from “%(old)s” to “%(new)s”"),
+            "email": N_("%(actor)s changed the email of %(user)s from %(old)s to %(new)s"),
+            "role": N_("%(actor)s changed the role of %(user)s from %(old)s to %(new)s"),
+            "activated": N_("%(actor)s activated %(user)s"),
+            "deactivated": N_("%(actor)s deactivated %(user)s"),
+            "password": N_("%(actor)s set a new password for %(user)s"),
+        },
+    ),
+    "user.removed": Words(
+        N_("User removed"), N_("%(actor)s removed %(user)s, whose email was %(email)s")
+    ),
+    "users.created": Words(
+        N_("Sample users added"),
+        lambda values: ngettext(
+            "%(actor)s added %(count)s user", "%(actor)s added %(count)s users", **values
+        ),
+    ),
+    "users.deactivated": Words(
+        N_("Missing users deactivated"),
+        lambda values: ngettext(
+            "%(actor)s deactivated %(count)s user who was missing from an imported file",
+            "%(actor)s deactivated %(count)s users who were missing from an imported file",
+            **values,
+        ),
+    ),
+    "users.imported": Words(
+        N_("Users imported"),
+        N_(
+            "%(actor)s imported a file: %(created)s added, %(updated)s changed,"
+            " %(skipped)s unchanged, %(failed)s failed"
+        ),
+    ),
+    "session.started": Words(N_("Signed in"), N_("%(actor)s signed in")),
+    "session.ended": Words(N_("Signed out"), N_("%(actor)s signed out")),
+    "session.failed": Words(
+        N_("Sign-in failed"),
+        N_("A sign-in as %(user)s failed"),
+        {"nobody": N_("A sign-in with an unknown email failed")},
+    ),
+    "password.refused": Words(
+        N_("Wrong current password"), N_("%(actor)s entered a wrong current password")
+    ),
+    "key.created": Words(
+        N_("API key made"),
+        N_("%(actor)s made the API key “%(name)s” (%(scopes)s) for %(user)s"),
+    ),
+    "key.removed": Words(
+        N_("API key revoked"),
+        N_("%(actor)s revoked the API key “%(name)s” (%(scopes)s) of %(user)s"),
+    ),
+    "key.resumed": Words(
+        N_("API key resumed"),
+        N_("%(actor)s resumed the API key “%(name)s” (%(scopes)s) of %(user)s"),
+    ),
+    "key.used": Words(N_("API key used"), N_("%(actor)s of %(user)s was used")),
+    "audit.pruned": Words(
+        N_("Old events removed"), N_("%(actor)s removed all events from before %(older_than)s")
+    ),
+}
+"""The words of all actions. A test fails if a registered action has none."""
+
+_UNKNOWN = N_("%(actor)s did “%(action)s”")
+_CHANGE = N_("%(field)s from “%(old)s” to “%(new)s”")
+_FIELDS = {
+    "username": N_("name"),
+    "email": N_("email"),
+    "active": N_("may sign in"),
+    "role": N_("role"),
+    "password": N_("password"),
+}
+_ROLES = {
+    None: N_("ordinary user"),
+    "viewer": N_("viewer"),
+    "editor": N_("editor"),
+    "admin": N_("administrator"),
+}
+
+
+def register_names(kind: str, find: FindNames) -> None:
+    """Register how the names of ``user`` or ``key`` are found: those of some ids in one query."""
+    _finders[kind] = find
+
+
+def find_names(events: Iterable[Row]) -> Names:
+    """Return the names of all users and API keys in some events: one query for each kind."""
+    ids: dict[str, set[int]] = {}
+    for event in events:
+        references = [event.actor] if event.user_id is None else [event.actor, _target(event)]
+        for reference in references:
+            kind, _, number = reference.partition(":")
+            if kind in _finders:
+                ids.setdefault(kind, set()).add(int(number))
+    return {
+        f"{kind}:{found_id}": name
+        for kind, wanted in ids.items()
+        for found_id, name in _finders[kind](wanted).items()
+    }
+
+
+def describe(event: Row, names: Names, link: Link | None = None) -> str:
+    """Return an event as a sentence without a full stop.
+
+    :param event: with actor, action, user_id, before and after, as ``service.list_events`` returns.
+    :param names: those that ``find_names`` returned for this event and others.
+    :param link: returns the HTML of a user or key, by reference and name; all else is then
+        escaped, and the result is Markup. None: the result is text.
+    """
+    quote: Callable[[Any], str] = str if link is None else escape
+    values = {name: quote(value) for name, value in _values(event).items()}
+    for name, reference, words in [
+        ("actor", event.actor, actor_words(event.actor, names)),
+        ("user", _target(event), _user_words(event, names)),
+    ]:
+        known = link is not None and reference in names and reference.startswith("user:")
+        values[name] = link(reference, words) if link and known else quote(words)
+    words = ACTIONS.get(event.action)
+    if words is None:
+        text = gettext(_UNKNOWN, action=quote(event.action), actor=values["actor"])
+    else:
+        sentence = words.others.get(_variant(event), words.sentence)
+        if callable(sentence):
+            text = sentence({"num": (event.after or {}).get("count", 0), **values})
+        else:
+            text = gettext(sentence, **values)
+    return text if link is None else Markup(text)  # noqa: S704  (all values are escaped)
+
+
+def actor_words(actor: str, names: Names) -> str:
+    """Return who acted, as the beginning of a sentence."""
+    kind, _, name = actor.partition(":")
+    if kind == "user":
+        return names.get(actor) or gettext("User %(id)s (removed)", id=name)
+    if kind == "key":
+        if known := names.get(actor):
+            return gettext("The API key “%(name)s”", name=known)
+        return gettext("The API key %(id)s (removed)", id=name)
+    if actor == PRUNER:
+        return gettext("The service")
+    if kind == "command":
+        return gettext("The command %(name)s", name=name)
+    if actor == ANONYMOUS:
+        return gettext("Somebody who was not signed in")
+    return actor
+
+
+def role_words(role: str | None) -> str:
+    """Return the name of a role."""
+    return gettext(_ROLES[role]) if role in _ROLES else str(role)
+
+
+def _target(event: Row) -> str:
+    return f"user:{event.user_id}"
+
+
+def _user_words(event: Row, names: Names) -> str:
+    """Return the affected user: of one who was removed, what the event has recorded."""
+    if event.user_id is None:
+        return ""
+    reference = _target(event)
+    if event.actor == reference:
+        return gettext("their own account")
+    state = {**(event.before or {}), **(event.after or {})}
+    recorded = state.get("username") or state.get("email")
+    return names.get(reference) or recorded or gettext("user %(id)s (removed)", id=event.user_id)
+
+
+def _variant(event: Row) -> str:
+    """Return which of an action's sentences fits: by what has changed, or who was affected."""
+    before, after = event.before or {}, event.after or {}
+    if event.action == "user.created":
+        return "role" if after.get("role") else ""
+    if event.action == "user.updated":
+        fields = list(after)
+        if fields == ["active"]:
+            return "activated" if after["active"] else "deactivated"
+        return fields[0] if len(before | after) == 1 else ""
+    return "nobody" if event.user_id is None else ""
+
+
+def _values(event: Row) -> dict[str, str]:
+    """Return what a sentence may say of the event's states."""
+    before, after = event.before or {}, event.after or {}
+    values = {name: _words(name, value) for name, value in (before | after).items()}
+    if event.action == "user.updated":
+        changes = [(name, _words(name, before.get(name)), values[name]) for name in after]
+        [(_, values["old"], values["new"])] = changes[:1] or [("", "", "")]
+        values["changes"] = gettext("; ").join(
+            gettext("a new password")
+            if name == "password"
+            else gettext(_CHANGE, field=_field_words(name), old=old, new=new)
+            for name, old, new in changes
+        )
+    return values
+
+
+def _field_words(name: str) -> str:
+    return gettext(_FIELDS[name]) if name in _FIELDS else name
+
+
+def _words(name: str, value: Any) -> str:
+    """Return a recorded value as text."""
+    if name == "role":
+        return role_words(value)
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, int):
+        return str(format_decimal(value))
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
