@@ -153,12 +153,21 @@ def revoke_key(id: int) -> None:
 @manager.option(
     "--limit", type=positive_integer, default=100, help="how many of the newest; default: 100"
 )
+@manager.option("--until", metavar="WHEN", help="only events before this date or time")
 @manager.option("--since", metavar="WHEN", help="a date or time, such as 2026-11-23T15:12:58Z")
+@manager.option("--action", metavar="NAME", help="only events of this kind, such as user.updated")
 @manager.option("--actor", metavar="NAME", help="user:7, key:3, command:seed_db or anonymous")
 @manager.option("--user", metavar="ID", help="only events that affected the user with this id")
-def audit(user: str | None, actor: str | None, since: str | None, limit: int) -> None:
+def audit(
+    user: str | None,
+    actor: str | None,
+    action: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int,
+) -> None:
     """Print the audit trail, one line per event, newest last."""
-    audit_trail.show(user, actor, since, limit)
+    audit_trail.show(limit, user=user, actor=actor, action=action, since=since, until=until)
 
 
 @manager.command

@@ -11,7 +11,7 @@ from flask import current_app
 from sqlalchemy import Row
 
 from project.api.audit import service
-from project.api.audit.schemas import EventListQuery
+from project.api.audit.schemas import EventListQuery, filters_of
 from project.clock import utcnow
 from project.database import in_transaction
 from project.errors import Invalid
@@ -23,16 +23,18 @@ from project.web.contract import validate
 EVENTS_PER_BATCH = 1000
 
 
-def show(user: str | None, actor: str | None, since: str | None, limit: int) -> None:
-    """Print audit events, one per line, newest last."""
-    options = {"user": user, "actor": actor, "since": since}
+def show(limit: int, **options: str | None) -> None:
+    """Print audit events, one per line, newest last.
+
+    :param options: the parameters of ``EventListQuery``, by name; None: not given.
+    """
     given = {name: text for name, text in options.items() if text is not None}
     try:
         query = validate(EventListQuery, given)
     except Invalid as error:
         reasons = [f"--{each.field}: {each.message}" for each in error.errors]
         raise SystemExit(" ".join(reasons)) from error
-    events = service.list_events(limit, user_id=query.user, actor=query.actor, since=query.since)
+    events = service.list_events(limit, **filters_of(query))
     try:
         for event in reversed(events):
             print(_line(event))

@@ -25,28 +25,35 @@ OLDER = (
 )
 
 
+EQUAL = ("user_id", "actor", "action")
+"""The filters by value; ``since`` and ``until`` are the ends of a range."""
+
+
 @cache
-def page(user: bool, actor: bool, since: bool, after: bool) -> sa.Select[Any]:
+def page(filters: frozenset[str], after: bool) -> sa.Select[Any]:
     """Return the SELECT of a page, newest event first.
 
     The order is not by id alone: ``since`` would then have to skip all older events. Within a
     second, the event with the higher id is newer.
 
-    :param since: whether to exclude events before the parameter ``since``.
+    :param filters: the names of the filters' parameters: those of ``EQUAL``, ``since`` (events at
+        this time or later) and ``until`` (events before this time).
     :param after: whether to start after the event of the parameters ``key`` and ``key_id``.
     """
-    equal = [name for name, used in (("user_id", user), ("actor", actor)) if used]
+    equal = [name for name in EQUAL if name in filters]
     conditions: list[sa.ColumnElement[bool]] = [
         _events[name] == sa.bindparam(name) for name in equal
     ]
-    if since:
+    if "since" in filters:
         conditions.append(_events.created_at >= sa.bindparam("since", type_=sa.DateTime))
-    if after:
+    if after:  # such an event is before ``until``
         key = [sa.bindparam("key", type_=sa.DateTime), sa.bindparam("key_id", type_=sa.Integer)]
         conditions += keyset.after(ORDER, key, descending=True)
+    elif "until" in filters:
+        conditions.append(_events.created_at < sa.bindparam("until", type_=sa.DateTime))
     statement = sa.select(*_shown).where(*conditions).order_by(*(column.desc() for column in ORDER))
     # The index for exactly these filters is best, whatever the statistics say about rare values.
-    index = "_".join(["ix_audit_events", *equal, "created_at", "id"])
+    index = "_".join(["ix_audit_events", *equal[:2], "created_at", "id"])
     for dialect in ("mysql", "mariadb"):
         statement = statement.with_hint(AuditEvent.__table__, f"FORCE INDEX ({index})", dialect)
     return statement.limit(sa.bindparam("limit", type_=sa.Integer))

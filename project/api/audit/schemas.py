@@ -12,6 +12,7 @@ from project.web.fields import AnyUserId, Moment, read_time
 from project.web.pagination import Limit
 
 EVENTS_PER_PAGE = 100
+ACTION = r"[a-z]+\.[a-z]+"
 ACTOR = r"anonymous|(user|key):[0-9]{1,10}|command:[a-z_]+"
 
 
@@ -23,7 +24,19 @@ def _check_actor(text: str) -> str:
     return text
 
 
-_read_since = partial(read_time, message="Must be a date, or a time such as 2026-11-23T15:12:58Z.")
+def _check_action(text: str) -> str:
+    if not re.fullmatch(ACTION, text):
+        raise PydanticCustomError("action", "Must be of a form such as user.updated.")
+    return text
+
+
+Time = Annotated[
+    datetime | None,
+    BeforeValidator(
+        partial(read_time, message="Must be a date, or a time such as 2026-11-23T15:12:58Z.")
+    ),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
+]
 
 
 class EventListQuery(BaseModel):
@@ -37,17 +50,26 @@ class EventListQuery(BaseModel):
         BeforeValidator(_check_actor),
         WithJsonSchema({"type": "string", "pattern": f"^({ACTOR})$"}),
     ] = Field(None, description="Events by `user:7`, `key:3`, `command:seed_db` or `anonymous`.")
-    since: Annotated[
-        datetime | None,
-        BeforeValidator(_read_since),
-        WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
-    ] = Field(None, description="Events since a time or a date; UTC if it has no zone.")
+    action: Annotated[
+        str | None,
+        BeforeValidator(_check_action),
+        WithJsonSchema({"type": "string", "pattern": f"^{ACTION}$"}),
+    ] = Field(None, description="Events of this kind, such as `user.updated`.")
+    since: Time = Field(None, description="Events since a time or a date; UTC if it has no zone.")
+    until: Time = Field(None, description="Events before a time or a date; UTC if it has no zone.")
     limit: Limit = Field(
         EVENTS_PER_PAGE, description="The number of events per page; 100 by default."
     )
     cursor: str | None = Field(
         None, description="`data.next` of the previous page, with the same filters."
     )
+
+
+def filters_of(query: EventListQuery) -> dict[str, Any]:
+    """Return the values of the filters of ``queries.page`` that a query has, by name."""
+    names = {"user": "user_id"}
+    values = query.model_dump(include={"user", "actor", "action", "since", "until"})
+    return {names.get(name, name): value for name, value in values.items() if value is not None}
 
 
 class EventRead(BaseModel):

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, insert, update
 
 from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, NAME_LENGTH, AuditEvent
-from project.api.audit.schemas import EventListQuery
+from project.api.audit.schemas import EventListQuery, filters_of
 from project.clock import utcnow
 from project.database import Row, db, read, write
 from project.web.guard import known_principal
@@ -24,6 +24,7 @@ from project.web.request_id import request_id
 
 ANONYMOUS = "anonymous"
 PRUNER = "command:prune"
+EVENTS_PER_PART = 1000
 _INSERT = insert(AuditEvent.__table__)
 _UPDATE_COUNTS = update(AuditEvent.__table__).where(
     AuditEvent.__table__.c.id == bindparam("event_id")
@@ -115,31 +116,30 @@ def list_page(query: EventListQuery) -> Page:
 
     :raises Invalid: the cursor is not valid for these filters (400).
     """
-    kind = f"audit {query.user} {query.actor} {query.since}"
-    find = partial(list_events, user_id=query.user, actor=query.actor, since=query.since)
-    return find_page(query, kind, queries.ORDER, find)
+    filters = filters_of(query)
+    kind = " ".join(["audit", *(f"{name}={value}" for name, value in filters.items())])
+    return find_page(query, kind, queries.ORDER, partial(list_events, **filters))
 
 
-def list_events(
-    limit: int,
-    after: Sequence[Any] | None = None,
-    *,
-    user_id: int | None = None,
-    actor: str | None = None,
-    since: datetime | None = None,
-) -> Sequence[Row]:
+def list_events(limit: int, after: Sequence[Any] | None = None, **filters: Any) -> Sequence[Row]:
     """Return events, newest first.
 
-    :param user_id: only events that affected this user; None: all.
-    :param actor: only events by this actor; None: all.
-    :param since: only events at this time or later, naive UTC; None: all.
     :param after: start after the event with this time and id; None: from the newest.
+    :param filters: the values of the filters of ``queries.page``, by name; all times naive UTC.
     """
-    filters = {"user_id": user_id, "actor": actor, "since": since}
-    used = {name: value for name, value in filters.items() if value is not None}
     keys = {} if after is None else {"key": after[0], "key_id": after[1]}
-    statement = queries.page(*(name in used for name in filters), after is not None)
-    return read(statement, {"limit": limit, **used, **keys})
+    statement = queries.page(frozenset(filters), after is not None)
+    return read(statement, {"limit": limit, **filters, **keys})
+
+
+def all_events(**filters: Any) -> Iterator[Sequence[Row]]:
+    """Yield all events that the filters find, newest first, part by part in constant memory."""
+    after: tuple[Any, ...] | None = None
+    while rows := list_events(EVENTS_PER_PART, after, **filters):
+        yield rows
+        if len(rows) < EVENTS_PER_PART:
+            return
+        after = (rows[-1].created_at, rows[-1].id)
 
 
 @prunes("audit events")

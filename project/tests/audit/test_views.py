@@ -101,6 +101,7 @@ class AuditViewTests(AuditTestCase):
 
     def test_filters_apply_alone_and_together(self):
         self.add(60)
+        self.add(5, action="key.used")
         middle = START + timedelta(seconds=15)
         since = f"{middle.isoformat()}Z"
         rows = [event._asdict() for event in self.events()]
@@ -116,6 +117,15 @@ class AuditViewTests(AuditTestCase):
                 {"user": 1, "actor": "user:1", "since": since},
                 lambda row: (
                     (row["user_id"], row["actor"]) == (1, "user:1") and row["created_at"] >= middle
+                ),
+            ),
+            ({"action": "key.used"}, lambda row: row["action"] == "key.used"),
+            ({"until": since}, lambda row: row["created_at"] < middle),
+            (
+                {"user": 2, "actor": "user:1", "action": "user.updated", "until": since},
+                lambda row: (
+                    (row["user_id"], row["actor"], row["action"]) == (2, "user:1", "user.updated")
+                    and row["created_at"] < middle
                 ),
             ),
         ]
@@ -169,6 +179,9 @@ class AuditViewTests(AuditTestCase):
             ("actor=Ada", ["actor"]),
             ("actor=user:x", ["actor"]),
             ("actor=command:", ["actor"]),
+            ("action=", ["action"]),
+            ("action=updated", ["action"]),
+            ("until=x", ["until"]),
             ("since=yesterday", ["since"]),
             ("since=", ["since"]),
             ("since=2026-02-30", ["since"]),

@@ -15,10 +15,10 @@ from project.tests.commands import forks
 class CommandTestCase(BaseTestCase):
     """Runs command bodies, and manage.py as a process, on the test database."""
 
-    def printed(self, command, *arguments) -> str:
+    def printed(self, command, *arguments, **options) -> str:
         """Return what a command's body prints."""
         with redirect_stdout(StringIO()) as output, redirect_stderr(StringIO()):
-            command(*arguments)
+            command(*arguments, **options)
         return output.getvalue()
 
     def environment(self, **settings: str) -> dict[str, str]:

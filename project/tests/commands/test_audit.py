@@ -44,9 +44,9 @@ class AuditCommandTestCase(AuditTestCase, CommandTestCase):
         db.session.execute(insert(AuditEvent), rows)
         db.session.commit()
 
-    def show(self, *arguments: Any) -> list[str]:
+    def show(self, limit: int = 100, **options: Any) -> list[str]:
         """Return the lines that the command prints."""
-        return self.printed(audit_trail.show, *(arguments or (None, None, None, 100))).split("\n")
+        return self.printed(audit_trail.show, limit, **options).split("\n")
 
 
 class AuditTests(AuditCommandTestCase):
@@ -79,26 +79,28 @@ class AuditTests(AuditCommandTestCase):
 
     def test_options_choose_the_newest_that_fit(self):
         self.add(*({"user_id": number % 2, "actor": f"user:{number % 3}"} for number in range(12)))
-        for arguments, seconds in [
-            ((None, None, None, 2), [10, 11]),
-            (("1", None, None, 3), [7, 9, 11]),
-            ((None, "user:2", None, 99), [2, 5, 8, 11]),
-            (("1", "user:2", None, 99), [5, 11]),
-            ((None, None, "2026-01-01T00:00:09Z", 99), [9, 10, 11]),
+        for limit, options, seconds in [
+            (2, {}, [10, 11]),
+            (3, {"user": "1"}, [7, 9, 11]),
+            (99, {"actor": "user:2"}, [2, 5, 8, 11]),
+            (99, {"user": "1", "actor": "user:2"}, [5, 11]),
+            (99, {"since": "2026-01-01T00:00:09Z"}, [9, 10, 11]),
+            (2, {"until": "2026-01-01T00:00:09Z", "action": "user.updated"}, [7, 8]),
+            (99, {"action": "user.removed"}, []),
         ]:
-            with self.subTest(arguments):
-                lines = self.show(*arguments)[:-1]
+            with self.subTest(options):
+                lines = self.show(limit, **options)[:-1]
 
                 self.assertEqual([int(line[17:19]) for line in lines], seconds)
 
     def test_wrong_option_is_named(self):
-        for arguments, reason in [
-            (("x", None, None, 1), "--user: Must be a user's id."),
-            ((None, "Ada", None, 1), "--actor: Must be anonymous, or of a form such as user:7"),
-            ((None, None, "now", 1), "--since: Must be a date, or a time such as"),
+        for options, reason in [
+            ({"user": "x"}, "--user: Must be a user's id."),
+            ({"actor": "Ada"}, "--actor: Must be anonymous, or of a form such as user:7"),
+            ({"since": "now"}, "--since: Must be a date, or a time such as"),
         ]:
-            with self.subTest(arguments), self.assertRaisesRegex(SystemExit, reason):
-                audit_trail.show(*arguments)
+            with self.subTest(options), self.assertRaisesRegex(SystemExit, reason):
+                audit_trail.show(1, **options)
 
     def test_nothing_that_was_sent_steers_the_terminal(self):
         self.add({"address": "\x9b2J", "after": '{"username":"\u202eAda"}'})
