@@ -253,8 +253,14 @@ def import_users(
 @manager.option("--bom", action="store_true", help="begin a CSV with a byte order mark, for Excel")
 @manager.option("--safe", action="store_true", help="an apostrophe before formulas in a CSV")
 @manager.option(
+    "--format",
+    dest="form",
+    choices=["csv", "ndjson", "xlsx"],
+    help="the file's format; default: as its name says, and csv for -",
+)
+@manager.option(
     "file",
-    help="the file to write: .csv, .ndjson or .jsonl, also .gz; - for CSV on the standard output",
+    help="the file to write: .csv, .ndjson, .jsonl or .xlsx, also .gz; -: the standard output",
 )
 def export_users(
     file: str,
@@ -265,10 +271,11 @@ def export_users(
     search: str | None,
     bom: bool,
     safe: bool,
+    form: str | None,
 ) -> None:
     """Write users to a file, in order of id, or of the search."""
     is_active = None if active is None else active == "true"
-    transfer.export_users(file, force, columns, is_active, role, bom, safe, search)
+    transfer.export_users(file, force, columns, is_active, role, bom, safe, search, form)
 
 
 @manager.option("--jobs", type=positive_integer, default=1, help="number of processes; default: 1")

@@ -34,7 +34,7 @@ from project.errors import AppError, TooLarge
 from project.logs import printable
 from project.progress import progress_bar
 
-FORMS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+FORMS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".xlsx": "xlsx"}
 SHOWN_FAILURES = 10
 GZIP_LEVEL = 6
 
@@ -104,19 +104,22 @@ def export_users(
     bom: bool = False,
     safe: bool = False,
     words: str | None = None,
+    form: str | None = None,
 ) -> None:
     """Write users to a file, which appears under its name only when it is complete.
 
-    :param file: its path; its name tells the form. ``-`` is the standard output, and CSV.
+    :param file: its path; ``-`` is the standard output.
     :param columns: the fields to write, comma-separated; None: all.
     :param active: only active, or only inactive users; None: both.
     :param role: only users with this role, or ``none``; None: with any.
     :param bom: begin a CSV with UTF-8's byte order mark, for Excel.
     :param safe: put an apostrophe before what a spreadsheet would run as a formula.
     :param words: only users whom a search for this finds; None: all.
+    :param form: ``csv``, ``ndjson`` or ``xlsx``; None: as the file's name tells, or CSV.
     """
     path, started, rows = Path(file), monotonic(), 0
-    form, gzipped = ("csv", False) if file == "-" else _form(path)
+    gzipped = path.suffix.lower() == ".gz"
+    form = form or ("csv" if file == "-" else _form(path))
     try:
         names = SHOWN if columns is None else read_columns(columns)
     except ValueError as error:
@@ -154,14 +157,16 @@ def _opened(file: str) -> AbstractContextManager[Any]:
     return nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb")
 
 
-def _form(path: Path) -> tuple[str, bool]:
-    """Return the format of a file by its name, and whether it is compressed."""
+def _form(path: Path) -> str:
+    """Return the format of a file by its name."""
     name = Path(path.name.lower())
-    gzipped = name.suffix == ".gz"
-    suffix = name.with_suffix("").suffix if gzipped else name.suffix
+    suffix = name.with_suffix("").suffix if name.suffix == ".gz" else name.suffix
     if suffix not in FORMS:
-        raise SystemExit(f"{path}: the name must end in {', '.join(FORMS)}, optionally with .gz.")
-    return FORMS[suffix], gzipped
+        names = ", ".join(FORMS)
+        raise SystemExit(
+            f"{path}: the name must end in {names}, optionally with .gz; or choose a --format."
+        )
+    return FORMS[suffix]
 
 
 @contextmanager

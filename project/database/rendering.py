@@ -1,4 +1,4 @@
-"""SQL expressions with which the database renders rows as text: a JSON object or a CSV line.
+"""SQL expressions with which the database renders rows: a JSON object, a CSV line, a sheet's row.
 
 One text column costs the driver, and Python, much less than the columns that it is made of. The
 constant parts are literals in the SQL, since parameters would cost time again.
@@ -10,11 +10,34 @@ from operator import add
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, ColumnElement, String
+from sqlalchemy import Column, ColumnElement, Double, String
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 FORMULA_STARTS = "=+-@"
 """With these, spreadsheets take a cell for a formula (OWASP, CSV injection); control characters,
 which do so too, are in no text that was validated."""
+
+FIRST_SHEET_TIME = "1900-03-01"
+"""Excel shows no dates before 1900, and those of its first two months wrongly."""
+
+
+class sheet_time(FunctionElement[float]):  # noqa: N801  (as functions of SQL are)
+    """The serial number of a time in Excel: days since 1899-12-30."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(sheet_time)
+def _sheet_time(element: Any, compiler: Any, **options: Any) -> str:
+    time = compiler.process(element.clauses, **options)
+    return f"(to_days({time}) - 693959 + time_to_sec({time}) / 864e2)"
+
+
+@compiles(sheet_time, "sqlite")
+def _sheet_time_of_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return f"(julianday({compiler.process(element.clauses, **options)}) - 2415018.5)"
 
 
 def json_object(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
@@ -30,6 +53,41 @@ def csv_line(columns: Sequence[Column[Any]], safe: bool = False) -> ColumnElemen
     """
     parts = [part for column in columns for part in (_text(","), _csv_value(column, safe))]
     return reduce(add, [*parts[1:], _text("\r\n")])
+
+
+def sheet_row(columns: Sequence[Column[Any]], time_style: int) -> ColumnElement[str]:
+    """Return the SQL expression of a row of a sheet (ECMA-376): no text is a formula.
+
+    Characters that XML cannot represent are as they are: ``workbook`` writes them.
+
+    :param time_style: the number of the style of times.
+    """
+    cells = [_sheet_cell(column, time_style) for column in columns]
+    return reduce(add, [_text("<row>"), *cells, _text("</row>")])
+
+
+def _sheet_cell(column: Column[Any], time_style: int) -> ColumnElement[str]:
+    value = _unquoted_value(column)
+    if isinstance(column.type, String):
+        cell = _sheet_text(column)
+    elif isinstance(column.type, sa.DateTime):
+        serial = sa.cast(sheet_time(column), String(32))
+        can_be_shown = column >= sa.literal_column(f"'{FIRST_SHEET_TIME}'")
+        number = _text(f'<c s="{time_style}"><v>') + serial + _text("</v></c>")
+        cell = sa.case((can_be_shown, number), else_=_sheet_text(value))
+    elif isinstance(column.type, sa.Boolean):
+        flag = sa.case((column, _text("1")), else_=_text("0"))
+        cell = _text('<c t="b"><v>') + flag + _text("</v></c>")
+    else:
+        cell = _text("<c><v>") + value + _text("</v></c>")
+    return _or_if_null(cell, "<c/>", column)
+
+
+def _sheet_text(value: ColumnElement[str]) -> ColumnElement[str]:
+    for character, reference in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        value = sa.func.replace(value, _text(character), _text(reference), type_=String)
+    start = _text('<c t="inlineStr"><is><t xml:space="preserve">')
+    return start + value + _text("</t></is></c>")
 
 
 def _json_value(column: Column[Any]) -> ColumnElement[str]:

@@ -141,7 +141,7 @@ def principal(credentials: str = BEARER, *, anew: bool = False) -> Principal:
     return who
 
 
-def require_still(scope: str) -> None:
+def require_still(scope: str, credentials: str = BEARER) -> None:
     """Check the caller of a long request again.
 
     The caller is identified anew: they may have been deactivated or removed, have another role,
@@ -152,7 +152,7 @@ def require_still(scope: str) -> None:
     :raises Forbidden: the caller no longer has the scope (403).
     """
     _check_registered(scope)
-    if (scope == ADMIN or not is_open()) and scope not in principal(anew=True).scopes:
+    if (scope == ADMIN or not is_open()) and scope not in principal(credentials, anew=True).scopes:
         raise Forbidden
 
 

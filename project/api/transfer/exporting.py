@@ -1,24 +1,28 @@
-"""Export: users in order of id, as lines that the database renders. Knows no HTTP."""
+"""Export: users in order of id, as lines or rows that the database renders. Knows no HTTP."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import Boolean, ColumnElement, DateTime, Integer
 
+from project.api.transfer.workbook import TIME_STYLE, SheetColumn, Workbook
 from project.api.users import fields, queries, service
 from project.api.users.paging import search_key
 from project.database import Row, may_lag, read
-from project.database.rendering import csv_line, json_object
+from project.database.rendering import csv_line, json_object, sheet_row
 
 ROWS_PER_CHUNK = 2000
 BOM = "\ufeff"
+SHEET = "Users"
+_WIDTHS = ((DateTime, 22), (Boolean, 10), (Integer, 10))
+_TEXT_WIDTH = 32
 
 
 class Chunk(NamedTuple):
     """A part of an export.
 
-    :param data: their lines in UTF-8; the first chunk of a CSV starts with the header.
+    :param data: the next bytes of the file: lines in UTF-8, or a part of a compressed sheet.
     """
 
     rows: int
@@ -28,7 +32,7 @@ class Chunk(NamedTuple):
 class Layout(NamedTuple):
     """How users are written.
 
-    :param form: ``csv`` (RFC 4180, all text quoted) or ``ndjson``.
+    :param form: ``csv`` (RFC 4180, all text quoted), ``ndjson`` or ``xlsx``.
     :param columns: fields that clients see, in this order.
     :param bom: whether a CSV begins with UTF-8's byte order mark, by which Excel knows it.
     :param safe: whether a CSV has an apostrophe before what would be a formula.
@@ -69,16 +73,43 @@ def export_users(
     :param words: only users whom a search for this finds; None: no search.
     """
     parts = _in_order(layout, filters, ids) if words is None else _found(layout, filters, words)
-    text = ""
-    if layout.form == "csv":
-        text = f"{BOM if layout.bom else ''}{','.join(layout.columns)}\r\n"
+    is_sheet = layout.form == "xlsx"
+    file = Workbook(SHEET, _sheet_columns(layout.columns)) if is_sheet else _Lines(layout)
     for rows in parts:
-        text += "".join([row.line for row in rows])
-        yield Chunk(len(rows), text.encode())
+        data = file.add([row.line for row in rows])
         if len(rows) < ROWS_PER_CHUNK:
+            yield Chunk(len(rows), data + file.end())
             return
-        text = ""
+        yield Chunk(len(rows), data)
         before_chunk()
+
+
+class _Lines:
+    """A file of lines in the making."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._header = ""
+        if layout.form == "csv":
+            self._header = f"{BOM if layout.bom else ''}{','.join(layout.columns)}\r\n"
+
+    def add(self, lines: Sequence[str]) -> bytes:
+        text = self._header + "".join(lines)
+        self._header = ""
+        return text.encode()
+
+    def end(self) -> bytes:
+        return b""
+
+
+def _sheet_columns(names: Sequence[str]) -> list[SheetColumn]:
+    """Return a sheet's columns; their names are those of CSV, as an import reads them."""
+    columns = []
+    for name in names:
+        kind = fields.COLUMNS[name].type
+        width = next((width for each, width in _WIDTHS if isinstance(kind, each)), _TEXT_WIDTH)
+        suffix = " (UTC)" if isinstance(kind, DateTime) else ""
+        columns.append(SheetColumn(f"{name}{suffix}", width))
+    return columns
 
 
 def _in_order(
@@ -106,6 +137,10 @@ def _found(layout: Layout, filters: Mapping[str, Any], words: str) -> Iterator[S
 @cache
 def _line(layout: Layout) -> ColumnElement[str]:
     columns = [fields.COLUMNS[name] for name in layout.columns]
-    is_csv = layout.form == "csv"
-    line = csv_line(columns, layout.safe) if is_csv else json_object(columns) + "\n"
+    if layout.form == "csv":
+        line = csv_line(columns, layout.safe)
+    elif layout.form == "xlsx":
+        line = sheet_row(columns, TIME_STYLE)
+    else:
+        line = json_object(columns) + "\n"
     return line.label("line")

@@ -1,12 +1,9 @@
 """Import and export of users as files."""
 
-from collections.abc import Iterator
 from functools import partial
-from itertools import chain
 from typing import Annotated, Any, Literal, Self
 
-import structlog
-from flask import Response, current_app, request, stream_with_context
+from flask import Response, current_app, request
 from flask.blueprints import BlueprintSetupState
 from pydantic import (
     BaseModel,
@@ -18,7 +15,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import Rule
 
@@ -39,17 +35,15 @@ from project.api.users.schemas import (
     UserImport,
     UserRead,
 )
-from project.errors import AppError, FieldError, Forbidden, UnsupportedInput
+from project.errors import FieldError, Forbidden, UnsupportedInput
 from project.web import envelope
 from project.web.body import open_body
 from project.web.contract import accepts_query, transfers_files
 from project.web.cors import is_listed
+from project.web.downloads import send_file
 from project.web.fields import REPEATABLE, Count, Flag
-from project.web.guard import ADMIN, is_admin, require, require_still
+from project.web.guard import ADMIN, BEARER, is_admin, require, require_still
 from project.web.multipart import read_file
-from project.web.request_id import request_id
-
-log = structlog.get_logger()
 
 FORM_TYPE = "multipart/form-data"
 IMPORT_TYPES = (
@@ -77,7 +71,11 @@ OTHER_TYPES = (
 )
 """Other types under which clients send files; browsers on Windows send CSV as Excel's."""
 
-CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+CONTENT_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "ndjson": "application/x-ndjson",
+    "xlsx": OTHER_TYPES[0],
+}
 
 
 LINE_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -237,7 +235,8 @@ class ExportQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Annotated[
-        Literal["csv", "ndjson"], Field(description="The format of the file; csv by default.")
+        Literal["csv", "ndjson", "xlsx"],
+        Field(description="The format of the file; csv by default."),
     ] = "csv"
     columns: ExportColumns = Field(None, description="The columns, in this order; all by default.")
     active: ActiveFilter = None
@@ -310,37 +309,35 @@ def import_users(query: ImportQuery) -> Response:
 @bp.get("/users/export", provide_automatic_options=False)
 @require("users:read")
 @accepts_query(ExportQuery)
-@transfers_files(answer_types=("text/csv", "application/x-ndjson"), row=UserRead)
+@transfers_files(
+    answer_types=("text/csv", "application/x-ndjson", CONTENT_TYPES["xlsx"]), row=UserRead
+)
 def export_users(query: ExportQuery) -> Response:
-    """Send all users, or those that the filters find, as a CSV or NDJSON file.
+    """Send all users, or those that the filters find, as a CSV, NDJSON or Excel file.
 
     They are in order of id; with `q`, in the order of the search. If the database fails during the
     export, or the caller loses permission, the connection is aborted: the file is then incomplete.
 
     :raises Invalid: a parameter is unknown, repeated or invalid (400).
     """
-    chunks: Iterator[bytes] = iter(())
-    if request.method != "HEAD":
-        before_chunk = partial(require_still, "users:read")
-        columns = query.columns or SHOWN
-        layout = exporting.Layout(query.format, columns, query.bom, query.safe)
-        filters = paging.role_and_activity(query.role, query.active)
-        found = exporting.export_users(layout, before_chunk, filters, query.ids, query.q)
-        chunks = (chunk.data for chunk in found)
-        # An error in the first chunk gets a normal error response.
-        chunks = stream_with_context(_log_failure(chain([next(chunks)], chunks)))
-    response = Response(chunks, content_type=CONTENT_TYPES[query.format])
-    response.headers["Content-Disposition"] = f'attachment; filename="users.{query.format}"'
-    return response
+    return send_users(query, f"users.{query.format}")
 
 
-def _log_failure(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    try:
-        yield from chunks
-    except (SQLAlchemyError, AppError) as error:
-        reason = str(getattr(error, "orig", error))
-        log.warning("export cut off", request_id=request_id(), reason=reason)
-        raise
+def send_users(query: ExportQuery, name: str, credentials: str = BEARER) -> Response:
+    """Return the response with the users of a query as a file; the caller is checked meanwhile.
+
+    :param name: the file's name.
+    :param credentials: those by which the caller is identified.
+    """
+    layout = exporting.Layout(query.format, query.columns or SHOWN, query.bom, query.safe)
+    found = exporting.export_users(
+        layout,
+        partial(require_still, "users:read", credentials),
+        paging.role_and_activity(query.role, query.active),
+        query.ids,
+        query.q,
+    )
+    return send_file((chunk.data for chunk in found), CONTENT_TYPES[query.format], name)
 
 
 def _check_content_type() -> None:

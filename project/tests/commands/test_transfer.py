@@ -302,17 +302,19 @@ class ExportUsersTests(TransferCommandTestCase):
 
     def test_file_of_every_form_is_written(self):
         make_user(username="Ada", email="ada@example.com")
-        for name in ["users.csv", "users.csv.gz", "users.ndjson", "users.JSONL.gz"]:
+        for name in ["users.csv", "users.csv.gz", "users.ndjson", "users.JSONL.gz", "users.xlsx"]:
             with self.subTest(name):
                 printed = self.printed(export_users, self.path(name))
 
                 content = (self.folder / name).read_bytes()
                 if name.endswith(".gz"):
                     content = gzip.decompress(content)
-                form = "csv" if "csv" in name else "ndjson"
+                form = next((each for each in ("csv", "xlsx") if each in name), "ndjson")
                 chunks = exporting.export_users(exporting.Layout(form))
                 self.assertEqual(content, b"".join(chunk.data for chunk in chunks))
-                self.assertRegex(printed, rf"^Wrote 1 users to .*{name} \(\d+\.?\d*B\) in [\d.]+ s")
+                self.assertRegex(
+                    printed, rf"^Wrote 1 users to .*{name} \(\d+\.?\d*k?B\) in [\d.]+ s"
+                )
                 self.assertEqual(stat.S_IMODE((self.folder / name).stat().st_mode), 0o600)
 
     def test_standard_output_and_part_of_the_users_may_be_chosen(self):
@@ -324,17 +326,28 @@ class ExportUsersTests(TransferCommandTestCase):
 
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(result.stdout, 'id,username\n1,"\'=1"\n')
+        lines = self.manage("export_users", "-", "--columns", "id", "--format", "ndjson")
+        self.assertEqual(lines.stdout, '{"id":1}\n{"id":2}\n')
         refused = self.manage("export_users", "-", "--columns", "phone")
         self.assertIn("--columns: Must be comma-separated and once each, of", refused.stderr)
 
     def test_export_can_be_imported_again(self):
         make_users(30)
-        result = self.manage("export_users", self.path("users.csv.gz"))
-        self.assertEqual(result.returncode, 0, result.stderr)
+        for name in ["users.csv.gz", "users.xlsx"]:
+            with self.subTest(name):
+                result = self.manage("export_users", self.path(name))
+                self.assertEqual(result.returncode, 0, result.stderr)
 
-        printed = self.printed(import_users, self.path("users.csv.gz"))
+                printed = self.printed(import_users, self.path(name))
 
-        self.assertRegex(printed, r"skipped +30\n")
+                self.assertRegex(printed, r"skipped +30\n")
+
+    def test_format_may_be_chosen_whatever_the_name(self):
+        make_users(1)
+
+        self.printed(export_users, self.path("users"), form="xlsx")
+
+        self.assertTrue((self.folder / "users").read_bytes().startswith(b"PK"))
 
     def test_file_that_is_there_is_replaced_only_by_force(self):
         path = self.file("users.csv", "mine")
@@ -351,7 +364,7 @@ class ExportUsersTests(TransferCommandTestCase):
         with recorded_commands() as commands:
             for path, reason in [
                 (self.path("nowhere/users.csv"), "No such file or directory."),
-                (self.path("users.xlsx"), "the name must end in"),
+                (self.path("users.xls"), "the name must end in"),
                 (self.path("folder.csv"), "already exists."),
             ]:
                 with self.subTest(path):

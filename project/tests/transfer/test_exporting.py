@@ -1,15 +1,17 @@
 """Export: the lines of all users, of which an import makes the same users again."""
 
 import csv
+import zipfile
 from datetime import datetime
 from io import BytesIO, StringIO
 from typing import Any
 from unittest import mock
 
 import orjson
+from python_calamine import CalamineWorkbook
 
 from project import db
-from project.api.transfer import exporting
+from project.api.transfer import exporting, workbook
 from project.api.transfer.columns import Columns
 from project.api.transfer.exporting import Layout, export_users
 from project.api.transfer.importing import import_users
@@ -28,6 +30,13 @@ ODD += ["tab\tnl\ncr\r\x01\x1f\x7f\u2028"]
 def content(form: str) -> bytes:
     """Return a whole export."""
     return b"".join(chunk.data for chunk in export_users(Layout(form)))
+
+
+def sheets(*layout: Any) -> dict[str, list[list[Any]]]:
+    """Return the rows of each sheet of a whole export to Excel."""
+    data = b"".join(chunk.data for chunk in export_users(Layout("xlsx", *layout)))
+    book = CalamineWorkbook.from_filelike(BytesIO(data))
+    return {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
 
 
 class ExportTests(BaseTestCase):
@@ -149,7 +158,7 @@ class ExportTests(BaseTestCase):
             email, role = f"Ü{number}@BÜCHER.example", (None, "editor", "admin")[number % 3]
             others = {"active": number % 2 == 0, "created_at": datetime(2000 + number, 1, 1)}
             make_user(username=text, email=email, role=role, **others)
-        for form in ("csv", "ndjson"):
+        for form in ("csv", "ndjson", "xlsx"):
             with self.subTest(form):
                 exported = content(form)
                 db.drop_all(None)
@@ -164,3 +173,90 @@ class ExportTests(BaseTestCase):
                     [(batch.counts["created"], batch.outcomes) for batch in batches], [(6, [])]
                 )
                 self.assertEqual(content(form), exported)
+
+
+class SheetTests(BaseTestCase):
+    """The Excel file, read by the library that imports use."""
+
+    def test_cells_have_types_and_the_header_names_the_zone(self):
+        then, later = datetime(1899, 12, 31, 23, 59, 59), datetime(2026, 11, 23, 15, 12, 58)
+        make_user(
+            username="=1+1", email="a@example.com", active=True, created_at=then, updated_at=later
+        )
+        make_user(
+            username="Bö",
+            email="b@example.com",
+            created_at=datetime(1900, 3, 1),
+            updated_at=datetime(9999, 12, 31, 23, 59, 59),
+            role="editor",
+            last_sign_in_at=later,
+        )
+
+        self.assertEqual(
+            sheets(),
+            {
+                "Users": [
+                    ["id", "username", "email", "active"]
+                    + ["created_at (UTC)", "updated_at (UTC)", "role", "last_sign_in_at (UTC)"],
+                    [1, "=1+1", "a@example.com", True, "1899-12-31T23:59:59Z", later, "", ""],
+                    [2, "Bö", "b@example.com", False, datetime(1900, 3, 1).date()]
+                    + [datetime(9999, 12, 31, 23, 59, 59), "editor", later],
+                ]
+            },
+        )
+
+    def test_each_second_of_a_day_is_exact(self):
+        times = [
+            datetime(2026, 2, 3, hour, second, 59 - second)
+            for hour in range(24)
+            for second in (0, 1, 7, 29, 31, 58, 59)
+        ]
+        for moment in times:
+            make_user(created_at=moment)
+
+        rows = sheets(("created_at",))["Users"][1:]
+
+        self.assertEqual([row[0] for row in rows], times)
+
+    def test_text_of_any_kind_comes_back(self):
+        odd = [*ODD, "<b>&amp;</b>", "]]>", "_x0041_", "_x005F_x000d_", "a_xyz"]
+        for text in odd:
+            make_user(username=text)
+
+        rows = sheets(("username",))["Users"][1:]
+
+        self.assertEqual([row[0] for row in rows], odd)
+
+    def test_more_users_than_a_sheet_has_rows_fill_further_sheets(self):
+        make_users(7)
+        for chunk_size in (1, 2, 3, 100):
+            with (
+                self.subTest(chunk_size),
+                mock.patch.object(workbook, "ROWS_PER_SHEET", 4),
+                mock.patch.object(exporting, "ROWS_PER_CHUNK", chunk_size),
+            ):
+                self.assertEqual(
+                    sheets(("id",)),
+                    {
+                        "Users": [["id"], [1], [2], [3]],
+                        "Users 2": [["id"], [4], [5], [6]],
+                        "Users 3": [["id"], [7]],
+                    },
+                )
+        with mock.patch.object(workbook, "ROWS_PER_SHEET", 8):
+            self.assertEqual(list(sheets(("id",))), ["Users"])
+
+    def test_file_is_complete_only_at_its_end(self):
+        make_users(5)
+        with mock.patch.object(exporting, "ROWS_PER_CHUNK", 2):
+            chunks = list(export_users(Layout("xlsx")))
+
+        self.assertEqual([chunk.rows for chunk in chunks], [2, 2, 1])
+        self.assertTrue(chunks[0].data.startswith(b"PK"))
+        whole = b"".join(chunk.data for chunk in chunks)
+        self.assertIsNone(zipfile.ZipFile(BytesIO(whole)).testzip())
+        with self.assertRaises(zipfile.BadZipFile):
+            zipfile.ZipFile(BytesIO(whole[: -len(chunks[-1].data)]))
+
+    def test_export_of_no_users_is_a_header(self):
+        self.assertEqual(sheets(("id", "email")), {"Users": [["id", "email"]]})

@@ -23,6 +23,7 @@ from project.tests.base import BaseTestCase
 from project.tests.database.test_failures import driver_error
 from project.tests.factories import all_users, make_user, make_users
 from project.tests.wire import recorded_commands
+from project.web import downloads
 
 CSV = "username,email,active\r\nAda,ada@example.com,true\r\nBo,bo@example.com,\r\n"
 NDJSON = '{"username": "Ada", "email": "ada@example.com", "active": true}\n'
@@ -34,7 +35,7 @@ def captured_log() -> Iterator[list[MutableMapping[str, Any]]]:
     capture = LogCapture()
     every_level = structlog.make_filtering_bound_logger("DEBUG")
     log = structlog.wrap_logger(None, processors=[capture], wrapper_class=every_level)
-    with mock.patch.object(views, "log", log):
+    with mock.patch.object(downloads, "log", log):
         yield capture.entries
 
 
@@ -328,6 +329,9 @@ class ImportTests(BaseTestCase):
         self.assertEqual(self.client.options("/users/import").status_code, 200)
 
 
+SHEET_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
 class ExportTests(BaseTestCase):
     """GET /users/export."""
 
@@ -337,6 +341,7 @@ class ExportTests(BaseTestCase):
             ("", "text/csv; charset=utf-8", "users.csv", "id,username,email,"),
             ("?format=csv", "text/csv; charset=utf-8", "users.csv", "id,username,email,"),
             ("?format=ndjson", "application/x-ndjson", "users.ndjson", '{"id":1,"username":"Ada"'),
+            ("?format=xlsx", SHEET_TYPE, "users.xlsx", "PK"),
         ]:
             with self.subTest(query):
                 response = self.client.get(f"/users/export{query}")
@@ -346,7 +351,7 @@ class ExportTests(BaseTestCase):
                 disposition = response.headers["Content-Disposition"]
                 self.assertEqual(disposition, f'attachment; filename="{name}"')
                 self.assertNotIn("Content-Length", response.headers)
-                self.assertTrue(response.text.startswith(start), response.text)
+                self.assertTrue(response.data.startswith(start.encode()), response.data)
 
     def test_columns_filters_and_layout_may_be_chosen(self):
         make_user(username="=1", email="a@example.com", active=True, role="editor")

@@ -36,10 +36,11 @@ def describe_files(contract: Contract, models: Json) -> Json:
         "application/octet-stream": (_BYTES, table),
         "multipart/form-data": (_object("file", _BYTES), {"file": table}),
     }
-    return {
-        media_type: dict(zip(("schema", "example"), forms[media_type], strict=True))
-        for media_type in types
-    }
+    files = {}
+    for media_type in types:
+        schema, example = forms.get(media_type, (_BYTES, None))
+        files[media_type] = {"schema": schema, **({"example": example} if example else {})}
+    return files
 
 
 def _csv(row: Json) -> str:
