@@ -8,17 +8,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from flask_babel import format_decimal, gettext, ngettext
+from flask_babel import gettext, ngettext
 from markupsafe import Markup, escape
 
 from project.api.audit.service import ANONYMOUS, PRUNER
 from project.database import Row
+from project.web.languages import format_datetime, format_number
 
 Names = Mapping[str, str]
 """The names of users and API keys by reference, such as ``user:7``; those removed are missing."""
 FindNames = Callable[[Collection[int]], Mapping[int, str]]
 Link = Callable[[str, str], Markup]
 
+_: Callable[..., str] = gettext
 _finders: dict[str, FindNames] = {}
 
 
@@ -140,7 +142,7 @@ def find_names(events: Iterable[Row]) -> Names:
     for event in events:
         references = [event.actor] if event.user_id is None else [event.actor, _target(event)]
         for reference in references:
-            kind, _, number = reference.partition(":")
+            kind, _colon, number = reference.partition(":")
             if kind in _finders:
                 ids.setdefault(kind, set()).add(int(number))
     return {
@@ -160,45 +162,45 @@ def describe(event: Row, names: Names, link: Link | None = None) -> str:
     """
     quote: Callable[[Any], str] = str if link is None else escape
     values = {name: quote(value) for name, value in _values(event).items()}
-    for name, reference, words in [
+    for name, reference, shown in [
         ("actor", event.actor, actor_words(event.actor, names)),
         ("user", _target(event), _user_words(event, names)),
     ]:
         known = link is not None and reference in names and reference.startswith("user:")
-        values[name] = link(reference, words) if link and known else quote(words)
+        values[name] = link(reference, shown) if link and known else quote(shown)
     words = ACTIONS.get(event.action)
     if words is None:
-        text = gettext(_UNKNOWN, action=quote(event.action), actor=values["actor"])
+        text = _(_UNKNOWN, action=quote(event.action), actor=values["actor"])
     else:
         sentence = words.others.get(_variant(event), words.sentence)
         if callable(sentence):
             text = sentence({"num": (event.after or {}).get("count", 0), **values})
         else:
-            text = gettext(sentence, **values)
+            text = _(sentence, **values)
     return text if link is None else Markup(text)  # noqa: S704  (all values are escaped)
 
 
 def actor_words(actor: str, names: Names) -> str:
     """Return who acted, as the beginning of a sentence."""
-    kind, _, name = actor.partition(":")
+    kind, _colon, name = actor.partition(":")
     if kind == "user":
-        return names.get(actor) or gettext("User %(id)s (removed)", id=name)
+        return names.get(actor) or _("User %(id)s (removed)", id=name)
     if kind == "key":
         if known := names.get(actor):
-            return gettext("The API key “%(name)s”", name=known)
-        return gettext("The API key %(id)s (removed)", id=name)
+            return _("The API key “%(name)s”", name=known)
+        return _("The API key %(id)s (removed)", id=name)
     if actor == PRUNER:
-        return gettext("The service")
+        return _("The service")
     if kind == "command":
-        return gettext("The command %(name)s", name=name)
+        return _("The command %(name)s", name=name)
     if actor == ANONYMOUS:
-        return gettext("Somebody who was not signed in")
+        return _("Somebody who was not signed in")
     return actor
 
 
 def role_words(role: str | None) -> str:
     """Return the name of a role."""
-    return gettext(_ROLES[role]) if role in _ROLES else str(role)
+    return _(_ROLES[role]) if role in _ROLES else str(role)
 
 
 def _target(event: Row) -> str:
@@ -211,10 +213,10 @@ def _user_words(event: Row, names: Names) -> str:
         return ""
     reference = _target(event)
     if event.actor == reference:
-        return gettext("their own account")
+        return _("their own account")
     state = {**(event.before or {}), **(event.after or {})}
     recorded = state.get("username") or state.get("email")
-    return names.get(reference) or recorded or gettext("user %(id)s (removed)", id=event.user_id)
+    return names.get(reference) or recorded or _("user %(id)s (removed)", id=event.user_id)
 
 
 def _variant(event: Row) -> str:
@@ -236,18 +238,18 @@ def _values(event: Row) -> dict[str, str]:
     values = {name: _words(name, value) for name, value in (before | after).items()}
     if event.action == "user.updated":
         changes = [(name, _words(name, before.get(name)), values[name]) for name in after]
-        [(_, values["old"], values["new"])] = changes[:1] or [("", "", "")]
-        values["changes"] = gettext("; ").join(
-            gettext("a new password")
+        [(_name, values["old"], values["new"])] = changes[:1] or [("", "", "")]
+        values["changes"] = _("; ").join(
+            _("a new password")
             if name == "password"
-            else gettext(_CHANGE, field=_field_words(name), old=old, new=new)
+            else _(_CHANGE, field=_field_words(name), old=old, new=new)
             for name, old, new in changes
         )
     return values
 
 
 def _field_words(name: str) -> str:
-    return gettext(_FIELDS[name]) if name in _FIELDS else name
+    return _(_FIELDS[name]) if name in _FIELDS else name
 
 
 def _words(name: str, value: Any) -> str:
@@ -255,9 +257,11 @@ def _words(name: str, value: Any) -> str:
     if name == "role":
         return role_words(value)
     if isinstance(value, bool):
-        return gettext("yes") if value else gettext("no")
+        return _("yes") if value else _("no")
     if isinstance(value, int):
-        return str(format_decimal(value))
+        return format_number(value)
+    if name == "older_than":
+        return format_datetime(value)
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
