@@ -4,7 +4,7 @@ from flask import Blueprint, Flask
 
 bp = Blueprint("transfer", __name__)
 
-from project.api.transfer import views  # noqa: E402, F401  (they add their routes to bp)
+from project.api.transfer import export_page, views  # noqa: E402, F401  (they add routes to bp)
 
 
 def init_app(app: Flask) -> None:

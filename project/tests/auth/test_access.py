@@ -88,6 +88,8 @@ ROWS: dict[str, tuple[str, Any]] = {
     "POST /sign-in": (REDIRECT, LOGIN),
     "POST /sign-out": (REDIRECT, {}),
     "POST /preferences": (REDIRECT, {}),
+    "GET /export": (READ_PAGE, None),
+    "GET /export/download": (READ_PAGE, None),
     "GET /account": (OWN_PAGE, None),
     "POST /account": (REDIRECT, {**PERSON, "version": "1", "current_password": PASSWORD}),
     "POST /account/password": (
@@ -95,7 +97,7 @@ ROWS: dict[str, tuple[str, Any]] = {
         {"current_password": PASSWORD, "password": "another fine and long one"},
     ),
 }
-PAGES = {"", "bulk", "edit", "remove", "sign-in", "sign-out", "account", "preferences"}
+PAGES = {"", "bulk", "edit", "remove", "sign-in", "sign-out", "account", "preferences", "export"}
 
 
 class Protected(TestingConfig):
