@@ -6,7 +6,7 @@ from project.web import error_handlers
 
 bp = Blueprint("audit", __name__)
 
-from project.api.audit import views  # noqa: E402, F401  (they add their routes to bp)
+from project.api.audit import pages, views  # noqa: E402, F401  (they add their routes to bp)
 
 
 def init_app(app: Flask) -> None:

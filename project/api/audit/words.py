@@ -136,15 +136,19 @@ def register_names(kind: str, find: FindNames) -> None:
     _finders[kind] = find
 
 
-def find_names(events: Iterable[Row]) -> Names:
-    """Return the names of all users and API keys in some events: one query for each kind."""
+def find_names(events: Iterable[Row], others: Iterable[str] = ()) -> Names:
+    """Return the names of all users and API keys in some events: one query for each kind.
+
+    :param others: further references, such as ``user:7``.
+    """
     ids: dict[str, set[int]] = {}
+    references = [*others]
     for event in events:
-        references = [event.actor] if event.user_id is None else [event.actor, _target(event)]
-        for reference in references:
-            kind, _colon, number = reference.partition(":")
-            if kind in _finders:
-                ids.setdefault(kind, set()).add(int(number))
+        references += [event.actor] if event.user_id is None else [event.actor, _target(event)]
+    for reference in references:
+        kind, _colon, number = reference.partition(":")
+        if kind in _finders:
+            ids.setdefault(kind, set()).add(int(number))
     return {
         f"{kind}:{found_id}": name
         for kind, wanted in ids.items()

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
+from project.api.audit.people import Person, register_search
 from project.api.audit.words import register_names
 from project.api.users import errors, fields, queries, word_index
 from project.api.users.folding import fold_email, fold_username, prefix_range
@@ -30,6 +31,7 @@ SEARCH_PARTS = ("email", "username", "word")
 MOST_LISTED = 10_000
 MOST_FOUND = 1_000
 """How far ``count_some`` counts the users of a list, and those whom a search finds."""
+MAX_CHOICES = 10
 _USER_CREATED = audit.register("user.created")
 _USER_UPDATED = audit.register("user.updated")
 _USER_REMOVED = audit.register("user.removed")
@@ -230,7 +232,14 @@ def names_of(ids: Iterable[int]) -> dict[int, str]:
     return {user.id: user.username for user in list_users_by_id(list(ids), ("id", "username"))}
 
 
+def people_like(text: str) -> list[Person]:
+    """Return the first users whom a search finds, for a choice between them."""
+    found = search_users(text, MAX_CHOICES, None, {}, ("id", "username", "email"))
+    return [Person(user.id, user.username, user.email) for _part, user in found]
+
+
 register_names("user", names_of)
+register_search(people_like)
 
 
 def count_users(filters: Mapping[str, Any] = {}, text: str | None = None) -> int:

@@ -37,6 +37,7 @@ SIGNED_IN = "403 200 200 200 200 403 403 401 401 401"
 ANY_BEARER = "403 200 200 200 200 200 200 401 401 401"
 READ_PAGE = "303 403 200 200 200 303 303 303 303 303"
 WRITE_PAGE = "303 403 403 200 200 303 303 303 303 303"
+ADMIN_PAGE = "303 403 403 403 200 303 303 303 303 303"
 OWN_PAGE = "303 200 200 200 200 303 303 303 303 303"
 REDIRECT = "303 303 303 303 303 303 303 303 303 303"
 
@@ -90,6 +91,8 @@ ROWS: dict[str, tuple[str, Any]] = {
     "POST /preferences": (REDIRECT, {}),
     "GET /export": (READ_PAGE, None),
     "GET /export/download": (READ_PAGE, None),
+    "GET /activity": (ADMIN_PAGE, None),
+    "GET /activity/download": (ADMIN_PAGE, None),
     "GET /account": (OWN_PAGE, None),
     "POST /account": (REDIRECT, {**PERSON, "version": "1", "current_password": PASSWORD}),
     "POST /account/password": (
@@ -97,7 +100,7 @@ ROWS: dict[str, tuple[str, Any]] = {
         {"current_password": PASSWORD, "password": "another fine and long one"},
     ),
 }
-PAGES = {"", "bulk", "edit", "remove", "sign-in", "sign-out", "account", "preferences", "export"}
+PAGES = {"", "bulk", "edit", "remove", "sign-in", "sign-out", "account", "preferences", "export", "activity"}
 
 
 class Protected(TestingConfig):
