@@ -13,7 +13,7 @@ from typing import NamedTuple
 ROWS_PER_SHEET = 2**20
 """Excel's limit, with the header."""
 COMPRESSION = 1
-"""Level 6 takes three times as long for a tenth less."""
+"""Level 6 takes three times as long for a fifth less."""
 HEADER_STYLE, TIME_STYLE = 1, 2
 
 _NAMESPACE = "http://schemas.openxmlformats.org"

@@ -66,9 +66,7 @@ class ExportPageTests(BaseTestCase):
                 self.assertIn(f" Who {expected} ", texts(response.text))
 
     def test_number_of_many_users_is_rounded(self):
-        with mock.patch.object(
-            export_page.service, "count_some", return_value=service.Count(10_000, False)
-        ):
+        with mock.patch.object(service, "count_some", return_value=service.Count(10_000, False)):
             self.assertIn("Over 10,000 users", self.get("/export").text)
 
     def test_wrong_filter_is_named(self):
