@@ -10,8 +10,8 @@ from e2e.processes import manage
 from e2e.test_page import PASSWORD, PEOPLE, BrowserTestCase
 
 
-class ActivityPageTestCase(BrowserTestCase):
-    """Ada is an administrator; she has signed in at the API, and added and changed people."""
+class ActivityPageTests(BrowserTestCase):
+    """What an administrator, Ada, did with the API, while access is open."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -134,7 +134,7 @@ class ActivityPageTestCase(BrowserTestCase):
         expect(self.page.get_by_role("heading", name="Forbidden")).to_be_visible()
 
 
-class ProtectedActivityPageTests(ActivityPageTestCase):
+class ProtectedActivityPageTests(ActivityPageTests):
     """The same while access is protected."""
 
     environment = {"ACCESS": "protected"}

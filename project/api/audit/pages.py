@@ -32,6 +32,9 @@ EQUAL: tuple[str, ...] = ("user", "actor", "action")
 FILTERS = (*EQUAL, "from", "to")
 _REFERENCES = {"user": r"[0-9]+", "actor": ACTOR}
 """What names a user or an actor in the address; all else is a text to search for."""
+_NAME_CLASSES = (
+    "name fw-semibold link-body-emphasis link-underline-opacity-25 link-underline-opacity-100-hover"
+)
 _PREFIXES = {"user": "", "actor": "user:"}
 COLUMNS = (
     *("time (UTC)", "actor", "action", "user_id", "event"),
@@ -172,7 +175,7 @@ def _by_day(events: Sequence[Row], names: words.Names) -> list[tuple[date, list[
 def _link(reference: str, name: str) -> Markup:
     """Return a name that leads to the events of its user."""
     address = _address({"user": reference.partition(":")[2]})
-    return Markup('<a class="name" href="{}">{}</a>').format(address, name)
+    return Markup('<a class="{}" href="{}">{}</a>').format(_NAME_CLASSES, address, name)
 
 
 def _address(values: dict[str, Any]) -> str:

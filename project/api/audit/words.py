@@ -5,6 +5,7 @@ keys are found by the features that own them: audit may not import them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import starmap
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -119,9 +120,7 @@ _CHANGE = N_("%(field)s from “%(old)s” to “%(new)s”")
 _FIELDS = {
     "username": N_("name"),
     "email": N_("email"),
-    "active": N_("may sign in"),
     "role": N_("role"),
-    "password": N_("password"),
 }
 _ROLES = {
     None: N_("ordinary user"),
@@ -243,17 +242,18 @@ def _values(event: Row) -> dict[str, str]:
     if event.action == "user.updated":
         changes = [(name, _words(name, before.get(name)), values[name]) for name in after]
         [(_name, values["old"], values["new"])] = changes[:1] or [("", "", "")]
-        values["changes"] = _("; ").join(
-            _("a new password")
-            if name == "password"
-            else _(_CHANGE, field=_field_words(name), old=old, new=new)
-            for name, old, new in changes
-        )
+        values["changes"] = _("; ").join(starmap(_change, changes))
     return values
 
 
-def _field_words(name: str) -> str:
-    return _(_FIELDS[name]) if name in _FIELDS else name
+def _change(name: str, old: str, new: str) -> str:
+    """Return a change of one field among several."""
+    if name == "active":
+        return _("activated") if new == _words(name, True) else _("deactivated")
+    if name == "password":
+        return _("a new password")
+    field = _(_FIELDS[name]) if name in _FIELDS else name
+    return _(_CHANGE, field=field, old=old, new=new)
 
 
 def _words(name: str, value: Any) -> str:

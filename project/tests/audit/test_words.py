@@ -80,8 +80,8 @@ class WordsTests(AuditTestCase):
                     before={"email": "a@x", "active": True, "shoe": 1},
                     after={"email": "b@x", "active": False, "shoe": 2, "password": "changed"},
                 ),
-                "The command seed_db changed Bob: email from “a@x” to “b@x”; may sign in from"
-                " “yes” to “no”; shoe from “1” to “2”; a new password",
+                "The command seed_db changed Bob: email from “a@x” to “b@x”; deactivated; shoe"
+                " from “1” to “2”; a new password",
             ),
             (
                 event("user.updated", ADA, 2, before={"shoe": 1}, after={"shoe": 2}),
