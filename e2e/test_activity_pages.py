@@ -51,7 +51,7 @@ class ActivityPageTests(BrowserTestCase):
         self.open_as(PEOPLE[0][1])
 
         expect(self.page.get_by_role("heading", name="Activity")).to_be_visible()
-        events = self.page.get_by_role("listitem")
+        events = self.page.get_by_role("main").get_by_role("listitem")
         for sentence in [
             f"{self.admin} changed the email of Bjarne Ødegård from bjarne@example.com to"
             " b.odegard@example.com",
@@ -73,7 +73,7 @@ class ActivityPageTests(BrowserTestCase):
         self.page.get_by_label("Person").fill("bjarne")
         self.page.get_by_label("Person").press("Enter")
 
-        events = self.page.get_by_role("listitem")
+        events = self.page.get_by_role("main").get_by_role("listitem")
         expect(events).to_have_count(2)
         self.assertRegex(self.page.url, r"/activity\?user=2$")
         self.page.get_by_label("Kind").select_option("User changed")
@@ -97,7 +97,7 @@ class ActivityPageTests(BrowserTestCase):
         expect(self.page.get_by_text("Several people match.")).to_be_visible()
         self.assert_fits("activity-choice")
         self.page.get_by_role("link", name="Bjarne Li").click()
-        expect(self.page.get_by_role("list").get_by_text("added Bjarne Li")).to_be_visible()
+        expect(self.page.get_by_role("main").get_by_text("added Bjarne Li")).to_be_visible()
 
         self.page.goto(f"{self.url}/activity?actor=nobody")
         expect(self.page.get_by_label("Done by")).to_have_accessible_description(
@@ -109,7 +109,7 @@ class ActivityPageTests(BrowserTestCase):
         for number in range(50):
             self.send("PATCH", "/users/4", username=f"David {number}")
         self.open_as(PEOPLE[0][1], "/activity?user=4")
-        events = self.page.get_by_role("listitem")
+        events = self.page.get_by_role("main").get_by_role("listitem")
         expect(events).to_have_count(50)
 
         self.page.get_by_role("link", name="Older events").click()
@@ -131,7 +131,7 @@ class ActivityPageTests(BrowserTestCase):
     def test_viewer_does_not_see_it(self) -> None:
         self.open_as("chidi@example.com")
 
-        expect(self.page.get_by_role("heading", name="Forbidden")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Not allowed")).to_be_visible()
 
 
 class ProtectedActivityPageTests(ActivityPageTests):
@@ -143,7 +143,7 @@ class ProtectedActivityPageTests(ActivityPageTests):
         self.page.goto(f"{self.url}/activity?user=2")
         self.sign_in(PEOPLE[0][1], PASSWORD)
 
-        expect(self.page.get_by_role("listitem")).to_have_count(2)
+        expect(self.page.get_by_role("main").get_by_role("listitem")).to_have_count(2)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ class ProtectedExportPageTests(ExportPageTestCase):
         self.page.context.clear_cookies()
         self.page.goto(f"{self.url}/export")
         self.sign_in(PEOPLE[2][1], PASSWORD)
-        expect(self.page.get_by_role("heading", name="Forbidden")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Not allowed")).to_be_visible()
 
 
 if __name__ == "__main__":
