@@ -15,6 +15,7 @@ Json = dict[str, Any]
 
 _TEXT = {"type": "string"}
 _BYTES = {"type": "string", "format": "binary"}
+_SHEET = (_BYTES, "PK…")
 
 
 def describe_files(contract: Contract, models: Json) -> Json:
@@ -36,11 +37,10 @@ def describe_files(contract: Contract, models: Json) -> Json:
         "application/octet-stream": (_BYTES, table),
         "multipart/form-data": (_object("file", _BYTES), {"file": table}),
     }
-    files = {}
-    for media_type in types:
-        schema, example = forms.get(media_type, (_BYTES, None))
-        files[media_type] = {"schema": schema, **({"example": example} if example else {})}
-    return files
+    return {
+        media_type: dict(zip(("schema", "example"), forms.get(media_type, _SHEET), strict=True))
+        for media_type in types
+    }
 
 
 def _csv(row: Json) -> str:
