@@ -163,7 +163,7 @@ def _by_day(events: Sequence[Row], names: words.Names) -> list[tuple[date, list[
                 Line(
                     event,
                     format_time(event.created_at.time(), "medium", locale=language()),
-                    words.describe(event, names, _link),
+                    words.describe(event, names, _link, _actor_link),
                 )
                 for event in group
             ],
@@ -174,8 +174,16 @@ def _by_day(events: Sequence[Row], names: words.Names) -> list[tuple[date, list[
 
 def _link(reference: str, name: str) -> Markup:
     """Return a name that leads to the events of its user."""
-    address = _address({"user": reference.partition(":")[2]})
-    return Markup('<a class="{}" href="{}">{}</a>').format(_NAME_CLASSES, address, name)
+    return _name({"user": reference.partition(":")[2]}, name)
+
+
+def _actor_link(reference: str, name: str) -> Markup:
+    """Return a name that leads to what this actor did."""
+    return _name({"actor": reference}, name)
+
+
+def _name(values: dict[str, str], name: str) -> Markup:
+    return Markup('<a class="{}" href="{}">{}</a>').format(_NAME_CLASSES, _address(values), name)
 
 
 def _address(values: dict[str, Any]) -> str:

@@ -155,13 +155,16 @@ def find_names(events: Iterable[Row], others: Iterable[str] = ()) -> Names:
     }
 
 
-def describe(event: Row, names: Names, link: Link | None = None) -> str:
+def describe(
+    event: Row, names: Names, link: Link | None = None, actor_link: Link | None = None
+) -> str:
     """Return an event as a sentence without a full stop.
 
     :param event: with actor, action, user_id, before and after, as ``service.list_events`` returns.
     :param names: those that ``find_names`` returned for this event and others.
-    :param link: returns the HTML of a user or key, by reference and name; all else is then
+    :param link: returns the HTML of a user, by reference and name; all else is then
         escaped, and the result is Markup. None: the result is text.
+    :param actor_link: the same for who acted, whoever it is; None: as ``link``.
     """
     quote: Callable[[Any], str] = str if link is None else escape
     values = {name: quote(value) for name, value in _values(event).items()}
@@ -170,7 +173,10 @@ def describe(event: Row, names: Names, link: Link | None = None) -> str:
         ("user", _target(event), _user_words(event, names)),
     ]:
         known = link is not None and reference in names and reference.startswith("user:")
-        values[name] = link(reference, shown) if link and known else quote(shown)
+        if name == "actor" and actor_link:
+            values[name] = actor_link(reference, shown)
+        else:
+            values[name] = link(reference, shown) if link and known else quote(shown)
     words = ACTIONS.get(event.action)
     if words is None:
         text = _(_UNKNOWN, action=quote(event.action), actor=values["actor"])

@@ -99,6 +99,7 @@ class ActivityPageTests(ActivityTestCase):
         self.assertIn('datetime="2026-11-23T15:12:59Z"', page)
         self.assertIn(" 203.0.113.7</small>", page)
         self.assertRegex(page, '<a class="name[^"]*" href="/activity\\?user=2">Bob</a>')
+        self.assertIn('href="/activity?actor=command:seed_db">The command seed_db</a>', page)
 
     def test_only_administrators_see_it_however_open_access_is(self):
         for path in ("/activity", "/activity/download"):
