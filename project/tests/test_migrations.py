@@ -107,7 +107,7 @@ class MigrationTests(BaseTestCase):
                 ],
             )
 
-        flask_migrate.upgrade()
+        flask_migrate.upgrade(revision="0010")
         with db.engine.begin() as connection:
             connection.execute(text("DELETE FROM user_words WHERE user_id > 1000"))
         flask_migrate.stamp(revision="0009")

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NewType
 
 import orjson
-from flask import current_app, has_request_context, request
+from flask import current_app, has_request_context
 from sqlalchemy import bindparam, delete, insert, update
 
 from project.api.audit import queries
@@ -17,6 +17,7 @@ from project.api.audit.models import ADDRESS_LENGTH, NAME_LENGTH, AuditEvent
 from project.api.audit.schemas import EventListQuery, filters_of
 from project.clock import utcnow
 from project.database import Row, db, read, write
+from project.web import client
 from project.web.guard import known_principal
 from project.web.pagination import Page, find_page
 from project.web.pruning import prunes
@@ -91,7 +92,7 @@ def record(
         )
     command, who = _command.get(), known_principal()
     in_request = has_request_context() and command is None
-    address = request.remote_addr if in_request else None
+    address = client.address() if in_request else None
     values = {
         "created_at": utcnow(),
         "actor": actor or (f"command:{command}" if command else who.name if who else ANONYMOUS),
@@ -100,7 +101,6 @@ def record(
         "before": _to_json(before),
         "after": _to_json(after),
         "request_id": request_id() if in_request else None,
-        # A proxy may pass on any text.
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
     return write(_INSERT, values).inserted_id

@@ -87,7 +87,16 @@ ACTIONS: dict[str, Words] = {
         ),
     ),
     "session.started": Words(N_("Signed in"), N_("%(actor)s signed in")),
-    "session.ended": Words(N_("Signed out"), N_("%(actor)s signed out")),
+    "session.ended": Words(
+        N_("Signed out"),
+        N_("%(actor)s signed out"),
+        {"other": N_("%(actor)s ended a session of %(user)s")},
+    ),
+    "sessions.ended": Words(
+        N_("All sessions ended"),
+        N_("%(actor)s ended their other sessions"),
+        {"other": N_("%(actor)s ended all sessions of %(user)s")},
+    ),
     "session.failed": Words(
         N_("Sign-in failed"),
         N_("A sign-in as %(user)s failed"),
@@ -238,6 +247,8 @@ def _variant(event: Row) -> str:
         if fields == ["active"]:
             return "activated" if after["active"] else "deactivated"
         return fields[0] if len(before | after) == 1 else ""
+    if event.action in {"session.ended", "sessions.ended"}:
+        return "" if event.actor == _target(event) else "other"
     return "nobody" if event.user_id is None else ""
 
 

@@ -5,11 +5,14 @@ from datetime import datetime
 from sqlalchemy import DateTime, Dialect, ForeignKey, Index, Integer, String, TypeDecorator
 from sqlalchemy.orm import Mapped, mapped_column
 
+from project.api.audit.models import ADDRESS_LENGTH
 from project.database import TABLE_OPTIONS, db
 from project.web.fields import TEXT_LENGTH
 
 SCOPES_LENGTH = 64
 """The maximum length of a key's scopes, separated by spaces."""
+
+USER_AGENT_LENGTH = 255
 
 
 class Words(TypeDecorator[list[str]]):
@@ -33,6 +36,8 @@ class Session(db.Model):  # type: ignore[name-defined,misc]
 
     It is also invalid if the user's password has changed since (``password_version``), or if the
     user has been deactivated since (``deactivations``), even if they are active again.
+    ``user_agent`` and ``address`` are what the client showed when it signed in, cut to their
+    lengths; NULL: nothing.
     """
 
     __tablename__ = "sessions"
@@ -44,6 +49,8 @@ class Session(db.Model):  # type: ignore[name-defined,misc]
     created_at: Mapped[datetime] = mapped_column(DateTime)
     expires_at: Mapped[datetime] = mapped_column(DateTime, index=True)
     deactivations: Mapped[int] = mapped_column(Integer, server_default="0")
+    user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
+    address: Mapped[str | None] = mapped_column(String(ADDRESS_LENGTH))
 
     __table_args__ = TABLE_OPTIONS
 

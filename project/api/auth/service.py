@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from flask import current_app
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import DateTime, bindparam, delete, insert, or_, select, update
 
 from project.api.audit import service as audit
+from project.api.audit.models import ADDRESS_LENGTH
 from project.api.audit.words import register_names
 from project.api.auth import errors, throttle, tokens
-from project.api.auth.models import APIKey, Session
+from project.api.auth.models import USER_AGENT_LENGTH, APIKey, Session
 from project.api.auth.schemas import AccountRead
 from project.api.users import queries
 from project.api.users import service as users
@@ -28,6 +29,7 @@ from project.api.users.passwords import hash_password, hashing_slot, needs_rehas
 from project.clock import utcnow
 from project.database import Row, db, in_transaction, read, write
 from project.errors import Unauthenticated
+from project.web import client
 from project.web.guard import Principal
 from project.web.pruning import delete_oldest, prunes
 
@@ -35,9 +37,11 @@ SIGN_IN_SECONDS = 60
 """The minimum time between two writes of a user's ``last_sign_in_at``."""
 
 KEYS_PER_USER = 50
+SESSIONS_SHOWN = 50
 _SESSION_STARTED = audit.register("session.started")
 _SESSION_FAILED = audit.register("session.failed")
 _SESSION_ENDED = audit.register("session.ended")
+_SESSIONS_ENDED = audit.register("sessions.ended")
 _PASSWORD_REFUSED = audit.register("password.refused")
 _KEY_CREATED = audit.register("key.created")
 _KEY_RESUMED = audit.register("key.resumed")
@@ -55,10 +59,25 @@ _SAVE_SIGN_IN_TIME = _UPDATE_USER.where(
 )
 
 _sessions: Any = Session.__table__
+_CLIENT = ("user_agent", "address")
 _ADD_SESSION = insert(_sessions)
 _UPDATE_SESSION = update(_sessions).where(_sessions.c.token_id == bindparam("session"))
+_OF_USER = _sessions.c.user_id == bindparam("user_id")
+_END_SESSION = delete(_sessions).where(_sessions.c.id == bindparam("session_id"), _OF_USER)
 _END_OTHER_SESSIONS = delete(_sessions).where(
-    _sessions.c.user_id == bindparam("user_id"), _sessions.c.token_id != bindparam("session")
+    _OF_USER, _sessions.c.token_id != bindparam("session")
+)
+_SESSIONS = (
+    select(*(_sessions.c[name] for name in ("id", "token_id", "created_at", *_CLIENT)))
+    .join(_users, _users.c.id == _sessions.c.user_id)
+    .where(
+        _OF_USER,
+        _sessions.c.expires_at > bindparam("now", type_=DateTime),
+        _sessions.c.password_version == _users.c.password_version,
+        _sessions.c.deactivations == _users.c.deactivations,
+    )
+    .order_by(_sessions.c.id.desc())
+    .limit(SESSIONS_SHOWN)
 )
 
 _keys: Any = APIKey.__table__
@@ -70,6 +89,7 @@ _KEYS = select(
 ).join(_users, _users.c.id == _keys.c.user_id)
 _ALL_KEYS = _KEYS.order_by(_keys.c.id)
 _KEYS_OF_USER = _ALL_KEYS.where(_keys.c.user_id == bindparam("user_id"))
+_KEY = _KEYS.where(_HAS_KEY_ID)
 _LOCKED_KEY = _KEYS.where(_HAS_KEY_ID).with_for_update()
 _KEY_NAMES = select(_keys.c.id, _keys.c.name).where(
     _keys.c.id.in_(bindparam("ids", expanding=True))
@@ -181,6 +201,27 @@ def log_out(session: str) -> None:
     if ended is not None:
         db.session.delete(ended)
         audit.record(_SESSION_ENDED, ended.user_id, actor=f"user:{ended.user_id}")
+
+
+def list_sessions(user_id: int) -> Sequence[Row]:
+    """Return the newest sign-ins of a user that are valid, at most ``SESSIONS_SHOWN``."""
+    return read(_SESSIONS, {"user_id": user_id, "now": utcnow()})
+
+
+def end_session(user_id: int, session_id: int) -> None:
+    """End one sign-in of a user; nothing happens if they have none with this id."""
+    in_range = 0 < session_id <= users.LARGEST_ID
+    if in_range and write(_END_SESSION, {"user_id": user_id, "session_id": session_id}).row_count:
+        audit.record(_SESSION_ENDED, user_id)
+
+
+def end_sessions(user_id: int, kept: str = "") -> None:
+    """End all sign-ins of a user.
+
+    :param kept: the ``token_id`` of the sign-in that remains valid; empty: none.
+    """
+    if write(_END_OTHER_SESSIONS, {"user_id": user_id, "session": kept}).row_count:
+        audit.record(_SESSIONS_ENDED, user_id)
 
 
 def commit_password_change(
@@ -298,6 +339,16 @@ def key_names(ids: Iterable[int]) -> dict[int, str]:
 register_names("key", key_names)
 
 
+def get_key(key_id: int, owner_id: int | None = None) -> Row:
+    """Return an API key, in the form that list_keys returns.
+
+    :param owner_id: the key must belong to this user; None: to any user.
+    :raises KeyNotFound: there is no such key (404).
+    """
+    in_range = 0 < key_id <= users.LARGEST_ID
+    return _check_owner(read(_KEY, {"key_id": key_id}) if in_range else (), owner_id)
+
+
 def resume_key(key_id: int, owner_id: int | None = None) -> Row:
     """Resume a suspended API key.
 
@@ -326,7 +377,10 @@ def delete_key(key_id: int, owner_id: int | None = None) -> Row:
 def _lock_key(key_id: int, owner_id: int | None) -> Row:
     """Lock a key and its user; return the key, in the form that list_keys returns."""
     in_range = 0 < key_id <= users.LARGEST_ID
-    found = write(_LOCKED_KEY, {"key_id": key_id}).rows if in_range else ()
+    return _check_owner(write(_LOCKED_KEY, {"key_id": key_id}).rows if in_range else (), owner_id)
+
+
+def _check_owner(found: Sequence[Row], owner_id: int | None) -> Row:
     if not found or owner_id not in (None, found[0].user_id):
         raise errors.KeyNotFound
     return found[0]
@@ -352,6 +406,7 @@ def _find(email: str) -> Row | None:
 
 def _sign_in(user: User | Row, deactivations: int) -> SignIn:
     now, session = utcnow(), uuid4().hex
+    agent, address = client.user_agent(), client.address()
     expires_at = now + timedelta(hours=current_app.config["TOKEN_HOURS"])
     values = {
         "token_id": session,
@@ -360,6 +415,8 @@ def _sign_in(user: User | Row, deactivations: int) -> SignIn:
         "deactivations": deactivations,
         "created_at": now,
         "expires_at": expires_at,
+        "user_agent": agent[:USER_AGENT_LENGTH] if agent else None,
+        "address": address[:ADDRESS_LENGTH] if address else None,
     }
     write(_ADD_SESSION, values)
     times = {"last_sign_in_at": now, "before": now - timedelta(seconds=SIGN_IN_SECONDS)}
