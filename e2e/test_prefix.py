@@ -147,10 +147,10 @@ class ForwardedPrefixTests(BrowserTestCase):
         self.assertEqual(self.complaints, [])
 
     def test_person_uses_every_page_and_never_leaves_the_path(self) -> None:
-        self.page.goto(f"{self.url}/edit/1?q=boss")
-        expect(self.page).to_have_url(f"{self.url}/sign-in?next={PREFIX}/edit/1?q%3Dboss")
+        self.page.goto(f"{self.url}/user/1?q=boss")
+        expect(self.page).to_have_url(f"{self.url}/sign-in?next={PREFIX}/user/1?q%3Dboss")
         self.sign_in(BOSS, PASSWORD)
-        expect(self.page).to_have_url(f"{self.url}/edit/1?q=boss")
+        expect(self.page).to_have_url(f"{self.url}/user/1?q=boss")
         [cookie] = self.page.context.cookies()
         self.assertEqual(
             (cookie["name"], cookie["path"], cookie["secure"]), ("__Secure-session", PREFIX, True)

@@ -311,7 +311,7 @@ class FieldTests(RecipeTestCase):
             {
                 "project/api/users/models.py",
                 "project/api/users/schemas.py",
-                "project/templates/users/edit.html",
+                "project/templates/auth/user.html",
                 f"migrations/versions/{number:04}_add_a_phone_number.py",
             },
         )

@@ -158,7 +158,7 @@ class SignInTests(SignInTestCase):
             user = {"username": "Bea", "email": "bea@example.com"}
             added = browser.send("POST", "/", **user, csrf_token=browser.token("/"))[0]
             self.assertEqual(added.status, 303)
-            for path in ["/edit/2", "/remove/2"]:
+            for path in ["/user/2", "/remove/2"]:
                 for token in [{}, {"csrf_token": "x"}, {"csrf_token": thief.token("/sign-in")}]:
                     with self.subTest(path, token=token):
                         form = {"username": "Eve", "email": "eve@example.com", "version": "1"}

@@ -8,7 +8,7 @@ from project.web import guard
 from project.web.body import current_request
 from project.web.preferences import theme
 
-_SECTIONS = {"": "users", "edit": "users", "remove": "users"}
+_SECTIONS = {"": "users", "user": "users", "remove": "users", "revoke": "account"}
 
 
 class Bar(NamedTuple):

@@ -14,7 +14,14 @@ from project.web import error_handlers, guard
 
 bp = Blueprint("auth", __name__)
 
-from project.api.auth import pages, principals, service, views  # noqa: E402, F401  (they add routes to bp)
+from project.api.auth import (  # noqa: E402  (they add routes to bp)
+    account_pages,  # noqa: F401
+    pages,
+    principals,
+    service,
+    user_pages,  # noqa: F401
+    views,  # noqa: F401
+)
 from project.api.auth.models import SCOPES_LENGTH  # noqa: E402
 
 
@@ -79,3 +86,4 @@ def init_app(app: Flask) -> None:
     )
     error_handlers.register_prefix(app, "/auth")
     app.register_blueprint(bp)
+    app.jinja_env.globals["has_links"] = "auth.make_link" in app.view_functions

@@ -7,7 +7,7 @@ A library would bring thousands of patterns, which change every month.
 import re
 from typing import NamedTuple
 
-from flask_babel import gettext
+from project.web.languages import gettext
 
 # The first that matches counts: most browsers also call themselves Chrome or Safari.
 _BROWSERS = (

@@ -1,9 +1,39 @@
-"""The HTML forms for signing in and for changing one's password."""
+"""The HTML forms of signing in, of accounts, and of a user's page."""
 
-from wtforms import HiddenField, PasswordField, StringField
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
 
+from wtforms import (  # type: ignore[attr-defined]  # its types lack SelectChoice
+    BooleanField,
+    HiddenField,
+    PasswordField,
+    SelectChoice,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+)
+
+from project.api.users.forms import ProfileForm
+from project.api.users.models import ROLES
 from project.web.forms import PageForm, strip
 from project.web.languages import lazy_gettext as _
+
+ROLE_NAMES = {
+    None: _("No role"),
+    "viewer": _("Viewer"),
+    "editor": _("Editor"),
+    "admin": _("Administrator"),
+}
+DAYS = {
+    7: _("7 days"),
+    30: _("30 days"),
+    90: _("90 days"),
+    365: _("1 year"),
+    "": _("Until it is revoked"),
+}
+"""How long an API key may be valid; not all that the API allows."""
 
 
 class SignInForm(PageForm):
@@ -19,3 +49,74 @@ class PasswordForm(PageForm):
 
     current_password = PasswordField(_("Current password"))
     password = PasswordField(_("New password"))
+
+
+class KeyForm(PageForm):
+    """Makes an API key. Each form has its own key: submitted twice, it makes one.
+
+    :param scopes: those to choose from, with what they allow.
+    """
+
+    name = StringField(_("Name of the key"), filters=[strip])
+    scopes = SelectMultipleField(_("What it may do"))
+    expires_in_days = SelectField(
+        _("Valid for"),
+        choices=[SelectChoice(str(days), words) for days, words in DAYS.items()],
+        coerce=lambda days: int(days) if days else None,
+        default=90,
+    )
+    idempotency_key = HiddenField(filters=[lambda key: key or str(uuid4())])
+
+    def __init__(self, scopes: Mapping[str, Any], **options: Any) -> None:
+        """Create the form from the request, unless the options say otherwise."""
+        super().__init__(**options)
+        self.scopes.choices = [SelectChoice(scope, words) for scope, words in scopes.items()]
+
+
+class SessionForm(PageForm):
+    """Ends a sign-in; without an id, all of them."""
+
+    session_id = HiddenField()
+
+
+def as_sent(value: Any) -> str:
+    """Return the text that a form sends for a field's value."""
+    if isinstance(value, bool):
+        return "y" if value else ""
+    return value or ""
+
+
+class UserPageForm(ProfileForm):
+    """Changes a user.
+
+    ``shown`` has the values that the form showed first, as JSON: of two changes at once, it says
+    who has changed which field.
+    """
+
+    role = SelectField(
+        _("Role"),
+        choices=[SelectChoice(role or "", ROLE_NAMES[role]) for role in (None, *ROLES)],
+        coerce=lambda role: role or None,
+    )
+    active = BooleanField(_("May sign in"))
+    shown = HiddenField()
+
+    @classmethod
+    def of(cls, user: Any) -> "UserPageForm":
+        """Return the form that shows a user's current values."""
+        form = cls(formdata=None, obj=user)
+        form.shown.data = json.dumps(form.values())
+        return form
+
+    def values(self) -> dict[str, str]:
+        """Return the value of each field that can be seen, as the form sends it."""
+        unseen = (HiddenField, PasswordField)
+        return {field.name: as_sent(field.data) for field in self if not isinstance(field, unseen)}
+
+    def shown_values(self) -> dict[str, Any]:
+        """Return the values that the form showed first; those it does not say are missing."""
+        try:
+            values = json.loads(self.shown.data or "{}")
+        except ValueError:
+            values = {}
+        return values if isinstance(values, dict) else {}

@@ -1,4 +1,4 @@
-"""The pages for signing in and out, and for one's own account.
+"""The pages for signing in and out.
 
 The session cookie names a sign-in in the database, which each request looks up. After a sign-out or
 a deactivation, a copy of the cookie is therefore invalid.
@@ -15,21 +15,16 @@ from flask.typing import ResponseReturnValue
 
 from project.api.auth import bp, principals, service
 from project.api.auth.errors import WrongCredentials
-from project.api.auth.forms import PasswordForm, SignInForm
-from project.api.auth.schemas import Login, PasswordChange
+from project.api.auth.forms import SignInForm
+from project.api.auth.schemas import Login
 from project.api.auth.service import SignIn
 from project.api.auth.throttle import TooManyAttempts
-from project.api.users import service as users
-from project.api.users.errors import UserChanged
-from project.api.users.forms import ProfileForm
-from project.api.users.schemas import UserReplace
 from project.database import in_transaction
-from project.errors import AppError, Invalid, TooManyRequests
+from project.errors import AppError, Invalid
 from project.web import error_handlers, guard
 from project.web.addresses import own_path
 from project.web.forms import PageForm, entries, is_own_form
 from project.web.languages import gettext as _
-from project.web.languages import translated
 
 SIGN_IN = "sign_in"
 MAX_NEXT_LENGTH = 1000  # nginx accepts 4 KB of headers from the service
@@ -118,58 +113,3 @@ def sign_out() -> ResponseReturnValue:
     session.clear()
     flash(_("You have signed out."))
     return redirect(url_for("auth.sign_in_form"), 303)
-
-
-@bp.get("/account")
-def account_form() -> str:
-    """Show the forms for one's own account."""
-    form = ProfileForm(obj=users.get_user(guard.principal(guard.SESSION).user_id))
-    return render_template(
-        "auth/account.html", form=form, password_form=PasswordForm(formdata=None)
-    )
-
-
-@bp.post("/account")
-def change_account() -> ResponseReturnValue:
-    """Change one's own name and email."""
-    form, who = ProfileForm(), guard.principal(guard.SESSION)
-    if form.validate_on_submit():
-        try:
-            sent = form.read(UserReplace).model_dump(exclude_unset=True)
-            users.commit_change(who.user_id, sent, form.has_version)
-        except UserChanged as error:
-            form = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
-            form.username.errors, form.status = (translated(error.message),), 412
-        except (Invalid, TooManyRequests) as error:
-            form.show(error)
-        else:
-            flash(_("Your account was changed."))
-            return redirect(url_for("auth.account_form"), 303)
-    page = render_template(
-        "auth/account.html", form=form, password_form=PasswordForm(formdata=None)
-    )
-    return page, form.status, form.headers
-
-
-@bp.post("/account/password")
-def change_own_password() -> ResponseReturnValue:
-    """Change one's own password; all other sign-ins end."""
-    form, who = PasswordForm(), guard.principal(guard.SESSION)
-    if form.validate_on_submit():
-        try:
-            body = form.read(PasswordChange)
-            service.commit_password_change(
-                who.user_id,
-                who.session or "",
-                body.current_password,
-                body.password,
-                request.remote_addr or "",
-            )
-        except (Invalid, TooManyAttempts) as error:
-            form.show(error)
-        else:
-            flash(_("Your password was changed. You are signed out everywhere else."))
-            return redirect(url_for("auth.account_form"), 303)
-    own = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
-    page = render_template("auth/account.html", form=own, password_form=form)
-    return page, form.status, form.headers

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from uuid import uuid4
 
-from wtforms import BooleanField, HiddenField, PasswordField, StringField
+from wtforms import HiddenField, PasswordField, StringField
 
 from project.web.forms import PageForm, strip
 from project.web.languages import lazy_gettext as _
@@ -45,12 +45,6 @@ class ProfileForm(UserForm, VersionedForm):
         id="password_for_email",  # the page has another form with a current password field
         default="",
     )
-
-
-class UserEditForm(ProfileForm):
-    """Changes a user."""
-
-    active = BooleanField(_("Active"))
 
 
 class BulkForm(PageForm):

@@ -1,4 +1,4 @@
-"""The HTML pages: one to list, find and add users, and others to edit or remove a user."""
+"""The HTML pages: one to list, find and add users, and another to remove a user."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,18 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup, escape
 
 from project.api.users import bp, paging, service
-from project.api.users.errors import OnlyByAdministrators, UserChanged
-from project.api.users.forms import UserAddForm, UserEditForm, UserForm, VersionedForm
-from project.api.users.schemas import UserCreate, UserListQuery, UserReplace
+from project.api.users.errors import LastAdministrator, OnlyByAdministrators, UserChanged
+from project.api.users.forms import UserAddForm, UserForm, VersionedForm
+from project.api.users.schemas import UserCreate, UserListQuery
 from project.database import Row, in_transaction
-from project.errors import Invalid, TooManyRequests
+from project.errors import Invalid
 from project.web.contract import validate_query
 from project.web.fields import parse_id
 from project.web.guard import SESSION, may, require
 from project.web.idempotency import answer_once
 from project.web.languages import format_date, language
 from project.web.languages import gettext as _
+from project.web.languages import translated
 
 USERS_PER_PAGE = 50
 NEWEST_FIRST = "-created_at"
@@ -64,46 +65,10 @@ def add_user() -> ResponseReturnValue:
 
 
 @bp.get("/edit/<user_id>")
-@require("users:write", credentials=SESSION)
-def edit_user_form(user_id: str) -> str:
-    """Show a form with a user's current values.
-
-    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
-    :raises UserNotFound: no user has this id (404).
-    """
-    user = _get_changeable(user_id)
-    return _render_user("users/edit.html", UserEditForm(obj=user), user)
-
-
 @bp.post("/edit/<user_id>")
-@require("users:write", credentials=SESSION)
 def edit_user(user_id: str) -> ResponseReturnValue:
-    """Change the user to the form's values, unless somebody else changed it since it was shown.
-
-    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
-    :raises UserNotFound: no user has this id (404).
-    """
-    form = UserEditForm()
-    if form.validate_on_submit():
-        try:
-            sent = form.read(UserReplace).model_dump(exclude_unset=True)
-            changed = service.commit_change(
-                parse_id(user_id), sent, form.has_version, by_admin=may("admin")
-            )
-        except UserChanged:
-            user = _get_changeable(user_id)
-            current = UserEditForm(formdata=None, obj=user)
-            return _render_user("users/edit.html", current, user, lost=form), 412
-        except (Invalid, TooManyRequests) as error:
-            form.show(error)
-        else:
-            flash(_("%(email)s was changed!", email=changed.email))
-            return back_to_list()
-    return (
-        _render_user("users/edit.html", form, _get_changeable(user_id)),
-        form.status,
-        form.headers,
-    )
+    """Lead from the former address of a user's page to the current one, forms included."""
+    return redirect(url_for("auth.user_page", user_id=user_id, **list_parameters()), 308)
 
 
 @bp.get("/remove/<user_id>")
@@ -115,7 +80,7 @@ def remove_user_form(user_id: str) -> str:
     :raises UserNotFound: no user has this id (404).
     """
     user = _get_changeable(user_id)
-    return _render_user("users/remove.html", VersionedForm(obj=user), user)
+    return _render_removal(VersionedForm(obj=user), user)
 
 
 @bp.post("/remove/<user_id>")
@@ -135,11 +100,14 @@ def remove_user(user_id: str) -> ResponseReturnValue:
         except UserChanged:
             user = _get_changeable(user_id)
             current = VersionedForm(formdata=None, obj=user)
-            return _render_user("users/remove.html", current, user, lost=form), 412
+            return _render_removal(current, user, lost=True), 412
+        except LastAdministrator as error:
+            problem = translated(error.message)
+            return _render_removal(form, _get_changeable(user_id), problem=problem), 409
         else:
             flash(_("%(email)s was removed!", email=removed.email))
             return back_to_list()
-    return _render_user("users/remove.html", form, _get_changeable(user_id)), 400
+    return _render_removal(form, _get_changeable(user_id)), 400
 
 
 def _add_once(key: str | None, user: UserCreate) -> None:
@@ -182,9 +150,9 @@ def _rows(users: Sequence[Row], values: Mapping[str, Any]) -> Markup:
 
     Each kind of row is rendered once. Rendering every row would cost twice as much as the page.
     """
-    may_write, may_change_admins, in_language = may("users:write"), may("admin"), language()
-    # The person's page. No prefix of the path has a colon.
-    before_id, after_id = url_for("users.edit_user_form", user_id=":", **values).split(":", 1)
+    in_language = language()
+    # No prefix of the path has a colon.
+    before_id, after_id = url_for("auth.user_page", user_id=":", **values).split(":", 1)
     before_id, after_id = escape(before_id), escape(after_id)
     # Escaped together, since one by one would be a tenth of the page's cost. No text has a NUL.
     texts = "\0".join(text for user in users for text in (user.username, user.email))
@@ -192,8 +160,7 @@ def _rows(users: Sequence[Row], values: Mapping[str, Any]) -> Markup:
     rows = []
     for user in users:
         user_id, _name, created_at, _email, role, active, last_sign_in_at = user[: len(LISTED)]
-        is_linked = may_write and (may_change_admins or role != "admin")
-        row = _row(role, active, is_linked, last_sign_in_at is not None, in_language)
+        row = _row(role, active, last_sign_in_at is not None, in_language)
         values_of_row = {
             "id": user_id,
             "name": next(escaped),
@@ -207,16 +174,13 @@ def _rows(users: Sequence[Row], values: Mapping[str, Any]) -> Markup:
 
 
 @lru_cache(maxsize=128)
-def _row(
-    role: str | None, active: int, is_linked: bool, has_signed_in: bool, _language: str
-) -> str:
+def _row(role: str | None, active: int, has_signed_in: bool, _language: str) -> str:
     """Return a kind of row, with placeholders for what differs from user to user."""
     names = ("id", "name", "email", "day", "address", "last")
     row = render_template(
         "users/row.html",
         role=role,
         active=active,
-        is_linked=is_linked,
         has_signed_in=has_signed_in,
         **{name: f"\0{name}\0" for name in names},
     )
@@ -264,8 +228,10 @@ def _get_changeable(user_id: str) -> Row:
     return user
 
 
-def _render_user(template: str, form: VersionedForm, user: Row, lost: object = None) -> str:
-    return render_template(template, form=form, user=user, lost=lost, values=list_parameters())
+def _render_removal(form: VersionedForm, user: Row, **more: Any) -> str:
+    return render_template(
+        "users/remove.html", form=form, user=user, values=list_parameters(), **more
+    )
 
 
 def back_to_list() -> ResponseReturnValue:

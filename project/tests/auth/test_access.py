@@ -39,6 +39,8 @@ READ_PAGE = "303 403 200 200 200 303 303 303 303 303"
 WRITE_PAGE = "303 403 403 200 200 303 303 303 303 303"
 ADMIN_PAGE = "303 403 403 403 200 303 303 303 303 303"
 OWN_PAGE = "303 200 200 200 200 303 303 303 303 303"
+ADMIN_PAGE = "303 403 403 403 303 303 303 303 303 303"
+MOVED = OPEN.replace("200", "308")
 REDIRECT = "303 303 303 303 303 303 303 303 303 303"
 
 ROWS: dict[str, tuple[str, Any]] = {
@@ -78,8 +80,12 @@ ROWS: dict[str, tuple[str, Any]] = {
     "DELETE /auth/keys/KEY": (SIGNED_IN, None),
     "GET /": (READ_PAGE, None),
     "POST /": (WRITE_PAGE.replace("200", "303"), PERSON),
-    "GET /edit/TARGET": (WRITE_PAGE, None),
-    "POST /edit/TARGET": (WRITE_PAGE.replace("200", "303"), {**PERSON, "version": "1"}),
+    "GET /edit/TARGET": (MOVED, None),
+    "POST /edit/TARGET": (MOVED, {**PERSON, "version": "1"}),
+    "GET /user/TARGET": (READ_PAGE, None),
+    "GET /user/OWN": ("303 303 200 200 200 303 303 303 303 303", None),
+    "POST /user/TARGET": (WRITE_PAGE.replace("200", "303"), {**PERSON, "version": "1"}),
+    "POST /user/TARGET/sessions": (ADMIN_PAGE, {"session_id": ""}),
     "GET /remove/TARGET": (WRITE_PAGE, None),
     "POST /remove/TARGET": (WRITE_PAGE.replace("200", "303"), {"version": "1"}),
     "GET /bulk": (WRITE_PAGE.replace("200", "303"), None),
@@ -99,8 +105,17 @@ ROWS: dict[str, tuple[str, Any]] = {
         OWN_PAGE.replace("200", "303"),
         {"current_password": PASSWORD, "password": "another fine and long one"},
     ),
+    "POST /account/sessions": (REDIRECT, {"session_id": ""}),
+    "POST /account/keys": (
+        "303 400 201 201 201 303 303 303 303 303",
+        {"name": "robot", "scopes": "users:read", "expires_in_days": "30"},
+    ),
+    "GET /revoke/KEY": (OWN_PAGE, None),
+    "POST /revoke/KEY": (REDIRECT, {}),
+    "POST /resume/KEY": (REDIRECT, {}),
 }
-PAGES = {"", "bulk", "edit", "remove", "sign-in", "sign-out", "account", "preferences", "export", "activity"}
+PAGES = {"", "bulk", "edit", "remove", "sign-in", "sign-out", "account", "preferences", "export", "activity", "user", "revoke", "resume"}
+PAGES |= {"preferences"}
 
 
 class Protected(TestingConfig):

@@ -76,10 +76,10 @@ class EndTests(DeactivationTestCase):
         """Edit Ada on the page."""
         browser = self.app.test_client()
         browser.post("/sign-in", data={"email": "boss@example.com", "password": PASSWORD})
-        page = browser.get("/edit/1").text
+        page = browser.get("/user/1").text
         version = find('name="version"[^>]*value="([^"]*)"', page)
         form = {"username": "Ada", "email": ADA["email"], "version": version}
-        response = browser.post("/edit/1", data={**form, **({"active": "y"} if active else {})})
+        response = browser.post("/user/1", data={**form, **({"active": "y"} if active else {})})
         self.assertEqual(response.status_code, 303, response.text)
 
     def import_row(self, *active: bool) -> None:

@@ -227,14 +227,14 @@ class UnderPathTests(PageTestCase):
         return create_app(UnderPath)
 
     def test_sign_in_leads_back_to_below_the_prefix(self):
-        response = self.client.get("/directory/edit/1?q=a", headers=AS_PERSON)
+        response = self.client.get("/directory/user/1?q=a", headers=AS_PERSON)
 
         self.assertEqual(
-            response.headers["Location"], "/directory/sign-in?next=/directory/edit/1?q%3Da"
+            response.headers["Location"], "/directory/sign-in?next=/directory/user/1?q%3Da"
         )
-        self.assertIn('value="/directory/edit/1?q=a"', self.client.get(response.location).text)
-        signed_in = self.sign_in(next="/directory/edit/1?q=a")
-        self.assertEqual(signed_in.headers["Location"], "/directory/edit/1?q=a")
+        self.assertIn('value="/directory/user/1?q=a"', self.client.get(response.location).text)
+        signed_in = self.sign_in(next="/directory/user/1?q=a")
+        self.assertEqual(signed_in.headers["Location"], "/directory/user/1?q=a")
 
     def test_sign_in_leads_to_no_other_application_of_the_host(self):
         for path in [
@@ -263,7 +263,7 @@ class UnderPathTests(PageTestCase):
         self.assertTrue(cookie.endswith("Path=/directory; SameSite=Lax"), cookie)
         page = self.client.get("/directory/account").text
         self.assertEqual(re.findall('(?:href|src|action)="(?!/directory/|#)', page), [])
-        self.assertIn('action="/directory/account/password"', page)
+        self.assertIn('action="/directory/account/password#password-part"', page)
         signed_out = self.client.post("/directory/sign-out")
         self.assertEqual(signed_out.headers["Location"], "/directory/sign-in")
         self.assertEqual(self.client.get("/directory/account", headers=AS_PERSON).status_code, 303)
@@ -300,8 +300,8 @@ class RightsTests(PageTestCase):
 
         self.assertIn("<strong>Ada</strong>", page)
         self.assertNotIn("Submit", page)
-        self.assertNotIn("/edit/", page)
-        for method, path in [("POST", "/"), ("GET", "/edit/1"), ("POST", "/remove/1")]:
+        self.assertNotIn("/user/", page)
+        for method, path in [("POST", "/"), ("POST", "/user/1"), ("POST", "/remove/1")]:
             response = self.client.open(path, method=method, headers=AS_PERSON)
             self.assertEqual(response.status_code, 403)
             self.assertIn("You do not have permission to do that.", response.text)
@@ -314,17 +314,16 @@ class RightsTests(PageTestCase):
 
         for path in ["/", "/?q=a", "/?q=b"]:
             page = self.client.get(path).text
-            self.assertEqual("/edit/1" in page, "<strong>Ada" in page)
+            self.assertEqual("/user/1" in page, "<strong>Ada" in page)
             self.assertIn("<strong>", page)
-            self.assertNotIn("/edit/2", page)
-        for path in ["/edit/2", "/remove/2"]:
-            response = self.client.get(path, headers=AS_PERSON)
-            self.assertEqual(response.status_code, 403)
-            self.assertNotIn("boss@example.com", response.text)
+            self.assertNotIn("/user/2", page)
+        response = self.client.get("/remove/2", headers=AS_PERSON)
+        self.assertEqual(response.status_code, 403)
+        for path in ["/user/2", "/remove/2"]:
             response = self.client.post(path, data={}, headers=AS_PERSON)
             self.assertEqual(response.status_code, 403)
         form = {"username": "x", "email": "x@example.com", "version": "1"}
-        for path in ["/edit/2", "/remove/2"]:
+        for path in ["/user/2", "/remove/2"]:
             response = self.client.post(path, data=form, headers=AS_PERSON)
             self.assertEqual(response.status_code, 403)
         self.assertEqual(service.get_user(2).username, "Boss")
@@ -334,17 +333,18 @@ class RightsTests(PageTestCase):
         self.sign_in()
 
         with recorded_commands() as commands:
-            self.assertIn("/edit/1", self.client.get("/").text)
+            self.assertIn("/user/1", self.client.get("/").text)
 
         self.assertEqual([each for each in commands if "role =" in each], [])
-        for path in ["/edit/1", "/remove/1"]:
+        for path in ["/user/1", "/remove/1"]:
             self.assertEqual(self.client.get(path).status_code, 200)
 
 
 class BodyTests(PageTestCase):
     """Bodies that no browser's form sends."""
 
-    paths = ["/", "/edit/1", "/remove/1", "/sign-in", "/account", "/account/password"]
+    paths = ["/", "/user/1", "/remove/1", "/sign-in", "/account", "/account/password"]
+    paths += ["/account/keys"]
 
     def refused(self, path: str) -> None:
         """Send each body; nothing but a refusal may come back."""
@@ -437,24 +437,6 @@ class AccountTests(PageTestCase):
             error = find('id="email-error">(.*?)</div>', response.text)
             self.assertIn(TooManyTakenEmails.reason, error)
 
-    def test_page_to_edit_oneself_asks_for_the_password_too(self):
-        self.set_role("editor")
-        other = make_user(email="other@example.com").id
-        form = {"username": "Ada", "email": "al@example.com", "active": "y"}
-
-        page = self.client.get("/edit/1").text
-        refused = self.client.post("/edit/1", data={**form, "version": "2"})
-
-        self.assertIn('name="current_password"', page)
-        self.assertNotIn('name="current_password"', self.client.get(f"/edit/{other}").text)
-        self.assertEqual(refused.status_code, 400)
-        self.assertIn('id="password_for_email-error"', refused.text)
-        right = {**form, "version": "2", "current_password": PASSWORD}
-        self.assertEqual(self.client.post("/edit/1", data=right).status_code, 303)
-        form["email"] = "another@example.com"
-        changed = self.client.post(f"/edit/{other}", data={**form, "version": "1"})
-        self.assertEqual(changed.status_code, 303)
-
     def test_mistake_and_lost_update_are_said(self):
         form = {"username": "", "email": ADA["email"], "version": "1"}
         response = self.client.post("/account", data=form)
@@ -528,7 +510,7 @@ class CSRFTests(ProtectedPageTestCase):
         self.sign_in(csrf_token=self.token_of("/sign-in"))
         other = make_user(email="other@example.com").id
         form = {"username": "Eve", "email": "eve@example.com", "version": "1"}
-        for path in [f"/edit/{other}", f"/remove/{other}"]:
+        for path in [f"/user/{other}", f"/remove/{other}"]:
             for token in ["", "x", self.token_of(path) + "x"]:
                 with self.subTest(path, token=token):
                     response = self.client.post(path, data={**form, "csrf_token": token})
@@ -536,7 +518,7 @@ class CSRFTests(ProtectedPageTestCase):
                     self.assertEqual(response.status_code, 400)
                     self.assertIn("The form has expired.", response.text)
         self.assertEqual(service.get_user(other).email, "other@example.com")
-        for path, version in [(f"/edit/{other}", "1"), (f"/remove/{other}", "2")]:
+        for path, version in [(f"/user/{other}", "1"), (f"/remove/{other}", "2")]:
             data = {**form, "version": version, "csrf_token": self.token_of(path)}
             self.assertEqual(self.client.post(path, data=data).status_code, 303)
 
@@ -575,7 +557,7 @@ class ResumeTests(ProtectedPageTestCase):
         self.set_role("admin")
         self.sign_in(csrf_token=self.token_of("/sign-in"))
         self.other = make_user(username="Eve", email="eve@example.com").id
-        self.path = f"/edit/{self.other}?q=e"
+        self.path = f"/user/{self.other}?q=e"
 
     def end_sign_in(self) -> None:
         """End the sign-in elsewhere."""
@@ -617,9 +599,9 @@ class ResumeTests(ProtectedPageTestCase):
         self.assertEqual(again, form)
         self.assertEqual(service.get_user(self.other).version, 1)
         again["csrf_token"] = fields_of(shown.text, "</form>")["csrf_token"]
-        action = unescape(find(r'action="(/edit/[^"]+)"', shown.text))
+        action = unescape(find(r'action="(/user/[^"]+)"', shown.text))
         saved = self.post(action, again)
-        self.assertEqual((saved.status_code, saved.headers["Location"]), (303, "/?q=e"))
+        self.assertEqual((saved.status_code, saved.headers["Location"]), (303, self.path))
         user = service.get_user(self.other)
         self.assertEqual((user.username, user.email), ('E. "<b>é', "e@example.com"))
         self.assertIs(user.active, True)
@@ -627,7 +609,7 @@ class ResumeTests(ProtectedPageTestCase):
     def test_every_form_comes_back(self):
         for path, typed in [
             ("/", {"username": "New", "email": "new@example.com"}),
-            (f"/edit/{self.other}", {"username": "Changed"}),
+            (f"/user/{self.other}", {"username": "Changed"}),
             ("/account", {"username": "Ada L."}),
             (f"/remove/{self.other}", {}),
         ]:
@@ -648,7 +630,7 @@ class ResumeTests(ProtectedPageTestCase):
 
     def test_every_page_that_takes_a_form_asks_to_sign_in_there(self):
         self.end_sign_in()
-        own = {"auth.sign_in", "auth.sign_out", "save_preferences"}
+        own = {"auth.sign_in", "auth.sign_out", "save_preferences", "users.edit_user"}
         apis = prefixes(self.app)
         for rule in self.app.url_map.iter_rules():
             if "POST" in (rule.methods or ()) and not rule.rule.startswith(apis):

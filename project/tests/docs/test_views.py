@@ -57,7 +57,7 @@ class DocsTests(BaseTestCase):
     def test_every_page_leads_to_it(self):
         user = make_user()
         pages = ["/", "/docs", "/sign-in", "/nowhere"]
-        pages += [f"/edit/{user.id}", f"/remove/{user.id}"]
+        pages += [f"/user/{user.id}", f"/remove/{user.id}"]
         for path in pages:
             with self.subTest(path):
                 page = self.client.get(path, headers=BROWSER)

@@ -491,7 +491,7 @@ class CSRFTests(BaseTestCase):
 
     def test_forms_without_token_neither_change_nor_remove(self):
         user = make_user(username="Ada")
-        for path in [f"/edit/{user.id}", f"/remove/{user.id}"]:
+        for path in [f"/user/{user.id}", f"/remove/{user.id}"]:
             with self.subTest(path):
                 data = {"username": "Eve", "email": "eve@example.com", "version": "1"}
                 response = self.client.post(path, data=data)

@@ -32,7 +32,7 @@ class OpenBarTest(BaseTestCase):
     """While access is open."""
 
     def test_bar_is_on_every_page_and_says_that_access_is_open(self):
-        for path in ["/", "/sign-in", "/docs", "/nowhere", "/edit/1"]:
+        for path in ["/", "/sign-in", "/docs", "/nowhere", "/user/1"]:
             with self.subTest(path):
                 page = self.client.get(path, headers=AS_PERSON).text
                 self.assertIn("Anybody may change this", page)
@@ -45,7 +45,7 @@ class OpenBarTest(BaseTestCase):
 
     def test_page_of_the_section_is_marked(self):
         user = make_user()
-        for path, current in [("/", "page"), (f"/edit/{user.id}", "true")]:
+        for path, current in [("/", "page"), (f"/user/{user.id}", "true")]:
             page = self.client.get(path, headers=AS_PERSON).text
             self.assertIn(f'aria-current="{current}" href="/">Users<', page)
         self.assertIn('aria-current="page" href="/docs">API<', self.client.get("/docs").text)

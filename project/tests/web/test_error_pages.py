@@ -45,12 +45,12 @@ class ErrorPageTest(BaseTestCase):
 
     def test_unknown_user_leads_to_where_the_person_came_from(self):
         referrer = {"Referer": f"{HOST}/?q=ada"}
-        page = self.client.get("/edit/999", headers={**BROWSER, **referrer}).text
+        page = self.client.get("/user/999", headers={**BROWSER, **referrer}).text
 
         self.assertIn("User does not exist", page)
         self.assertEqual(links(page), {"Back": "/?q=ada", "Back to all users": "/"})
         for other in ["https://evil.example/x", "http://[", f"{HOST}//evil.example"]:
-            page = self.client.get("/edit/999", headers={**BROWSER, "Referer": other}).text
+            page = self.client.get("/user/999", headers={**BROWSER, "Referer": other}).text
             self.assertEqual(links(page), {"Back to all users": "/"})
 
     def test_method_that_is_not_allowed(self):
@@ -102,7 +102,7 @@ class ErrorPageTest(BaseTestCase):
     def test_pages_are_translated(self):
         for response, words in [
             (self.client.get("/nowhere", headers=CHINESE), "此地址没有页面"),
-            (self.client.get("/edit/9", headers=CHINESE), "用户不存在"),
+            (self.client.get("/user/9", headers=CHINESE), "用户不存在"),
             (self.client.get("/preferences", headers=CHINESE), "没有做任何更改"),
             (self.client.post("/", data={"x": "x" * 70_000}, headers=CHINESE), "65,536"),
         ]:
@@ -149,7 +149,7 @@ class ProtectedErrorPageTest(BaseTestCase):
 
     def test_reader_is_led_to_the_users_too(self):
         self.sign_in("viewer")
-        page = self.client.get("/edit/1", headers=BROWSER).text
+        page = self.client.get("/remove/1", headers=BROWSER).text
 
         self.assertEqual(
             list(links(page)), ["Back to all users", "Your account", "Sign in with another account"]

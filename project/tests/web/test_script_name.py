@@ -74,7 +74,7 @@ class SettingTests(BaseTestCase):
 
     def test_everything_on_a_page_leads_to_below_the_prefix(self):
         user = make_user()
-        for path in ["/", "/?q=a", "/edit/1", "/remove/1", "/sign-in", "/docs", "/nowhere"]:
+        for path in ["/", "/?q=a", "/user/1", "/remove/1", "/sign-in", "/docs", "/nowhere"]:
             with self.subTest(path):
                 page = self.client.get(f"/GRID/people{path}", headers=BROWSER).text
 
@@ -83,7 +83,7 @@ class SettingTests(BaseTestCase):
                 for address in found:
                     self.assertTrue(address.startswith("/GRID/people/"), address)
         page = self.client.get("/GRID/people/").text
-        self.assertIn(f'href="/GRID/people/edit/{user.id}"', page)
+        self.assertIn(f'href="/GRID/people/user/{user.id}"', page)
 
     def test_files_are_found_at_the_addresses_on_the_page(self):
         page = self.client.get("/GRID/people/").text
