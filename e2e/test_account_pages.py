@@ -27,7 +27,8 @@ class AccountTests(PeopleTestCase):
                     self.assert_fits(f"account-{name}-{size['width']}")
                 expect(self.page.get_by_role("checkbox")).to_have_count(len(scopes))
                 for scope in scopes:
-                    expect(self.page.get_by_label(scope)).to_be_visible()
+                    label = re.compile(f"^{scope}")
+                    expect(self.page.get_by_role("checkbox", name=label)).to_be_visible()
 
     def test_key_is_made_copied_used_and_revoked(self) -> None:
         self.page = page = self.browser_of("edda")
