@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from werkzeug.utils import ImportStringError, import_string
 
-from project import database_url, origins
+from project import database_url, mail_server, origins
 
 T = TypeVar("T")
 
@@ -119,6 +120,20 @@ def url_prefix(text: str) -> str:
     return text
 
 
+def public_url(text: str) -> str:
+    """Parse the address of the service, such as ``https://users.example``; drop a slash at its end.
+
+    :raises ValueError: the text has no ``http://`` or ``https://`` and host, or more than a path.
+    """
+    parts = urlsplit(text)
+    plain = text.isascii() and text.isprintable() and not set(text) & set(" ?#@\\\"'<>")
+    if not plain or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(text)
+    if parts.port == 0:  # its getter raises ValueError for what is no port
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
 class FromEnvironment(Generic[T]):
     """A class attribute that is read from the environment on each access.
 
@@ -202,6 +217,17 @@ class BaseConfig:
     REGISTRATION = FromEnvironment("REGISTRATION", True, on_or_off)
     """Whether people may create their own account by ``POST /auth/register``: on or off."""
 
+    PUBLIC_URL = FromEnvironment[Any]("PUBLIC_URL", None, public_url)
+    """The address of the service in the links of mails, such as ``https://users.example``. A mail
+    may be asked for by anybody, so its links do not follow the ``Host`` of a request."""
+
+    SMTP_URL = FromEnvironment[Any]("SMTP_URL", None, str)
+    """The server that sends mails: ``smtp://HOST``, ``smtp://USER:PASSWORD@HOST?starttls`` or
+    ``smtps://USER:PASSWORD@HOST``; None: no mails. It needs PUBLIC_URL and MAIL_FROM."""
+
+    MAIL_FROM = FromEnvironment[Any]("MAIL_FROM", None, str)
+    """The sender of mails, such as ``Directory <directory@example.com>``."""
+
     CORS_ORIGINS = FromEnvironment[Any]("CORS_ORIGINS", None, words)
     """The origins of pages that may call the API from browsers, such as ``https://client.example``,
     separated by white space; None: no other origin."""
@@ -253,6 +279,9 @@ class TestingConfig(BaseConfig):
     WTF_CSRF_ENABLED = False
     ACCESS = "open"
     REGISTRATION = True
+    PUBLIC_URL = None
+    SMTP_URL = None
+    MAIL_FROM = None
     CORS_ORIGINS = None
     ARGON2_PASSES = 1
     ARGON2_MEMORY_KIB = 8
@@ -295,7 +324,7 @@ def check(settings: Mapping[str, Any]) -> None:
     """Refuse settings that the service must not run with.
 
     :raises ConfigError: production has no secret key of its own, or a key is too short, or a
-        database's URL is invalid or unsupported, or an origin is none.
+        database's URL is invalid or unsupported, or an origin is none, or mails could not be sent.
     """
     production = not settings["DEBUG"] and not settings["TESTING"]
     if production and settings["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
@@ -320,6 +349,22 @@ def check(settings: Mapping[str, Any]) -> None:
             origins.check(origin)
         except ValueError as error:
             raise ConfigError(f"CORS_ORIGINS: {error}") from error
+    if settings["SMTP_URL"]:
+        _check_mails(settings)
+
+
+def _check_mails(settings: Mapping[str, Any]) -> None:
+    for name in ("PUBLIC_URL", "MAIL_FROM"):
+        if not settings[name]:
+            raise ConfigError(f"{name} is not set. SMTP_URL requires it.")
+    for name, parse in {
+        "SMTP_URL": mail_server.parse_server,
+        "MAIL_FROM": mail_server.check_sender,
+    }.items():
+        try:
+            parse(settings[name])
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}") from error
 
 
 def _check_url(variable: str, text: str) -> str:

@@ -19,14 +19,22 @@ from project.config import (
     refuse_served_database,
     same_database,
 )
+from project.mail_server import MailServer, parse_server
 
 SECRET = {"SECRET_KEY": "a long key of production's own, made by chance"}
+MAILS = {
+    **SECRET,
+    "SMTP_URL": "smtp://relay",
+    "PUBLIC_URL": "https://users.example/directory/",
+    "MAIL_FROM": "Directory <directory@example.com>",
+}
 
 
 def environment(**values: str) -> "mock._patch_dict":
     """Replace what the service reads from the environment by these variables."""
     names = ["APP_SETTINGS", "DATABASE_URL", "DATABASE_TEST_URL", "SECRET_KEY", "MAX_BODY_BYTES"]
     names += ["IMPORT_MAX_BYTES", "LOG_LEVEL", "CORS_ORIGINS", "SCRIPT_NAME"]
+    names += ["PUBLIC_URL", "SMTP_URL", "MAIL_FROM"]
     kept = {
         name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names
     }
@@ -195,7 +203,26 @@ class EnvironmentTests(unittest.TestCase):
                     "/a\n",
                 ]
             },
-            "DATABASE_URL is no": {**SECRET, "DATABASE_URL": "users.db"},
+            "PUBLIC_URL is not set. SMTP_URL requires it": {**MAILS, "PUBLIC_URL": ""},
+            "MAIL_FROM is not set. SMTP_URL requires it": {**MAILS, "MAIL_FROM": ""},
+            **{
+                f"PUBLIC_URL has an invalid value: {re.escape(repr(url))}": {
+                    **MAILS,
+                    "PUBLIC_URL": url,
+                }
+                for url in [
+                    "users.example",
+                    "ftp://users.example",
+                    "https://",
+                    "https://h:x",
+                    "https://h:0",
+                    "https://u@h",
+                    "https://h/?a",
+                    "https://h/#a",
+                    "https://h/ä",
+                    "https://h /",
+                ]
+            },
             "DATABASE_URL is not": {**SECRET, "DATABASE_URL": "mysql://h:port/d"},
             "DATABASE_URL: postgresql": {**SECRET, "DATABASE_URL": "postgresql://h/d"},
             "DATABASE_URL: SQLite": {**SECRET, "DATABASE_URL": "sqlite://"},
@@ -280,6 +307,46 @@ class EnvironmentTests(unittest.TestCase):
         ]:
             with self.subTest(url), environment(DATABASE_URL=url, **SECRET):
                 create_app("project.config.ProductionConfig")
+
+    def test_wrong_mail_settings_are_refused_and_not_repeated(self):
+        form = "it must have the form smtp://HOST"
+        cases = [
+            ("SMTP_URL", "relay", form),
+            ("SMTP_URL", "http://relay", form),
+            ("SMTP_URL", "smtp://", form),
+            ("SMTP_URL", "smtp://relay/path", form),
+            ("SMTP_URL", "smtp://u:secret@relay", "would be sent without TLS; add .starttls"),
+            ("SMTP_URL", "smtp://u@relay?starttls", "both a user and a password"),
+            ("SMTP_URL", "smtps://relay?starttls", "begins with TLS"),
+            ("SMTP_URL", "smtp://relay?tls=secret", "starttls is the only option"),
+            ("SMTP_URL", "smtp://relay:0", "ports are 1 to 65535"),
+            ("SMTP_URL", "smtp://relay:secret", "ports are 1 to 65535"),
+            ("MAIL_FROM", "secret", "it must have the form NAME <ADDRESS>"),
+            ("MAIL_FROM", "Directory <secret@>", "it must have the form NAME <ADDRESS>"),
+            ("MAIL_FROM", "a@b.example\r\nBcc: secret@c.example", "it must have the form NAME"),
+            ("MAIL_FROM", "secrét@b.example", "it must have the form NAME <ADDRESS>"),
+        ]
+        for name, value, message in cases:
+            with (
+                self.subTest(value),
+                environment(**{**MAILS, name: value}),
+                self.assertRaisesRegex(ConfigError, f"^{name}: .*{message}") as caught,
+            ):
+                create_app("project.config.ProductionConfig")
+            self.assertNotIn("secret", str(caught.exception))
+
+    def test_mail_settings_are_read(self):
+        with environment(**MAILS):
+            app = create_app("project.config.ProductionConfig")
+        self.assertEqual(app.config["PUBLIC_URL"], "https://users.example/directory")
+        for url, server in {
+            "smtp://relay": MailServer("relay", 25, "", "", False, False),
+            "smtp://u:p%40ss@relay?starttls": MailServer("relay", 587, "u", "p@ss", False, True),
+            "smtp://u:p@127.0.0.1:2525/": MailServer("127.0.0.1", 2525, "u", "p", False, False),
+            "smtps://u:p@relay": MailServer("relay", 465, "u", "p", True, False),
+        }.items():
+            with self.subTest(url):
+                self.assertEqual(parse_server(url), server)
 
     def test_wrong_database_url_is_not_repeated(self):
         with environment(DATABASE_URL="user:password@host", **SECRET):
