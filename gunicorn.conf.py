@@ -97,6 +97,7 @@ LIBRARIES = (
     "pydantic.types",
     "pymysql",
     "sqlalchemy.dialects.mysql.pymysql",
+    "smtplib",
     "sqlalchemy.dialects.sqlite",
     "sqlite3",
     "structlog",
@@ -199,17 +200,19 @@ def post_worker_init(worker: Any) -> None:
 
 
 def start_service(worker: Any) -> None:
-    """Warn about open access, start pruning, and close connections without blocking."""
+    """Warn about open access, start threads, and close connections without blocking."""
     settings = worker.wsgi.config
     # Only the first worker warns.
     if worker.age == 1 and not settings["DEBUG"] and settings["ACCESS"] == "open":
         worker.log.warning(
             "ACCESS=open: anybody who reaches this service may read, change and remove every user"
         )
+    from project.api import auth
     from project.web import lingering, pruning
 
     util.close_graceful = lingering.close
     pruning.start(worker.wsgi)
+    auth.start(worker.wsgi, announce=worker.age == 1)
 
 
 def pre_request(_worker: Any, request: Any) -> None:

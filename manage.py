@@ -114,6 +114,12 @@ manager.add_command("create_admin", CreateAdmin)
 manager.add_command("set_password", SetPassword)
 
 
+@manager.command
+def setup_code() -> None:
+    """Print the code that the page asks for to create the first administrator."""
+    accounts.print_setup_code()
+
+
 @manager.option(
     "--days", type=positive_integer, help="days until it expires; default: it never expires"
 )

@@ -6,11 +6,13 @@ it that looks different.
 """
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
@@ -27,21 +29,31 @@ OPEN = "open"
 """Somebody who has not signed in, while access is open."""
 NOBODY = "nobody"
 """Somebody who has not signed in, while access is protected."""
+FIRST = "first"
+"""Somebody who has not signed in, while there is no administrator yet."""
 ROLES = {"ordinary": None, "viewer": "viewer", "editor": "editor", "admin": "admin"}
+
+
+# Nothing listens there: no mail is sent.
+MAILS = {
+    "SMTP_URL": "smtp://127.0.0.1:1",
+    "PUBLIC_URL": "http://127.0.0.1:{port}",
+    "MAIL_FROM": "directory@example.com",
+}
 
 
 class Visit(NamedTuple):
     """A page in one of its states.
 
     :param name: the name of its picture.
-    :param caller: one of ``ROLES``, ``OPEN`` or ``NOBODY``.
+    :param caller: one of ``ROLES``, ``OPEN``, ``NOBODY`` or ``FIRST``.
     :param act: what the person does there first.
     """
 
     name: str
     path: str
     caller: str = "admin"
-    act: Callable[[Page], None] | None = None
+    act: Callable[[Page], object] | None = None
 
 
 def send_empty(page: Page) -> None:
@@ -89,6 +101,21 @@ def open_menu(page: Page) -> None:
     page.locator("header summary").click()
 
 
+def invite(page: Page) -> None:
+    """Add somebody, so that the page shows their link."""
+    page.locator("main input[name=username]").fill("Grace Murray Brewster Hopper")
+    page.locator("main input[name=email]").fill(f"{uuid4()}@example.com")
+    page.locator("main button[value=page]").click()
+    page.locator("#link").wait_for()
+
+
+def open_link(page: Page) -> Page:
+    """Add somebody, and open their link in the same tab; return it."""
+    invite(page)
+    page.goto(page.locator("#link").input_value())
+    return page
+
+
 # The id of Ada Lovelace; see ``prepare``.
 ADA = 5
 PAGES: dict[str, list[Visit]] = {
@@ -121,6 +148,28 @@ PAGES: dict[str, list[Visit]] = {
         Visit("sign-in-error", "/sign-in", NOBODY, send_empty),
     ],
     "/account": [Visit("account", "/account", "ordinary")],
+    "/invite": [
+        Visit("invite", "/invite"),
+        Visit("invite-error", "/invite", "admin", send_empty),
+        Visit("invite-link", "/invite", "admin", invite),
+    ],
+    "/welcome": [
+        Visit("welcome", "/invite", "admin", open_link),
+        Visit("welcome-error", "/invite", "admin", lambda page: send_empty(open_link(page))),
+        Visit("welcome-ended", "/welcome", NOBODY),
+    ],
+    "/forgot": [
+        Visit("forgot", "/forgot", NOBODY),
+        Visit("forgot-error", "/forgot", NOBODY, send_empty),
+    ],
+    "/register": [
+        Visit("register", "/register", NOBODY),
+        Visit("register-error", "/register", NOBODY, send_empty),
+    ],
+    "/setup": [
+        Visit("setup", "/setup", FIRST),
+        Visit("setup-error", "/setup", FIRST, send_empty),
+    ],
     "/docs": [Visit("docs", "/docs", OPEN, wait_for_docs)],
 }
 """The visits by the rule of their page."""
@@ -151,9 +200,9 @@ def rules() -> set[str]:
 class World:
     """The service with some people in it, once open and once protected, on one database."""
 
-    def __init__(self, browser: Browser, open_url: str, protected_url: str) -> None:
+    def __init__(self, browser: Browser, open_url: str, protected_url: str, first_url: str) -> None:
         self.browser = browser
-        self.urls = {OPEN: open_url}
+        self.urls = {OPEN: open_url, FIRST: first_url}
         self.protected_url = protected_url
         self.states: dict[str, Any] = {}
 
@@ -184,7 +233,7 @@ class World:
 
     def _state(self, caller: str) -> Any:
         """Return the cookies of a caller, who signs in once."""
-        if caller in (OPEN, NOBODY):
+        if caller in (OPEN, NOBODY, FIRST):
             return None
         if caller not in self.states:
             context = self.browser.new_context()
@@ -216,9 +265,12 @@ def world() -> Iterator[World]:
             input=PASSWORD,
             DATABASE_URL=database,
         )
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="users-first-"))
+        empty = f"sqlite:///{folder}/users.db"
+        manage("recreate_db", "--yes", DATABASE_URL=empty)
         urls = [
-            stack.enter_context(served(GUNICORN, DATABASE_URL=database, ACCESS=access))
-            for access in (OPEN, "protected")
+            stack.enter_context(served(GUNICORN, DATABASE_URL=url, ACCESS=access, **MAILS))
+            for url, access in [(database, OPEN), (database, "protected"), (empty, "protected")]
         ]
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=QUIET)

@@ -227,11 +227,12 @@ def served_process(
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Serve the application; give its URL and the server's process.
 
-    :param command: the server's, in which ``{port}`` becomes a free port.
+    :param command: the server's, in which ``{port}`` becomes a free port, as in the environment.
     :param log: where its output goes; None: to a file that is removed afterwards.
     :param cwd: the folder in which it is started.
     """
     port = free_port()
+    environment = {name: text.replace("{port}", str(port)) for name, text in environment.items()}
     with tempfile.TemporaryDirectory(prefix="users-server-") as name:
         log = log or Path(name, "log")
         with running(

@@ -1,7 +1,7 @@
 """Every table, imported once: for Alembic, for tests and for the shell."""
 
 from project.api.audit.models import AuditEvent
-from project.api.auth.models import APIKey, Session, SignInAttempts
+from project.api.auth.models import APIKey, Link, Mail, Session, SetupCode, SignInAttempts
 from project.api.users.models import AdministratorGuard, User, UserWord
 from project.web.idempotency import IdempotencyKey
 
@@ -10,7 +10,10 @@ __all__ = [
     "AdministratorGuard",
     "AuditEvent",
     "IdempotencyKey",
+    "Link",
+    "Mail",
     "Session",
+    "SetupCode",
     "SignInAttempts",
     "User",
     "UserWord",

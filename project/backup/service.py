@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row, Table
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 
-from project.api.models import APIKey, Session, User, UserWord
+from project.api.models import APIKey, Link, Mail, Session, SetupCode, User, UserWord
 from project.api.users import service as users
 from project.api.users import word_index
 from project.backup import archive
@@ -35,6 +35,8 @@ MYSQL_SESSION = [
     # not block the service for long when it waits for another transaction.
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO', lock_wait_timeout = 15",
 ]
+
+NOT_RESTORED = [model.__table__ for model in (Session, Link, Mail, SetupCode)]
 
 
 def back_up(path: Path, force: bool = False) -> Header:
@@ -101,8 +103,9 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
     """Verify the whole file, then restore the database from it in one transaction.
 
     The words of users are made after it. The migrations create the schema in an empty database. New
-    ids will be greater than all ids that the backup or the database has ever assigned. Sessions are
-    not restored: users who have signed out or were deactivated since must not be signed in again.
+    ids will be greater than all ids that the backup or the database has ever assigned. Sessions and
+    one-time links are not restored: users who have signed out or were deactivated since must not be
+    signed in again, and a link must not work twice. Nor are mails that were not sent yet.
 
     :param replace: delete the existing rows.
     :raises BackupError: the file is corrupt or not for this code; the database is at another
@@ -138,7 +141,7 @@ def restore(path: Path, replace: bool = False, name: str | None = None) -> Heade
                     if connection.execute(sa.delete(table)).rowcount and not replace:
                         raise BackupError("The database contains data. To replace it, use --yes.")
                 for table, rows in _reader(path, "Restoring", name):
-                    if table is not Session.__table__:
+                    if table not in NOT_RESTORED:
                         connection.execute(sa.insert(table), rows)
                 if sqlite:
                     _raise_next_ids(connection, reader.header)

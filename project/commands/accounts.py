@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from project.api.audit import service as audit
 from project.api.auth import service as auth
+from project.api.auth import setup
 from project.api.users import service as users
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import fold_email
@@ -41,6 +42,13 @@ def create_admin(username: str, email: str, stdin: bool, file: str | None) -> No
 
     _exit_on_error(in_transaction(add))
     print(f"{email} was added as an administrator.")
+
+
+def print_setup_code() -> None:
+    """Print the code with which the first administrator is created on the page."""
+    if users.has_administrator():
+        raise SystemExit("There is an administrator already. create_admin adds another one.")
+    print(setup.commit_code())
 
 
 @audit.by_command("set_password")

@@ -7,6 +7,7 @@ import structlog
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader, run_simple
 
+from project.api import auth
 from project.version import VERSION
 from project.web import pruning
 
@@ -28,6 +29,7 @@ def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
     if not reload or is_running_from_reloader():
         log.info("started", version=VERSION)
         pruning.start(app)
+        auth.start(app)
     run_simple(
         host,
         port,

@@ -8,7 +8,13 @@ from project.web import guard
 from project.web.body import current_request
 from project.web.preferences import theme
 
-_SECTIONS = {"": "users", "user": "users", "remove": "users", "revoke": "account"}
+_SECTIONS = {
+    "": "users",
+    "user": "users",
+    "remove": "users",
+    "invite": "users",
+    "revoke": "account",
+}
 
 
 class Bar(NamedTuple):

@@ -35,6 +35,7 @@ Action = NewType("Action", str)
 _actions: set[Action] = set()
 
 _command: ContextVar[str | None] = ContextVar("command", default=None)
+_actor: ContextVar[str | None] = ContextVar("actor", default=None)
 
 
 def register(name: str) -> Action:
@@ -63,6 +64,16 @@ def by_command(name: str) -> Iterator[None]:
         _command.reset(token)
 
 
+@contextmanager
+def acting_as(name: str) -> Iterator[None]:
+    """Record this actor, such as ``user:7``, who has no sign-in yet, for all events within."""
+    token = _actor.set(name)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
 def record(
     action: Action,
     user_id: int | None = None,
@@ -77,7 +88,8 @@ def record(
     :param before: the old values of the fields, without secrets. If ``after`` is given too, only
         fields that differ are recorded; if none differs, there is no event.
     :param after: the new values of the fields, without secrets, or counts for several users.
-    :param actor: who did it; None: the running command, otherwise the caller if identified.
+    :param actor: who did it; None: who is ``acting_as``, the running command, or the caller if
+        identified.
     :return: the event's id; None: there is no event.
     :raises LookupError: the action is not registered.
     """
@@ -93,6 +105,7 @@ def record(
     command, who = _command.get(), known_principal()
     in_request = has_request_context() and command is None
     address = client.address() if in_request else None
+    actor = actor or _actor.get()
     values = {
         "created_at": utcnow(),
         "actor": actor or (f"command:{command}" if command else who.name if who else ANONYMOUS),

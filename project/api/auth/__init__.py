@@ -14,11 +14,14 @@ from project.web import error_handlers, guard
 
 bp = Blueprint("auth", __name__)
 
-from project.api.auth import (  # noqa: E402  (they add routes to bp)
+from project.api.auth import (  # noqa: E402  (some add routes to bp)
     account_pages,  # noqa: F401
+    link_pages,  # noqa: F401
+    outbox,
     pages,
     principals,
     service,
+    setup,
     user_pages,  # noqa: F401
     views,  # noqa: F401
 )
@@ -61,6 +64,16 @@ class BrowserSessions(SecureCookieSessionInterface):
         return request.is_secure
 
 
+def start(app: Flask, *, announce: bool = True) -> None:
+    """Start the threads of a serving process: one sends mails, another logs the setup code.
+
+    :param announce: whether the code is logged, which one process of a server does.
+    """
+    outbox.start(app)
+    if announce:
+        setup.announce(app)
+
+
 def init_app(app: Flask) -> None:
     """Register how the guard identifies callers, and the routes of accounts.
 
@@ -81,6 +94,7 @@ def init_app(app: Flask) -> None:
         lambda: {
             "current_user": partial(guard.find_principal, guard.SESSION),
             "may": guard.may,
+            "sends_mails": outbox.is_on,
             "csrf_token": generate_csrf if app.config.get("WTF_CSRF_ENABLED", True) else str,
         }
     )

@@ -51,6 +51,25 @@ class RegistrationClosed(Forbidden):
     message = "Registration is disabled. Ask an administrator for an account."
 
 
+class LinkEnded(NotFound):
+    """No user has this link, or it can no longer be used (404)."""
+
+    message = "This link has ended. Ask for a new one."
+
+
+class NoMails(NotFound):
+    """The setting SMTP_URL is not set (404)."""
+
+    message = "This service sends no mails. Ask an administrator for a new password."
+
+
+class WrongSetupCode(Invalid):
+    """The code for creating the first administrator is wrong (400)."""
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("code", "Is not the code in the log.")])
+
+
 class KeyNotFound(NotFound):
     """There is no API key with this id, or it belongs to another user (404)."""
 

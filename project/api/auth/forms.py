@@ -1,4 +1,4 @@
-"""The HTML forms of signing in, of accounts, and of a user's page."""
+"""The HTML forms of signing in, of accounts, of a user's page, and of links."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from wtforms import (  # type: ignore[attr-defined]  # its types lack SelectChoi
     StringField,
 )
 
-from project.api.users.forms import ProfileForm
+from project.api.users.forms import ProfileForm, UserForm
 from project.api.users.models import ROLES
 from project.web.forms import PageForm, strip
 from project.web.languages import lazy_gettext as _
@@ -120,3 +120,34 @@ class UserPageForm(ProfileForm):
         except ValueError:
             values = {}
         return values if isinstance(values, dict) else {}
+
+
+class RegistrationForm(UserForm):
+    """Creates one's own account."""
+
+    password = PasswordField(_("Password"))
+
+
+class SetupForm(RegistrationForm):
+    """Creates the first administrator."""
+
+    code = StringField(_("Code from the log"), filters=[strip])
+
+
+class InviteForm(UserForm):
+    """Adds a user, who gets a link."""
+
+    role = StringField(_("Role"), filters=[lambda role: role or None])
+
+
+class LinkForm(PageForm):
+    """Chooses a password at a one-time link."""
+
+    link = HiddenField()
+    password = PasswordField(_("New password"))
+
+
+class ForgottenForm(PageForm):
+    """Asks for a mail with a link."""
+
+    email = StringField(_("Email address"), filters=[strip])

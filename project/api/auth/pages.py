@@ -13,7 +13,7 @@ from typing import Any
 from flask import abort, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from project.api.auth import bp, principals, service
+from project.api.auth import bp, principals, service, setup
 from project.api.auth.errors import WrongCredentials
 from project.api.auth.forms import SignInForm
 from project.api.auth.schemas import Login
@@ -65,8 +65,14 @@ def _resume() -> ResponseReturnValue:
 
 
 @bp.get("/sign-in")
-def sign_in_form() -> str:
-    """Show the sign-in form; ``next`` is the path to open afterwards."""
+def sign_in_form() -> ResponseReturnValue:
+    """Show the sign-in form; ``next`` is the path to open afterwards.
+
+    Without an administrator, lead to the page that creates the first one. From there, others who
+    have an account already come back, with ``setup=later``.
+    """
+    if request.args.get("setup") != "later" and setup.is_needed():
+        return redirect(url_for("auth.setup_form"), 303)
     form = SignInForm(data={"next": request.args.get("next")})
     return render_template("auth/sign_in.html", form=form)
 
@@ -96,10 +102,22 @@ def _sign_in(form: SignInForm) -> SignIn | None:
     except (Invalid, WrongCredentials, TooManyAttempts) as error:
         form.show(error, "password")
         return None
+    _keep(made)
+    return made
+
+
+def start_session(made: SignIn, message: str) -> ResponseReturnValue:
+    """Sign in this browser, and open the first page that the user may see, with a message."""
+    _keep(made)
+    flash(message)
+    return redirect(url_for("users.index" if made.role else "auth.account_form"), 303)
+
+
+def _keep(made: SignIn) -> None:
+    """Give this browser a new session."""
     session.clear()
     session.permanent = True
     session[SIGN_IN] = made.session
-    return made
 
 
 @bp.post("/sign-out")

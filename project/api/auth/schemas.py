@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from project.api.users.passwords import MAX_CHARACTERS
-from project.api.users.schemas import ROLE_SCHEMA, Email, Password
+from project.api.users.schemas import ROLE_SCHEMA, Email, Password, Role
 from project.errors import Message
 from project.web.fields import TEXT_LENGTH, AnyUserId, Moment, Text
 from project.web.guard import scopes
@@ -65,6 +65,32 @@ class PasswordChange(BaseModel):
 
     current_password: Annotated[Password, Field(examples=["grey otters paddle home at dusk"])]
     password: Annotated[Password, Field(examples=["another fine and long one"])]
+
+
+class Invitation(BaseModel):
+    """A new user, who gets a link."""
+
+    username: Text
+    email: Email
+    role: Role = None
+
+
+class Setup(Registration):
+    """The first administrator."""
+
+    code: Text
+
+
+class NewPassword(BaseModel):
+    """A password chosen at a link."""
+
+    password: Password
+
+
+class Recipient(BaseModel):
+    """The address of a mail that somebody asks for."""
+
+    email: Email
 
 
 class AccountRead(BaseModel):

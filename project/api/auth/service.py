@@ -178,10 +178,24 @@ def _log_in(
     if new_hash != stored:
         write(_UPDATE_USER, {"user_id": user.id, "password_hash": new_hash})
     throttle.record_success(account, address)
+    return start_session(user, user.deactivations, replaces)
+
+
+def start_session(user: User | Row, deactivations: int, replaces: str | None = None) -> SignIn:
+    """Sign in a user who has proven who they are.
+
+    :param deactivations: the user's, which an ORM object has too, but not the row of a write.
+    :param replaces: the browser's previous sign-in, which ends.
+    """
     if replaces is not None:
         log_out(replaces)
     audit.record(_SESSION_STARTED, user.id, actor=f"user:{user.id}")
-    return _sign_in(user, user.deactivations)
+    return _sign_in(user, deactivations)
+
+
+def end_other_sessions(user_id: int, session: str) -> None:
+    """End all sign-ins of a user but one; their former password has ended the others anyway."""
+    write(_END_OTHER_SESSIONS, {"session": session, "user_id": user_id})
 
 
 def get_account(user_id: int) -> Row:
@@ -242,7 +256,7 @@ def commit_password_change(
 def _change_password(user_id: int, session: str, password: str) -> None:
     user = users.update_user(user_id, {"password": password})
     write(_UPDATE_SESSION, {"session": session, "password_version": user.password_version})
-    write(_END_OTHER_SESSIONS, {"session": session, "user_id": user_id})
+    end_other_sessions(user_id, session)
 
 
 def commit_reauthentication(user_id: int, current_password: str, address: str = "") -> None:

@@ -9,7 +9,8 @@ An account under attack from many addresses makes nobody wait by itself: it only
 failures of addresses from which it has not been signed in to. The first attempt from an address is
 always verified, so that an attacker elsewhere cannot lock the owner out.
 
-Attempts to use emails that are taken are slowed down likewise, by user and by address.
+Attempts to use emails that are taken are slowed down likewise, by user and by address, and mails
+that anybody may ask for, by address and by recipient.
 
 A count is committed before the attempt that it counts, so that a refusal does not roll it back.
 """
@@ -61,6 +62,13 @@ class TooManyAttempts(TooManyRequests):
     field = "current_password"
 
 
+class TooManyMails(TooManyRequests):
+    """Too many mails were asked for; the client has to wait (429)."""
+
+    reason = "Too many mails were asked for."
+    message = f"{reason} Try again later."
+
+
 class TooManyTakenEmails(TooManyRequests):
     """Too many emails were taken; the client has to wait (429)."""
 
@@ -92,6 +100,12 @@ ACCOUNT_FAILURES = 50
 
 TAKEN = Limit(free=10, longest=900)
 """For the taken emails that a user, or an address, has tried."""
+
+MAIL = Limit(free=3, longest=900)
+"""For the mails to an address that were asked for, whether or not a user has it."""
+
+MAILS = Limit(free=20, longest=900)
+"""For the mails that a client's address has asked for."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +156,17 @@ def record_success(account: str, address: str) -> None:
     _uncount(subjects, known=subjects[-1])
 
 
+def commit_mail(email: str, address: str) -> None:
+    """Count a mail that somebody who has not signed in asks for.
+
+    :param email: to whom, whether or not a user has it: so a wait says nothing about that.
+    :raises TooManyMails: too many were asked for before (429); nothing is written.
+    """
+    subjects = _hashes([f"mails from {_network(address)}", f"mails to {fold_email(email)}"])
+    _check(subjects, _mail_limits, TooManyMails)
+    _commit_count(subjects, _mail_limits, TooManyMails)
+
+
 @contextmanager
 def commit_email_attempt(user_id: int | None, address: str) -> Iterator[None]:
     """Count a failure if the email turns out to be taken within.
@@ -188,6 +213,10 @@ def _password_limits(address: Count, account: Count, pair: Count) -> Sequence[tu
 
 def _email_limits(*counts: Count) -> Sequence[tuple[Count, Limit]]:
     return [(count, TAKEN) for count in counts]
+
+
+def _mail_limits(client: Count, recipient: Count) -> Sequence[tuple[Count, Limit]]:
+    return [(client, MAILS), (recipient, MAIL)]
 
 
 def _password_subjects(account: str, address: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Creates and reads access tokens (RFC 7519) and API keys.
+"""Creates and reads access tokens (RFC 7519), API keys and the tokens of one-time links.
 
 A token is signed, so most forgeries never reach the database. It names a session, so it can be
 revoked.
@@ -68,6 +68,11 @@ def make_key() -> str:
     return KEY_PREFIX + token_urlsafe(32)
 
 
+def make_link_token() -> str:
+    """Return the token of a new one-time link: 256 random bits."""
+    return token_urlsafe(32)
+
+
 def hash_key(key: str) -> str:
-    """Return the hash of an API key that is stored."""
+    """Return the hash that is stored of an API key, or of the token of a one-time link."""
     return sha256(key.encode()).hexdigest()

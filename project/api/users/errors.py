@@ -24,6 +24,12 @@ class LastAdministrator(Conflict):
     message = "The last administrator cannot be removed, demoted or deactivated."
 
 
+class AdministratorExists(Conflict):
+    """The first administrator was created before (409)."""
+
+    message = "There is an administrator already. Sign in, or ask them for an account."
+
+
 class OnlyByAdministrators(Forbidden):
     """The user is an administrator, but the caller is not (403)."""
 

@@ -107,7 +107,7 @@ class UserWord(db.Model):  # type: ignore[name-defined,misc]
 
 
 class AdministratorGuard(db.Model):  # type: ignore[name-defined,misc]
-    """One row, which every loss of an administrator changes.
+    """One row, which every loss of an administrator changes, and the making of the first one.
 
     So two losses at once conflict, although they are of different users, even on two servers of a
     cluster, where the locks of one do not hold on the other.

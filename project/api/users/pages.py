@@ -20,9 +20,8 @@ from project.web.contract import validate_query
 from project.web.fields import parse_id
 from project.web.guard import SESSION, may, require
 from project.web.idempotency import answer_once
-from project.web.languages import format_date, language
+from project.web.languages import format_date, language, translated
 from project.web.languages import gettext as _
-from project.web.languages import translated
 
 USERS_PER_PAGE = 50
 NEWEST_FIRST = "-created_at"

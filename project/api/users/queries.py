@@ -29,6 +29,12 @@ LOCKED_TOGETHER = (
 ACTIVE_ADMINISTRATORS = sa.select(
     _users.id, _users.password_hash.is_not(None).label("can_sign_in")
 ).where(_users.role == "admin", _users.active)
+TWO_ADMINISTRATORS = (
+    sa.select(_users.id)
+    .where(_users.role == "admin", _users.active, _users.password_hash.is_not(None))
+    .limit(2)
+)
+"""Those who can sign in."""
 _ACTIVE_OTHERS = sa.select(_users.id).where(
     _users.active, sa.or_(_users.role.is_(None), _users.role != "admin")
 )

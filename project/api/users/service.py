@@ -55,6 +55,7 @@ _COUNT_LOSS = {
     "mysql": mysql.insert(_guard).values(_FIRST_LOSS).on_duplicate_key_update(_ONE_MORE),
 }
 
+
 _after_deactivation: list[Callable[[Sequence[int]], None]] = []
 
 
@@ -320,6 +321,28 @@ def create_user(
     return user
 
 
+def has_administrator() -> bool:
+    """Return whether there is an administrator who can sign in."""
+    return bool(read(queries.TWO_ADMINISTRATORS, {}))
+
+
+def create_first_administrator(username: str, email: str, password: str) -> Row:
+    """Add an administrator if there is none who can sign in.
+
+    Of two at once, one waits for the guard's row, and is then too late; or the database refuses its
+    COMMIT, and it runs again.
+
+    :raises Invalid: the password is easy to guess (400).
+    :raises EmailTaken: another user has this mailbox (400).
+    :raises AdministratorExists: there is one already (409).
+    """
+    user = create_user(username, email, active=True, role="admin", password=password)
+    _lock_guard()
+    if any(row.id != user.id for row in write(queries.TWO_ADMINISTRATORS, {}).rows):
+        raise errors.AdministratorExists
+    return user
+
+
 def update_user(
     user_id: int,
     changes: dict[str, Any],
@@ -451,7 +474,7 @@ def _check_not_last_administrator(user: Row) -> None:
     """
     if user.role != "admin" or not user.active:
         return
-    write(_COUNT_LOSS["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"], {})
+    _lock_guard()
     active = db.session.execute(queries.ACTIVE_ADMINISTRATORS.with_for_update())
     lose_administrator({row.id: row.can_sign_in for row in active}, user.id)
 
@@ -471,6 +494,11 @@ def lose_administrator(active: dict[int, bool], user_id: int) -> None:
     if not any(can_sign_in or not active[user_id] for can_sign_in in others):
         raise errors.LastAdministrator
     del active[user_id]
+
+
+def _lock_guard() -> None:
+    """Change the guard's row, which a second transaction that does so waits for."""
+    write(_COUNT_LOSS["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"], {})
 
 
 def _hash_new_password(user_id: int, changes: dict[str, Any]) -> str:

@@ -113,9 +113,39 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /revoke/KEY": (OWN_PAGE, None),
     "POST /revoke/KEY": (REDIRECT, {}),
     "POST /resume/KEY": (REDIRECT, {}),
+    "GET /invite": (ADMIN_PAGE, None),
+    "POST /invite": (ADMIN_PAGE, PERSON),
+    "POST /user/TARGET/link": (ADMIN_PAGE, {}),
+    "GET /welcome": (OPEN.replace("200", "410"), None),
+    "POST /welcome": (OPEN.replace("200", "410"), {"password": PASSWORD}),
+    "GET /forgot": (OPEN.replace("200", "404"), None),  # the tests' settings have no SMTP_URL
+    "POST /forgot": (OPEN.replace("200", "404"), {"email": PERSON["email"]}),
+    "GET /register": (OPEN, None),
+    "POST /register": (REDIRECT, {**PERSON, "password": PASSWORD}),
+    "GET /setup": (REDIRECT, None),
+    "POST /setup": (REDIRECT, {**PERSON, "password": PASSWORD, "code": "x"}),
 }
-PAGES = {"", "bulk", "edit", "remove", "sign-in", "sign-out", "account", "preferences", "export", "activity", "user", "revoke", "resume"}
-PAGES |= {"preferences"}
+PAGES = {
+    "",
+    "bulk",
+    "edit",
+    "remove",
+    "user",
+    "invite",
+    "welcome",
+    "forgot",
+    "register",
+    "setup",
+    "sign-in",
+    "sign-out",
+    "account",
+    "revoke",
+    "resume",
+    "preferences",
+    "import",
+    "export",
+    "activity",
+}
 
 
 class Protected(TestingConfig):

@@ -59,6 +59,7 @@ class PageTestCase(AuthTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.token = self.register()
+        make_user(username="Boss", role="admin", active=True, password_hash="x")
 
     def sign_in(self, password: str = PASSWORD, **more: str) -> Any:
         """Send the form to sign in."""
@@ -201,7 +202,7 @@ class SignInTests(PageTestCase):
 
     def test_cookie_is_worth_nothing_while_the_user_is_not_active(self):
         self.sign_in()
-        user = db.session.query(User).one()
+        user = db.session.query(User).filter_by(email=ADA["email"]).one()
         user.active = False
         db.session.commit()
 
@@ -344,7 +345,7 @@ class BodyTests(PageTestCase):
     """Bodies that no browser's form sends."""
 
     paths = ["/", "/user/1", "/remove/1", "/sign-in", "/account", "/account/password"]
-    paths += ["/account/keys"]
+    paths += ["/account/keys", "/invite", "/welcome", "/register", "/setup"]
 
     def refused(self, path: str) -> None:
         """Send each body; nothing but a refusal may come back."""
@@ -365,7 +366,7 @@ class BodyTests(PageTestCase):
             self.refused(path)
 
         users = service.list_users(9)
-        self.assertEqual(len(users), 1)
+        self.assertEqual(len(users), 2)
         self.assertEqual(service.get_user(1).version, 2)
         self.assertEqual(self.log_in().status_code, 200)
 
@@ -631,6 +632,7 @@ class ResumeTests(ProtectedPageTestCase):
     def test_every_page_that_takes_a_form_asks_to_sign_in_there(self):
         self.end_sign_in()
         own = {"auth.sign_in", "auth.sign_out", "save_preferences", "users.edit_user"}
+        own |= {f"auth.{name}" for name in ("welcome", "send_reset", "register_on_page", "set_up")}
         apis = prefixes(self.app)
         for rule in self.app.url_map.iter_rules():
             if "POST" in (rule.methods or ()) and not rule.rule.startswith(apis):
@@ -779,3 +781,52 @@ class ResumeTests(ProtectedPageTestCase):
         self.end_sign_in()
 
         self.assertEqual(self.post(self.path, {"username": "x" * 65_536}).status_code, 413)
+
+
+class RegisterPageTests(PageTestCase):
+    """/register."""
+
+    FORM = {"username": "Eve", "email": "eve@example.com", "password": PASSWORD}
+
+    def test_person_creates_an_account_and_is_signed_in(self):
+        self.assertIn('href="/register"', self.client.get("/sign-in", headers=AS_PERSON).text)
+        self.assertEqual(self.client.get("/register", headers=AS_PERSON).status_code, 200)
+
+        response = self.client.post("/register", data=self.FORM, headers=AS_PERSON)
+
+        self.assertEqual((response.status_code, response.location), (303, "/account"))
+        page = self.client.get("/account", headers=AS_PERSON).text
+        self.assertIn("Your account was created", page)
+
+    def test_what_is_wrong_is_said_beside_its_field(self):
+        for changes, message in [
+            ({"email": ADA["email"]}, "Sorry. That user already exists."),
+            ({"password": "short"}, "Must have at least 15 characters; this has 5."),
+            ({"username": ""}, "Must not be blank."),
+        ]:
+            with self.subTest(changes):
+                data = {**self.FORM, **changes}
+                response = self.client.post("/register", data=data, headers=AS_PERSON)
+
+                self.assertEqual(response.status_code, 400)
+                self.assertIn(message, response.text)
+                self.assertNotIn(PASSWORD, response.text)
+
+    def test_taken_emails_are_slowed_down(self):
+        data = {**self.FORM, "email": ADA["email"]}
+        for _ in range(TAKEN.free):
+            self.client.post("/register", data=data, headers=AS_PERSON)
+
+        response = self.client.post("/register", data=data, headers=AS_PERSON)
+
+        self.assertEqual(response.status_code, 429)
+        self.assertIn(TooManyTakenEmails.reason, response.text)
+
+    def test_there_is_none_while_registration_is_off(self):
+        self.app.config["REGISTRATION"] = False
+
+        self.assertNotIn("/register", self.client.get("/sign-in", headers=AS_PERSON).text)
+        for method in ["GET", "POST"]:
+            response = self.client.open("/register", method=method, headers=AS_PERSON)
+            self.assertEqual(response.status_code, 403)
+            self.assertIn("Registration is disabled.", response.text)
