@@ -11,6 +11,7 @@ AppError
 ├── TooLarge            the input exceeds a limit
 ├── UnsupportedInput    the input has an unsupported media type or encoding
 ├── Unprocessable       the input contradicts an earlier request
+├── StorageFull         the service has no room for the input
 └── Unavailable         the service is temporarily unavailable
     └── OutcomeUnknown  a change may or may not have been saved
 
@@ -139,6 +140,12 @@ class Unprocessable(AppError):
     """The input is well-formed but contradicts an earlier request."""
 
     message = "The request contradicts an earlier one."
+
+
+class StorageFull(AppError):
+    """The service has no room for the input."""
+
+    message = "The server has no room for this file, so nothing was stored. Tell whoever runs it."
 
 
 class Unavailable(AppError):

@@ -37,6 +37,7 @@ _STATUS: dict[type[AppError], int] = {
     errors.Unprocessable: 422,
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,
+    errors.StorageFull: 507,
 }
 RETRY_AFTER_SECONDS = 2
 _PAGE_TEXTS = {

@@ -148,6 +148,7 @@ def require_still(scope: str, credentials: str = BEARER) -> None:
     have signed out, or have lost their key. When access is open, only the scope
     ``admin`` is checked.
 
+    :param credentials: those by which the caller is identified.
     :raises Unauthenticated: the caller's credentials are no longer valid (401).
     :raises Forbidden: the caller no longer has the scope (403).
     """

@@ -1,6 +1,8 @@
 """The one file of a multipart/form-data body (RFC 7578), read while it arrives."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio import multipart
@@ -11,6 +13,32 @@ READ_BYTES = 65_536
 MAX_PARTS = 20
 
 
+class Form(NamedTuple):
+    """A form, read up to its file.
+
+    :param fields: those before the file.
+    :param file_name: as the client says; empty: no file was chosen.
+    :param read: returns at most the given number of bytes of the file, and none at the end.
+    """
+
+    fields: dict[str, str]
+    file_name: str
+    read: Callable[[int], bytes]
+
+
+def read_form(read: Callable[[int], bytes], boundary: str) -> Form:
+    """Return a form whose file has not been read; later fields are passed over.
+
+    :raises Invalid: the body is no such form, is incomplete, or has not just one file; also raised
+        while the file is read (400).
+    """
+    fields: dict[str, bytes] = {}
+    pieces = _pieces(read, boundary, fields)
+    file_name = next(pieces).decode()
+    texts = {name: data.decode("utf-8", "replace") for name, data in fields.items()}
+    return Form(texts, file_name, _reader(pieces))
+
+
 def read_file(read: Callable[[int], bytes], boundary: str) -> Callable[[int], bytes]:
     """Return a function that reads the file; other fields are passed over.
 
@@ -19,7 +47,11 @@ def read_file(read: Callable[[int], bytes], boundary: str) -> Callable[[int], by
     :raises Invalid: the body is no such form, is incomplete, or has not just one file; raised while
         reading (400).
     """
-    pieces, rest = _pieces(read, boundary), b""
+    return _reader(islice(_pieces(read, boundary), 1, None))
+
+
+def _reader(pieces: Iterator[bytes]) -> Callable[[int], bytes]:
+    rest = b""
 
     def read_piece(size: int) -> bytes:
         nonlocal rest
@@ -34,14 +66,20 @@ def read_file(read: Callable[[int], bytes], boundary: str) -> Callable[[int], by
     return read_piece
 
 
-def _pieces(read: Callable[[int], bytes], boundary: str) -> Iterator[bytes]:
+def _pieces(
+    read: Callable[[int], bytes], boundary: str, fields: dict[str, bytes] | None = None
+) -> Iterator[bytes]:
+    """Yield the name of the file, and then its data.
+
+    :param fields: gets the fields before the file; None: they are passed over.
+    """
     if not boundary:
         raise Invalid("The Content-Type of the form has no boundary.")
     # The limit is on what is held at once: of a file, that is a piece.
     decoder = multipart.MultipartDecoder(
         boundary.encode("latin-1", "replace"), 4 * READ_BYTES, max_parts=MAX_PARTS
     )
-    files, is_file = 0, False
+    files, is_file, field = 0, False, ""
     try:
         while not isinstance(event := decoder.next_event(), multipart.Epilogue):
             if isinstance(event, multipart.NeedData):
@@ -50,10 +88,15 @@ def _pieces(read: Callable[[int], bytes], boundary: str) -> Iterator[bytes]:
                 files, is_file = files + 1, True
                 if files > 1:
                     raise Invalid("The form has several files; send one.")
+                yield event.filename.encode("utf-8", "replace")
             elif isinstance(event, multipart.Field):
-                is_file = False
+                is_file, field = False, event.name
             elif isinstance(event, multipart.Data) and is_file:
                 yield event.data
+            elif isinstance(event, multipart.Data) and fields is not None and not files:
+                fields[field] = fields.get(field, b"") + event.data
+                if sum(map(len, fields.values())) > READ_BYTES:
+                    raise Invalid(f"The fields of the form are larger than {READ_BYTES:,} bytes.")
     except (ValueError, RequestEntityTooLarge) as error:
         raise Invalid("The multipart data is incomplete or corrupt.") from error
     if not files:
