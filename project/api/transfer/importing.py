@@ -63,7 +63,7 @@ BY_IDS = _KNOWN.where(fields.COLUMNS.id.in_(bindparam("ids", expanding=True)))
 
 # Users whose mailbox changes get a placeholder first, so that another user can take the mailbox in
 # the same batch, in any order of writes. The placeholder has no @, so it is not a mailbox.
-_FREE_MAILBOXES = (
+FREE_MAILBOXES = (
     update(User.__table__)
     .where(User.id.in_(bindparam("ids", expanding=True)))
     .values(email_folded=literal("left by ") + cast(User.id, String(11)))
@@ -81,6 +81,21 @@ class Outcome:
     line: int
     result: str
     reason: str
+
+
+class Change(NamedTuple):
+    """What a batch has changed of a user who was there before.
+
+    :param before: the old values of the columns in ``STATE``.
+    :param after: the new ones.
+    :param version: the user's before the batch; each change adds one.
+    """
+
+    user_id: int
+    before: dict[str, Any]
+    after: dict[str, Any]
+    version: int
+    changes: int
 
 
 class Batch(NamedTuple):
@@ -172,6 +187,7 @@ class _User:
     version: int = 1
     changes: int = 0
     deactivations: int = 0
+    before: dict[str, Any] | None = None
     has_moved: bool = False
     was_renamed: bool = False
 
@@ -187,6 +203,22 @@ class _Known:
 _Rows = Sequence[_ValidRow | Outcome]
 
 
+class Written(NamedTuple):
+    """What a batch has written, in its transaction.
+
+    :param line: that of its last row.
+    :param added: the columns of each new user, without the id.
+    """
+
+    batch: Batch
+    line: int
+    added: Sequence[dict[str, Any]]
+    changed: Sequence[Change]
+
+
+Recorder = Callable[[Written], None]
+
+
 class _ConcurrentChange(Exception):
     """Another transaction changed a user between the SELECT and the UPDATE."""
 
@@ -197,6 +229,7 @@ def import_users(
     before_batch: Callable[[], None] = lambda: None,
     match_id: bool = False,
     columns: Columns | None = None,
+    record: Recorder | None = None,
 ) -> Iterator[Batch]:
     """Add and change users; yield the results of each batch after it is saved.
 
@@ -211,6 +244,8 @@ def import_users(
         to stop the import.
     :param match_id: a row with an id changes the user with this id, including the mailbox.
     :param columns: those of the rows, for messages to name them.
+    :param record: called in the transaction of each batch, with what it has written; a transaction
+        that is retried calls it again. What it raises rolls the batch back and ends the import.
     :raises Unauthenticated: ``before_batch`` raised it (401).
     :raises Forbidden: ``before_batch`` raised it (403).
     :raises Invalid: the data is incomplete or corrupt (400).
@@ -219,7 +254,7 @@ def import_users(
     """
     rows, line, total = iter(rows), 0, Counter[str]()
     last_id: int | None = None
-    simulation = _simulation() if dry_run else nullcontext(_saving())
+    simulation = _simulation() if dry_run else nullcontext(_saving(record))
     with simulation as work, closing(_Worker()) as worker:
         try:
             if match_id:
@@ -335,7 +370,7 @@ def _reasons(problems: Iterable[FieldError], columns: Columns | None) -> str:
     return " ".join(reasons)
 
 
-def _saving() -> Callable[[_Rows], Batch]:
+def _saving(record: Recorder | None = None) -> Callable[[_Rows], Batch]:
     """Return a function that saves a batch in its own transaction.
 
     The import's audit event, with the total counts, is saved with each batch. A batch is retried if
@@ -345,7 +380,7 @@ def _saving() -> Callable[[_Rows], Batch]:
 
     @in_transaction
     def commit(rows: _Rows) -> tuple[Batch, int | None]:
-        batch = _write(rows)
+        batch = _write(rows, record)
         counts = {name: total[name] + batch.counts[name] for name in RESULTS}
         if event_id is not None:
             audit.update_counts(event_id, counts)
@@ -365,13 +400,13 @@ def _saving() -> Callable[[_Rows], Batch]:
     return save
 
 
-def _write(rows: _Rows) -> Batch:
+def _write(rows: _Rows, record: Recorder | None = None) -> Batch:
     known = _Known(_find(rows, lambda *question: write(*question).rows))
     now = utcnow()
     batch = _merge(rows, known, now)
     users = known.by_mailbox.values()
     if moved := [user.user_id for user in users if user.has_moved]:
-        db.session.execute(_FREE_MAILBOXES, {"ids": moved})
+        db.session.execute(FREE_MAILBOXES, {"ids": moved})
     added = [
         {
             **user.state,
@@ -404,6 +439,13 @@ def _write(rows: _Rows) -> Batch:
     )
     if deactivated := [user.user_id for user in changed if user.deactivations and user.user_id]:
         run_after_deactivation(deactivated)
+    if record is not None:
+        changes = [
+            Change(user.user_id, user.before or {}, user.state, user.version, user.changes)
+            for user in changed
+            if user.user_id is not None
+        ]
+        record(Written(batch, rows[-1].line, added, changes))
     return batch
 
 
@@ -513,6 +555,7 @@ def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
         user.has_moved = True
     user.was_renamed |= not FOLDED.keys().isdisjoint(changes)
     user.deactivations += "active" in changes and not values["active"]
+    user.before = user.before or state
     kept = () if "password_hash" in changes else ("password_hash",)
     user.state = state | {
         name: values[name] for name in values if name in _NEW and name not in kept

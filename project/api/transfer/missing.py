@@ -1,7 +1,7 @@
 """Users who are not in a file, whom an import deactivates where that is asked for."""
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from project.api.transfer.importing import ROWS_PER_BATCH, Report
 from project.api.users import queries, service
@@ -37,6 +37,7 @@ def commit_deactivations(
     most: int | None = None,
     dry_run: bool = False,
     before_batch: Callable[[], None] = lambda: None,
+    deactivate: Callable[[Sequence[int]], int] = service.deactivate_users,
 ) -> None:
     """Deactivate active users whom an import has not met, and add to its report.
 
@@ -45,6 +46,7 @@ def commit_deactivations(
 
     :param most: how many users may be deactivated; None: a tenth of the active ones.
     :param before_batch: called before each transaction; may raise to stop.
+    :param deactivate: does a batch, in its transaction; returns how many users it has deactivated.
     """
     missing, active = _find(met)
     report.missing = len(missing)
@@ -59,7 +61,7 @@ def commit_deactivations(
     elif dry_run:
         report.deactivated = len(missing)
     else:
-        commit = in_transaction(service.deactivate_users)
+        commit = in_transaction(deactivate)
         for start in range(0, len(missing), ROWS_PER_BATCH):
             before_batch()
             report.deactivated += commit(missing[start : start + ROWS_PER_BATCH].tolist())

@@ -214,7 +214,7 @@ class ImportEventTests(AuditTestCase, CommandTestCase):
                 self.assertEqual((event.action, event.after), ("users.imported", counts))
 
     def test_database_that_goes_away_is_the_reported_error(self):
-        def write(_rows: object) -> None:
+        def write(*_arguments: object) -> None:
             raise Unavailable
 
         with mock.patch.object(importing, "_write", write):

@@ -147,9 +147,9 @@ class ImportTests(ImportTestCase):
 
         real = importing._write
 
-        def slow(batch: Any) -> Any:
+        def slow(*arguments: Any) -> Any:
             time.sleep(0.2)
-            return real(batch)
+            return real(*arguments)
 
         with mock.patch.multiple(importing, ROWS_PER_BATCH=1, _write=slow):
             with self.assertRaises(KeyboardInterrupt):
