@@ -19,7 +19,7 @@ They may be raised anywhere. ``project.web.error_handlers`` renders them and map
 status. Features derive their own errors from these. Knows no HTTP.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,22 @@ class Message(str):
         message = super().__new__(cls, template % values if values else template)
         message.template, message.values = template, values
         return message
+
+
+def error_text(error: Exception) -> str:
+    """Return the sentence with which an error was raised, a ``Message`` as it is."""
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, Message) else str(error)
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Return sentences as one text, each of which pages translate."""
+    parts = [each if isinstance(each, Message) else Message(each) for each in sentences]
+    if len(parts) == 1:
+        return parts[0]
+    values = {f"part_{place}": part for place, part in enumerate(parts)}
+    template = " ".join(f"%({name})s" for name in values)
+    return Message(template, **values)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from project.errors import Invalid
+from project.errors import Invalid, Message
 
 ZIP = b"PK\x03\x04"
 _SHEETS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
@@ -33,12 +33,14 @@ def only_file(content: bytes) -> IO[bytes] | None:
         if any(each.filename in _SHEETS for each in infos):
             return None
         if len(infos) != 1:
-            raise Invalid(f"The zip file holds {len(infos)} files; it must be one.")
+            raise Invalid(
+                Message("The zip file holds %(count)s files; it must be one.", count=len(infos))
+            )
         if infos[0].compress_type not in _METHODS:
-            raise Invalid("The zip file is compressed by a method that is not read.")
+            raise Invalid(Message("The zip file is compressed by a method that is not read."))
         return archive.open(infos[0])
     except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
-        raise Invalid("The zip file is corrupt or encrypted.") from error
+        raise Invalid(Message("The zip file is corrupt or encrypted.")) from error
 
 
 def sheet_rows(content: bytes, count: Callable[[int, int], None]) -> Iterator[list[Any] | None]:
@@ -60,7 +62,10 @@ def sheet_rows(content: bytes, count: Callable[[int, int], None]) -> Iterator[li
             if reader.wait():
                 raise ValueError(reader.returncode)
         except ValueError as error:
-            reason = "The file with sheets is corrupt or encrypted, or its sheets are too large."
-            raise Invalid(f"{reason} Save the sheet with the users as CSV.") from error
+            message = Message(
+                "The file with sheets is corrupt or encrypted, or its sheets are too large."
+                " Save the sheet with the users as CSV."
+            )
+            raise Invalid(message) from error
         finally:
             reader.kill()

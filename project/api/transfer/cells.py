@@ -8,9 +8,11 @@ from typing import Any
 
 import orjson
 
+from project.errors import Message
+
 FIRST_YEAR = 1000  # MySQL's DATETIME supports no years before
-FLAG_REASON = "Must be yes or no, such as true, 1 or active."
-TIME_REASON = "Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000."
+FLAG_REASON = Message("Must be yes or no, such as true, 1 or active.")
+TIME_REASON = Message("Must be a time such as 2026-11-23T15:12:58Z, not before the year 1000.")
 
 # What stands around a text without being seen: white space, and characters of no width.
 _AROUND = "".join(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pydantic_core import PydanticCustomError
 
 from project.api.transfer.cells import name_in, negated, trimmed
-from project.errors import FieldError, Invalid
+from project.errors import FieldError, Invalid, Message
 
 NAMES = {
     "username": """
@@ -184,13 +184,13 @@ class Columns:
             problems = [
                 FieldError(
                     name,
-                    f"There is no column {self._chosen[name]!r}."
+                    Message("There is no column %(name)s.", name=repr(self._chosen[name]))
                     if name in self._chosen
-                    else "This column is missing in the header.",
+                    else Message("This column is missing in the header."),
                 )
                 for name in missing
             ]
-            raise Invalid("The header is invalid.", problems)
+            raise Invalid(Message("The header is invalid."), problems)
 
     def score(self, names: Sequence[str]) -> int:
         """Return how many fields these columns give."""
@@ -208,9 +208,9 @@ class Columns:
             if one[:3] == other[:3] and not one.is_variant
         }
         if repeated:
-            reason = "The header has this column more than once."
+            reason = Message("The header has this column more than once.")
             problems = [FieldError(name, reason) for name in sorted(repeated)]
-            raise Invalid("The header is invalid.", problems)
+            raise Invalid(Message("The header is invalid."), problems)
         by_field = {
             name: list(group) for name, group in groupby(candidates, key=attrgetter("field"))
         }
@@ -218,7 +218,7 @@ class Columns:
             columns = self.used.setdefault(name, [])
             for place in (place for each in group for place in each.places):
                 if names[place] not in columns and len(columns) < MAX_IGNORED:
-                    columns.append(_cut(names[place]))
+                    columns.append(shown_name(names[place]))
         read = {place for each in candidates for place in each.places}
         self._note_ignored(name for place, name in enumerate(names) if place not in read)
         return Plan(frozenset(by_field), _reader(by_field))
@@ -260,7 +260,7 @@ class Columns:
         for name in names:
             if name and name not in self._noted and len(self.ignored) < MAX_IGNORED:
                 self._noted.add(name)
-                self.ignored.append(_cut(name))
+                self.ignored.append(shown_name(name))
 
 
 def _is_ours(candidates: Collection[_Candidate]) -> bool:
@@ -269,7 +269,8 @@ def _is_ours(candidates: Collection[_Candidate]) -> bool:
     return {("username", 0), ("email", 0)} <= best
 
 
-def _cut(name: str) -> str:
+def shown_name(name: str) -> str:
+    """Return a column's name as far as it is shown."""
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
 
 

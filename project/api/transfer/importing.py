@@ -36,20 +36,28 @@ from project.database.connections import close_thread_connections
 from project.database.failures import is_outage
 from project.database.transactions import ATTEMPTS
 from project.errors import (
+    AppError,
     FieldError,
     Forbidden,
     Invalid,
+    Message,
     TooLarge,
     Unauthenticated,
     Unavailable,
+    joined,
 )
 
 ROWS_PER_BATCH = 2500
 MAX_REPORTED_ROWS = 10_000
 MAX_NAMED = 3
 _IMPORTED = audit.register("users.imported")
-_UNKNOWN_ID = "id: No user has this id."
-_HAS_PASSWORD = "password_hash: The value was left out. The user has a password, which stays."
+_UNKNOWN_ID = Message("id: No user has this id.")
+_HAS_PASSWORD = Message(
+    "password_hash: The value was left out. The user has a password, which stays."
+)
+_SAME = Message("Nothing to change.")
+_IS_ADMINISTRATOR = Message("Is an administrator; an import cannot change one.")
+_IS_TAKEN = Message("email: Another user has this address.")
 RESULTS = ("created", "updated", "skipped", "failed")
 
 STATE = (*fields.IMPORTED, "password_hash", *(column for column, _fold in FOLDED.values()))
@@ -294,6 +302,11 @@ def import_users(
             ) from error
 
 
+def original_error(error: AppError) -> AppError:
+    """Return an error of ``import_users`` without the sentence about its progress."""
+    return error.__cause__ if isinstance(error.__cause__, AppError) else error
+
+
 def _next_batch(
     rows: Iterator[Row | BadRow],
 ) -> tuple[list[Row | BadRow], BaseException | None]:
@@ -366,8 +379,9 @@ def _reasons(problems: Iterable[FieldError], columns: Columns | None) -> str:
     for problem in problems:
         names = used.get(problem.field, [problem.field])
         shown = "" if names == [problem.field] else f" ({', '.join(names[:MAX_NAMED])})"
-        reasons.append(f"{problem.field}{shown}: {problem.message}")
-    return " ".join(reasons)
+        text = joined([problem.message])
+        reasons.append(Message("%(field)s: %(problem)s", field=problem.field + shown, problem=text))
+    return joined(reasons)
 
 
 def _saving(record: Recorder | None = None) -> Callable[[_Rows], Batch]:
@@ -529,9 +543,9 @@ def _change_and_warn(user: _User | None, row: _ValidRow, known: _Known) -> Outco
     password_hash = user and user.state["password_hash"]
     outcome = _change(user, row, known)
     if row.warnings:
-        outcome.reason = f"{outcome.reason} {row.warnings}"
+        outcome.reason = joined([outcome.reason, row.warnings])
     if password_hash and row.values.get("password_hash", password_hash) != password_hash:
-        outcome.reason = f"{outcome.reason} {_HAS_PASSWORD}"
+        outcome.reason = joined([outcome.reason, _HAS_PASSWORD])
     return outcome
 
 
@@ -543,13 +557,13 @@ def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
     if "password_hash" in values and state["password_hash"] is None:
         changes.append("password_hash")
     if not changes:
-        return Outcome(row.line, "skipped", "Nothing to change.")
+        return Outcome(row.line, "skipped", _SAME)
     if state["role"] == "admin":  # even since an earlier row
-        return Outcome(row.line, "failed", "Is an administrator; an import cannot change one.")
+        return Outcome(row.line, "failed", _IS_ADMINISTRATOR)
     old, new = state["email_folded"], values["email_folded"]
     if new != old:
         if new in known.by_mailbox:
-            return Outcome(row.line, "failed", "email: Another user has this address.")
+            return Outcome(row.line, "failed", _IS_TAKEN)
         known.by_mailbox.pop(old, None)
         known.by_mailbox[new] = user
         user.has_moved = True
@@ -561,4 +575,5 @@ def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
         name: values[name] for name in values if name in _NEW and name not in kept
     }
     user.changes += 1
-    return Outcome(row.line, "updated", f"Changed: {', '.join(changes)}.")
+    reason = Message("Changed: %(fields)s.", fields=", ".join(changes))
+    return Outcome(row.line, "updated", reason)

@@ -17,10 +17,11 @@ from project.api.transfer.stream import (
     Row,
     decompression_errors,
 )
-from project.errors import Invalid
+from project.errors import Invalid, Message, error_text
 
 MAX_EVENTS = 10_000
 MAX_DEPTH = 30
+NO_OBJECT = Message("Must be a JSON object.")
 _HOLDERS = {"", "users", "Resources", "value", "data", "data.users", ".data"}
 """The keys of the array with the users in a document; none if it is the document.
 
@@ -67,10 +68,12 @@ def read_ndjson(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRo
                 continue
             values = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            reason = f"Is not valid JSON, from character {error.pos + 1:,} on."
+            reason = Message(
+                "Is not valid JSON, from character %(place)s on.", place=f"{error.pos + 1:,}"
+            )
             yield BadRow(line.number, reason, ["row"], [line.shown()])
         except ValueError as error:
-            yield BadRow(line.number, str(error), ["row"], [line.shown()])
+            yield BadRow(line.number, error_text(error), ["row"], [line.shown()])
         else:
             if (row := row_of_object(line.number, values, columns)) is not None:
                 yield row
@@ -82,20 +85,21 @@ def row_of_object(number: int, values: Any, columns: Columns) -> Row | BadRow | 
     :return: None: the object has a type, and nothing of a user.
     """
     if not isinstance(values, dict):
-        return BadRow(number, "Must be a JSON object.", ["row"], [values])
+        return BadRow(number, NO_OBJECT, ["row"], [values])
     came = (tuple(values), tuple(values.values()))
     if any(isinstance(value, dict | list) for value in values.values()):
-        values = dict(_flattened(values))
+        values = dict(flattened(values))
     try:
         plan = columns.plan(tuple(values))
     except Invalid as error:
-        return BadRow(number, f"{error.errors[0].field}: Is there more than once.", *came)
+        field = error.errors[0].field
+        return BadRow(number, Message("%(field)s: Is there more than once.", field=field), *came)
     if not plan.fields and isinstance(values.get("type"), str):
         return None
     return Row(number, plan.read(tuple(values.values())), *came)
 
 
-def _flattened(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def flattened(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield keys and values; those of an object by ``key.key``; of a list, what counts."""
     for name, value in values.items():
         if isinstance(value, dict):
@@ -163,7 +167,7 @@ def read_document(
                     user, values, named, user_depth = ijson.ObjectBuilder(), 0, False, depth
                     user.event(event, value)
                 else:
-                    yield BadRow(file.items, "Must be a JSON object.", ["row"], [value])
+                    yield BadRow(file.items, NO_OBJECT, ["row"], [value])
             elif event == "start_map" and depth == 1 and keys[0] not in _NO_NAMES:
                 user, values, named, user_depth = ijson.ObjectBuilder(), 0, True, depth
                 user.event(event, value)
@@ -173,9 +177,14 @@ def read_document(
                 users_depth = -1
     except (ijson.JSONError, ValueError) as error:
         whole = file.items - (user is not None)
-        raise Invalid(f"The JSON is incomplete or corrupt, after {whole:,} users.") from error
+        message = Message(
+            "The JSON is incomplete or corrupt, after %(count)s users.", count=f"{whole:,}"
+        )
+        raise Invalid(message) from error
     if not has_users:
-        raise Invalid("The JSON holds no users: it must be an array, or an object with `users`.")
+        raise Invalid(
+            Message("The JSON holds no users: it must be an array, or an object with `users`.")
+        )
 
 
 class _Counted:

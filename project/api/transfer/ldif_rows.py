@@ -9,7 +9,7 @@ from typing import Any
 from project.api.transfer.columns import Columns
 from project.api.transfer.json_rows import row_of_object
 from project.api.transfer.stream import MAX_ROW_BYTES, BadRow, Line, Row
-from project.errors import Invalid
+from project.errors import Invalid, Message, error_text
 
 MAX_LINES = 10_000
 
@@ -23,7 +23,7 @@ def read_ldif(lines: Iterator[Line], columns: Columns) -> Iterator[Row | BadRow]
             try:
                 name, value = _ldif_value(line.text())
             except ValueError as error:
-                problem = BadRow(line.number, str(error), ["row"], [line.shown()])
+                problem = BadRow(line.number, error_text(error), ["row"], [line.shown()])
                 break
             values.setdefault(name, value)
         if problem is not None:
@@ -57,7 +57,7 @@ def _ldif_records(lines: Iterator[Line]) -> Iterator[list[Line]]:
 def _ldif_value(text: str) -> tuple[str, str]:
     name, colon, value = text.rstrip("\r\n").partition(":")
     if not colon:
-        raise ValueError("Must be `name: value`.")
+        raise ValueError(Message("Must be `name: value`."))
     if value.startswith(":"):
         try:
             value = base64.b64decode(value[1:].strip(), validate=True).decode()

@@ -14,15 +14,16 @@ from project.api.transfer.json_rows import is_document, read_document, read_ndjs
 from project.api.transfer.ldif_rows import read_ldif
 from project.api.transfer.stream import GZIP, BadRow, Limits, Row, Source, lines, opened
 from project.api.transfer.table_rows import read_csv, read_sheets
-from project.errors import Invalid
+from project.errors import Invalid, Message
 
 _LDIF = re.compile(rb"(?:#[^\n]*\n|\r?\n)*(?:version: *1\s|dn::? )", re.IGNORECASE)
+_TWICE = Message("This seems to be compressed twice. Decompress it once.")
 _OTHER_FORMS = {
-    b"%PDF": "a PDF. Export a CSV file from the program it comes from.",
-    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls). Save it as CSV.",
-    GZIP: "compressed twice. Decompress it once.",
-    ZIP: "compressed twice. Decompress it once.",
-    b"<": "HTML or XML. Export a CSV or JSON file instead.",
+    b"%PDF": Message("This seems to be a PDF. Export a CSV file from the program it comes from."),
+    b"\xd0\xcf\x11\xe0": Message("This seems to be an old Excel file (.xls). Save it as CSV."),
+    GZIP: _TWICE,
+    ZIP: _TWICE,
+    b"<": Message("This seems to be HTML or XML. Export a CSV or JSON file instead."),
 }
 
 
@@ -43,7 +44,7 @@ def read_rows(
     start = content.head.lstrip()
     for mark, seems in _OTHER_FORMS.items():
         if start.startswith(mark):
-            raise Invalid(f"This seems to be {seems}")
+            raise Invalid(seems)
     limits = Limits(source, content.is_compressed or content.has_sheets)
     if content.has_sheets:
         yield from read_sheets(content.data.read(), limits, columns)

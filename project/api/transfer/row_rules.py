@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from project.api.transfer.cells import is_empty, read_flag, read_moment
 from project.api.users.folding import is_simple_email
 from project.api.users.schemas import UserImport
-from project.errors import FieldError, Invalid
+from project.errors import FieldError, Invalid, Message, error_text, joined
 from project.web.contract import validate
 from project.web.fields import is_simple_text, read_id
 
@@ -75,8 +75,14 @@ def read_row(values: dict[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
         try:
             row[name] = read(value)
         except ValueError as error:
-            what = "The value" if name in SECRET else _quoted(value)
-            warnings.append(FieldError(name, f"{what} was left out. {_sentence(error)}"))
+            reason = joined([_sentence(error)])
+            if name in SECRET:
+                text = Message("The value was left out. %(reason)s", reason=reason)
+            else:
+                text = Message(
+                    "%(value)s was left out. %(reason)s", value=_quoted(value), reason=reason
+                )
+            warnings.append(FieldError(name, text))
     return row, warnings
 
 
@@ -90,7 +96,14 @@ def _validated(texts: dict[str, str]) -> dict[str, Any]:
     except Invalid as error:
         raise Invalid(
             errors=[
-                FieldError(each.field, f"{_quoted(texts[each.field])} was refused. {each.message}")
+                FieldError(
+                    each.field,
+                    Message(
+                        "%(value)s was refused. %(reason)s",
+                        value=_quoted(texts[each.field]),
+                        reason=joined([each.message]),
+                    ),
+                )
                 if texts[each.field]
                 else each
                 for each in error.errors
@@ -105,7 +118,12 @@ def _texts(values: dict[str, Any]) -> dict[str, str]:
     """
     required = {name: values.get(name) for name in REQUIRED}
     problems = [
-        FieldError(name, "Is missing." if value is None else f"{_quoted(value)} is no text.")
+        FieldError(
+            name,
+            Message("Is missing.")
+            if value is None
+            else Message("%(value)s is no text.", value=_quoted(value)),
+        )
         for name, value in required.items()
         if not isinstance(value, str)
     ]
@@ -123,7 +141,7 @@ def _quoted(value: Any) -> str:
 def _sentence(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         return error.errors(include_url=False, include_input=False)[0]["msg"]
-    return str(error)
+    return error_text(error)
 
 
 def read_user_id(values: dict[str, Any]) -> int | None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from project.api.transfer.archives import ZIP, only_file
-from project.errors import Invalid, TooLarge
+from project.errors import Invalid, Message, TooLarge
 
 MAX_ROW_BYTES = 65_536
 GZIP = b"\x1f\x8b"
@@ -101,7 +101,8 @@ class Source(io.RawIOBase):
         :raises TooLarge: it exceeds the limit (413).
         """
         if self.max_bytes is not None and count > self.max_bytes:
-            raise TooLarge(f"The data is larger than {self.max_bytes:,} bytes.")
+            limit = f"{self.max_bytes:,}"
+            raise TooLarge(Message("The data is larger than %(limit)s bytes.", limit=limit))
 
     def refuse_bomb(self, unpacked: int, lines: int) -> None:
         """Check that the decompressed data is in proportion to the bytes received so far.
@@ -205,8 +206,11 @@ def _read_small(file: io.BufferedReader) -> bytes:
         content = file.read(MAX_ARCHIVE_BYTES + 1)
     if len(content) > MAX_ARCHIVE_BYTES:
         raise TooLarge(
-            f"A zip, Excel or LibreOffice file may have {MAX_ARCHIVE_BYTES:,} bytes at most."
-            " Send it as CSV, gzip or not."
+            Message(
+                "A zip, Excel or LibreOffice file may have %(limit)s bytes at most."
+                " Send it as CSV, gzip or not.",
+                limit=f"{MAX_ARCHIVE_BYTES:,}",
+            )
         )
     return content
 
@@ -217,7 +221,7 @@ def decompression_errors() -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        raise Invalid("The compressed data is incomplete or corrupt.") from error
+        raise Invalid(Message("The compressed data is incomplete or corrupt.")) from error
 
 
 class _FromUtf16(io.RawIOBase):
@@ -236,7 +240,7 @@ class _FromUtf16(io.RawIOBase):
             try:
                 self._rest = self._decoder.decode(data, not data).encode(errors="replace")
             except UnicodeDecodeError as error:
-                raise Invalid("The data is not valid UTF-16.") from error
+                raise Invalid(Message("The data is not valid UTF-16.")) from error
             if not data:
                 break
         part, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
@@ -278,11 +282,12 @@ class Line(NamedTuple):
         :raises ValueError: it is too long or not UTF-8; the message is a sentence.
         """
         if self.data is None:
-            raise ValueError(f"Is longer than {MAX_ROW_BYTES:,} bytes.")
+            limit = f"{MAX_ROW_BYTES:,}"
+            raise ValueError(Message("Is longer than %(limit)s bytes.", limit=limit))
         try:
             return self.data.decode()
         except UnicodeDecodeError as error:
-            raise ValueError("Is not valid UTF-8.") from error
+            raise ValueError(Message("Is not valid UTF-8.")) from error
 
     def shown(self) -> str:
         """Return as much of the text as can be read."""

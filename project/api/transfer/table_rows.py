@@ -18,7 +18,7 @@ from project.api.transfer.stream import (
     OutOfProportion,
     Row,
 )
-from project.errors import Invalid
+from project.errors import Invalid, Message, error_text, joined
 
 REREAD_PER_BYTE = 2  # lines after an unclosed quote are read again
 _EMPTY = (b"\n", b"\r\n")
@@ -80,7 +80,7 @@ def read_sheets(content: bytes, limits: Limits, columns: Columns) -> Iterator[Ro
             if columns.score(names) >= HEADER_FIELDS:
                 read = _row_reader(names, line, columns)
     if read is None:
-        raise Invalid("No sheet has columns for username and email.")
+        raise Invalid(Message("No sheet has columns for username and email."))
 
 
 def _row_reader(names: list[str], line: int, columns: Columns) -> _RowReader:
@@ -92,7 +92,13 @@ def _row_reader(names: list[str], line: int, columns: Columns) -> _RowReader:
     """
     width = len(names)
     if width > MAX_COLUMNS:
-        raise Invalid(f"The header has {width:,} columns; {MAX_COLUMNS:,} are read at most.")
+        raise Invalid(
+            Message(
+                "The header has %(count)s columns; %(most)s are read at most.",
+                count=f"{width:,}",
+                most=f"{MAX_COLUMNS:,}",
+            )
+        )
     plan = columns.plan(names)
     columns.check(plan)
     columns.header_line = line
@@ -100,7 +106,11 @@ def _row_reader(names: list[str], line: int, columns: Columns) -> _RowReader:
     def read(number: int, cells: list[Any]) -> Row | BadRow | None:
         if len(cells) != width:
             if any(map(trimmed, cells[width:])):
-                reason = f"Has {len(cells)} columns; the header has {width}."
+                reason = Message(
+                    "Has %(count)s columns; the header has %(width)s.",
+                    count=len(cells),
+                    width=width,
+                )
                 return BadRow(number, reason, names, cells)
             if not any(map(trimmed, cells)):
                 return None
@@ -146,7 +156,10 @@ def _find_header(lines: Iterator[Line], columns: Columns) -> _Header | None:
             header = _best_header(text, line.number, given, columns)
         except (csv.Error, ValueError) as error:
             if first is None:
-                raise Invalid(f"The header cannot be read: {_sentence(error)}") from error
+                message = Message(
+                    "The header cannot be read: %(reason)s", reason=joined([_sentence(error)])
+                )
+                raise Invalid(message) from error
             continue
         if header.score >= HEADER_FIELDS:
             return header
@@ -195,7 +208,10 @@ class _Records:
         self._bytes += len(line.data or b"")
         text = line.text()
         if self._bytes > MAX_ROW_BYTES:
-            raise ValueError(f"Has no closing quote within {MAX_ROW_BYTES:,} bytes.")
+            message = Message(
+                "Has no closing quote within %(limit)s bytes.", limit=f"{MAX_ROW_BYTES:,}"
+            )
+            raise ValueError(message)
         return text
 
     def begin(self) -> None:
@@ -229,10 +245,13 @@ class _Records:
 def _sentence(error: Exception, delimiter: str = ",") -> str:
     """Return what is wrong with a row, in our words instead of those of Python's reader."""
     if not isinstance(error, csv.Error):
-        return str(error)
+        return error_text(error)
     text = str(error)
     if "expected after" in text:
-        return f"A quoted cell must end at a {delimiter!r} or at the end of the line."
+        return Message(
+            "A quoted cell must end at a %(delimiter)s or at the end of the line.",
+            delimiter=repr(delimiter),
+        )
     if "end of data" in text:
-        return "A quoted cell has no closing quote."
-    return "The cells cannot be told apart: a line ends in the middle of one."
+        return Message("A quoted cell has no closing quote.")
+    return Message("The cells cannot be told apart: a line ends in the middle of one.")
