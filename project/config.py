@@ -192,6 +192,13 @@ class BaseConfig:
     """The largest body of an import in bytes, at least 1, both as sent and decompressed. A larger
     one gets a 413."""
 
+    UPLOADS_DIR = FromEnvironment[Any]("UPLOADS_DIR", None, str)
+    """The folder in which files wait that people upload on the page; the service creates it. All
+    processes need the same one. By default ``uploads`` in ``instance/``."""
+
+    MAX_UPLOAD_BYTES = FromEnvironment("MAX_UPLOAD_BYTES", 104_857_600, positive_integer)
+    """The largest file that people upload on the page, in bytes, at least 1."""
+
     MAX_FORM_MEMORY_SIZE = None
     """No limit besides the one on the body."""
 

@@ -4,7 +4,11 @@ from flask import Blueprint, Flask
 
 bp = Blueprint("transfer", __name__)
 
-from project.api.transfer import export_page, views  # noqa: E402, F401  (they add routes to bp)
+from project.api.transfer import (  # noqa: E402  (they add routes to bp)
+    export_page,  # noqa: F401
+    pages,  # noqa: F401
+    views,  # noqa: F401
+)
 
 
 def init_app(app: Flask) -> None:

@@ -137,6 +137,14 @@ def _field_of(name: str) -> tuple[str, int] | None:
     return None
 
 
+def usual_field(name: str) -> str:
+    """Return the field that a column's name tells; empty: none."""
+    field, _rank = _field_of(name) or ("", 0)
+    if field in ("FIRST", "LAST"):
+        return "username"
+    return _CONVERTED[field][0] if field in _CONVERTED else field
+
+
 def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
 
@@ -146,13 +154,19 @@ class Columns:
 
     :param fields: the fields that the caller may give.
     :param chosen: columns by field, instead of those that their names tell.
+    :param left_out: columns whose names tell nothing, as if they were unknown.
     :ivar header_line: the line of the header; None: there is none.
     :ivar used: the columns that each field is read from, the best first.
     :ivar ignored: the first 100 names of other columns, each cut to 100 characters.
     """
 
-    def __init__(self, fields: Collection[str], chosen: Mapping[str, str] = {}) -> None:
-        self._fields = set(fields)
+    def __init__(
+        self,
+        fields: Collection[str],
+        chosen: Mapping[str, str] = {},
+        left_out: Collection[str] = (),
+    ) -> None:
+        self._fields, self._left_out = set(fields), set(left_out)
         self._chosen = {name: column for name, column in chosen.items() if name in self._fields}
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._noted = set[str]()
@@ -228,7 +242,7 @@ class Columns:
         candidates: list[_Candidate] = []
         parts: dict[str, tuple[int, int]] = {}
         for place, name in enumerate(names):
-            known, rank = _field_of(name) or self._own_names.get(_letters(name)) or ("", 0)
+            known, rank = self._field_of(name)
             own, read = _CONVERTED.get(known, (known, trimmed))
             chosen = [field for field, column in self._chosen.items() if column == name]
             candidates += [
@@ -255,6 +269,11 @@ class Columns:
             candidates = [each for each in candidates if each.field != "role"]
         candidates.sort(key=attrgetter("field", "rank", "is_variant"))
         return candidates
+
+    def _field_of(self, name: str) -> tuple[str, int]:
+        if name in self._left_out:
+            return "", 0
+        return _field_of(name) or self._own_names.get(_letters(name)) or ("", 0)
 
     def _note_ignored(self, names: Any) -> None:
         for name in names:

@@ -283,8 +283,13 @@ class EveryWriteTests(AuditTestCase):
         ("POST", "/revoke/2", {}),
         ("POST", "/sign-out", {}),
     ]
-    # What these leave is in tests of their own; the preferences are cookies.
-    ELSEWHERE = [("POST", "/preferences")]
+    # What these leave is in tests of their own; a file that waits and the preferences leave nothing.
+    ELSEWHERE = [
+        ("POST", "/import"),
+        ("POST", "/import/x"),
+        ("POST", "/import/x/undo"),
+        ("POST", "/preferences"),
+    ]
     # The same calls again: what is there already, is gone or is as wanted.
     REFUSED: list[tuple[str, str, dict[str, Any], int]] = [
         ("POST", "/users", {"json": {**ADA, "email": "ADMIN@example.com"}}, 400),

@@ -4,13 +4,16 @@ A route without a row fails, and so does a row without a route.
 """
 
 from datetime import timedelta
+from io import BytesIO
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from flask import Flask
 
 from project import create_app, db
 from project.api.auth import service as auth
-from project.api.models import APIKey, Session, User
+from project.api.models import APIKey, Import, ImportChange, Session, User
+from project.api.transfer import imports, uploads
 from project.api.users import service
 from project.api.users.passwords import hash_password
 from project.clock import utcnow
@@ -41,6 +44,7 @@ ADMIN_PAGE = "303 403 403 403 200 303 303 303 303 303"
 OWN_PAGE = "303 200 200 200 200 303 303 303 303 303"
 ADMIN_PAGE = "303 403 403 403 303 303 303 303 303 303"
 MOVED = OPEN.replace("200", "308")
+UPLOAD = {"file": "people.csv"}  # a file with this name
 REDIRECT = "303 303 303 303 303 303 303 303 303 303"
 
 ROWS: dict[str, tuple[str, Any]] = {
@@ -91,6 +95,13 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /bulk": (WRITE_PAGE.replace("200", "303"), None),
     "POST /bulk": (WRITE_PAGE.replace("200", "303"), {"action": "activate", "ids": "1"}),
     "GET /bulk/export": (READ_PAGE.replace("200", "303"), None),
+    "GET /import": (WRITE_PAGE, None),
+    "POST /import": (WRITE_PAGE.replace("200", "303"), UPLOAD),
+    "GET /import/IMPORT": (WRITE_PAGE, None),
+    "POST /import/IMPORT": (WRITE_PAGE.replace("200", "303"), {"do": "preview"}),
+    "GET /import/IMPORT/failed": (WRITE_PAGE, None),
+    "GET /import/IMPORT/undo": (WRITE_PAGE, None),
+    "POST /import/IMPORT/undo": (WRITE_PAGE.replace("200", "303"), {}),
     "GET /sign-in": (OPEN, None),
     "POST /sign-in": (REDIRECT, LOGIN),
     "POST /sign-out": (REDIRECT, {}),
@@ -125,27 +136,7 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /setup": (REDIRECT, None),
     "POST /setup": (REDIRECT, {**PERSON, "password": PASSWORD, "code": "x"}),
 }
-PAGES = {
-    "",
-    "bulk",
-    "edit",
-    "remove",
-    "user",
-    "invite",
-    "welcome",
-    "forgot",
-    "register",
-    "setup",
-    "sign-in",
-    "sign-out",
-    "account",
-    "revoke",
-    "resume",
-    "preferences",
-    "import",
-    "export",
-    "activity",
-}
+PAGES = {"", "bulk", "edit", "remove", "user", "invite", "welcome", "forgot", "register", "setup", "sign-in", "sign-out", "account", "revoke", "resume", "preferences", "import", "export", "activity"}
 
 
 class Protected(TestingConfig):
@@ -170,6 +161,7 @@ class AccessTests(BaseTestCase):
             and "refuse " not in rule.endpoint  # 405 for every caller
         }
         names = {"TARGET": "<user_id>", "OWN": "<user_id>", "KEY": "<key_id>"}
+        names["IMPORT"] = "<import_id>"
         rows = set()
         for row in ROWS:
             for name, parameter in names.items():
@@ -179,6 +171,7 @@ class AccessTests(BaseTestCase):
         self.assertEqual(rows, routes)
 
     def test_every_caller_gets_what_the_table_says(self):
+        self.app.config["UPLOADS_DIR"] = self.enterContext(TemporaryDirectory())
         self.password_hash = hash_password(PASSWORD)
         for row, (statuses, body) in ROWS.items():
             for caller, status in zip(COLUMNS.split(), statuses.split(), strict=True):
@@ -198,6 +191,10 @@ class AccessTests(BaseTestCase):
         key_id = self.key_of(own).id
         path = path.replace("TARGET", str(target)).replace("OWN", str(own))
         path = path.replace("KEY", str(key_id))
+        if "IMPORT" in path:
+            path = path.replace("IMPORT", self.import_of(path))
+        if body == UPLOAD:
+            body = {"file": (BytesIO(b"username,email"), UPLOAD["file"])}
         client = self.app.test_client()
         if path.split("/")[1] in PAGES:
             if session:
@@ -257,9 +254,19 @@ class AccessTests(BaseTestCase):
         db.session.commit()
         return key
 
+    def import_of(self, path: str) -> str:
+        """Add an import, for the routes of one: undone if it has ended, else with its file."""
+        import_id, _size = uploads.save(BytesIO(b"username,email\nx,x@example.com\n").read, 99)
+        imports.commit_import(import_id, "people.csv", 30)
+        uploads.open_failed(import_id).close()
+        if path.endswith("/undo"):
+            db.session.query(Import).update({"state": "done"})
+            db.session.commit()
+        return import_id
+
     def empty(self) -> None:
         """Remove all users, with their sessions and keys."""
         db.session.remove()
-        for table in (Session, APIKey, User):
+        for table in (Session, APIKey, ImportChange, Import, User):
             db.session.query(table).delete()
         db.session.commit()
