@@ -136,7 +136,27 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /setup": (REDIRECT, None),
     "POST /setup": (REDIRECT, {**PERSON, "password": PASSWORD, "code": "x"}),
 }
-PAGES = {"", "bulk", "edit", "remove", "user", "invite", "welcome", "forgot", "register", "setup", "sign-in", "sign-out", "account", "revoke", "resume", "preferences", "import", "export", "activity"}
+PAGES = {
+    "",
+    "bulk",
+    "edit",
+    "remove",
+    "user",
+    "invite",
+    "welcome",
+    "forgot",
+    "register",
+    "setup",
+    "sign-in",
+    "sign-out",
+    "account",
+    "revoke",
+    "resume",
+    "preferences",
+    "import",
+    "export",
+    "activity",
+}
 
 
 class Protected(TestingConfig):
