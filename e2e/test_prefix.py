@@ -194,7 +194,7 @@ class ForwardedPrefixTests(BrowserTestCase):
         self.assert_all_below_the_path()
 
         self.page.goto(f"{self.url}/nowhere")
-        self.page.get_by_role("link", name="Back to all users").click()
+        self.page.get_by_role("link", name="Sign in").click()
         expect(self.page).to_have_url(f"{self.url}/sign-in")
 
     def test_client_follows_location_and_link(self) -> None:
