@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import email_validator.syntax
 import zxcvbn.feedback
-from babel.messages import Catalog
+from babel.messages import Catalog, Message
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir, extract_from_file
 from babel.messages.extract import extract_python as extract_calls
 from babel.messages.pofile import read_po, write_po
@@ -93,6 +93,11 @@ def write(language: str, catalog: Catalog) -> None:
         )
 
 
+def is_complete(message: Message) -> bool:
+    """Return whether a text has a translation, and a plural all of its forms."""
+    return all(message.string) if isinstance(message.string, tuple | list) else bool(message.string)
+
+
 def update() -> None:
     """Add new texts to the catalogues, and remove those that are no longer used."""
     found = extract()
@@ -100,7 +105,7 @@ def update() -> None:
         catalog = read(language)
         catalog.update(found, no_fuzzy_matching=True, update_creation_date=False)
         write(language, catalog)
-        missing = sum(1 for each in catalog if each.id and not each.string)
+        missing = sum(1 for each in catalog if each.id and not is_complete(each))
         print(f"{language}: {len(catalog)} texts, {missing} without a translation")  # noqa: T201
 
 
