@@ -131,7 +131,7 @@ def _run(app: Flask) -> None:
         _new.wait(random.uniform(0.5, 1.5) * SECONDS_BETWEEN_LOOKS)
         _new.clear()
         try:
-            send_due(app)
+            commit_due_mails(app)
             is_failing = False
         except Exception as error:  # of any kind: the next look may succeed
             if not is_failing:
@@ -140,7 +140,7 @@ def _run(app: Flask) -> None:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def send_due(app: Flask) -> int:
+def commit_due_mails(app: Flask) -> int:
     """Try to send the mails that are due; return how many. Closes the thread's connections."""
     tried = 0
     with app.app_context():
@@ -153,15 +153,15 @@ def send_due(app: Flask) -> int:
                 # Another process may have claimed it since.
                 if in_transaction(write)(_CLAIM, claim).row_count:
                     tried += 1
-                    _try_to_send(mail, attempts)
+                    _commit_attempt(mail, attempts)
         finally:
             close_thread_connections()
     return tried
 
 
-def _try_to_send(mail: Row, attempts: int) -> None:
+def _commit_attempt(mail: Row, attempts: int) -> None:
     try:
-        _send(mail)
+        _commit_link_and_send(mail)
     except (OSError, smtplib.SMTPException) as error:
         pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 20), LONGEST_PAUSE)
         later = {"next_attempt_at": utcnow() + pause, "last_error": _reason(error)}
@@ -175,7 +175,7 @@ def _try_to_send(mail: Row, attempts: int) -> None:
     in_transaction(write)(_REMOVE, {"mail_id": mail.id})
 
 
-def _send(mail: Row) -> None:
+def _commit_link_and_send(mail: Row) -> None:
     """Send a mail, unless nobody may have it.
 
     The link is made when the server is ready: while the server is away, the former link stays, and

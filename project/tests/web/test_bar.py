@@ -96,6 +96,7 @@ class ProtectedBarTest(BaseTestCase):
         self.assertNotIn(">Sign in</a>", page)
 
     def test_nobody_sees_the_description_only(self):
+        make_user(role="admin", active=True, password_hash="x")
         page = self.client.get("/sign-in").text
 
         self.assertEqual(links(page), ["API"])

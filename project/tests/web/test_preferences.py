@@ -3,6 +3,7 @@
 from project import create_app
 from project.config import TestingConfig
 from project.tests.base import BaseTestCase
+from project.tests.factories import make_user
 
 HOST = "http://localhost"
 
@@ -84,3 +85,7 @@ class ProtectedPreferencesTest(PreferencesTest):
 
     def create_app(self):
         return create_app(Protected)
+
+    def setUp(self):
+        super().setUp()
+        make_user(role="admin", active=True, password_hash="x")
