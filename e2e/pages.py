@@ -116,6 +116,11 @@ def open_link(page: Page) -> Page:
     return page
 
 
+def choose_csv(page: Page) -> None:
+    """Choose CSV, which has a choice of its own."""
+    page.locator("#format-csv").check()
+
+
 # The id of Ada Lovelace; see ``prepare``.
 ADA = 5
 PAGES: dict[str, list[Visit]] = {
@@ -170,6 +175,16 @@ PAGES: dict[str, list[Visit]] = {
         Visit("setup", "/setup", FIRST),
         Visit("setup-error", "/setup", FIRST, send_empty),
     ],
+    "/export": [
+        Visit("export", "/export", OPEN),
+        Visit("export-found", "/export?q=a&role=none&active=false", "viewer", choose_csv),
+    ],
+    "/activity": [
+        Visit("activity", "/activity"),
+        Visit("activity-found", f"/activity?user={ADA}&action=user.created"),
+        Visit("activity-choice", "/activity?user=example.com&actor=nobody"),
+        Visit("activity-nothing-found", "/activity?to=2020-01-01"),
+    ],
     "/docs": [Visit("docs", "/docs", OPEN, wait_for_docs)],
 }
 """The visits by the rule of their page."""
@@ -193,6 +208,7 @@ def rules() -> set[str]:
         if "GET" in (rule.methods or ())
         and not rule.rule.startswith(apis)
         and "static" not in rule.rule
+        and not rule.rule.endswith("/download")  # a file
         and "refuse " not in rule.endpoint
     }
 
