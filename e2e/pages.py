@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -31,6 +31,7 @@ NOBODY = "nobody"
 """Somebody who has not signed in, while access is protected."""
 FIRST = "first"
 """Somebody who has not signed in, while there is no administrator yet."""
+_numbers = count()
 ROLES = {"ordinary": None, "viewer": "viewer", "editor": "editor", "admin": "admin"}
 
 
@@ -121,8 +122,32 @@ def choose_csv(page: Page) -> None:
     page.locator("#format-csv").check()
 
 
-# The id of Ada Lovelace; see ``prepare``.
-ADA = 5
+def edit_at_once(page: Page) -> None:
+    """Save the form after somebody else has changed the user."""
+    body = {"username": f"Bjarne {next(_numbers)}", "email": "b@example.com"}
+    page.request.patch(page.url.replace("/user/", "/users/"), data=body)
+    page.locator("main input[name=username]").fill("Bjarne Ø.")
+    page.locator("main button[type=submit]").first.click()
+    expect(page.locator("main input[type=radio]").first).to_be_visible()
+
+
+def demote(page: Page) -> None:
+    """Save the form with a lower role."""
+    page.locator("main select[name=role]").select_option("viewer")
+    page.locator("main button[type=submit]").first.click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def make_key(page: Page) -> None:
+    """Make an API key."""
+    page.locator("main input[name=name]").fill("nightly import")
+    page.locator("main input[type=checkbox]").first.check()
+    page.locator("main form[action$=keys] button[type=submit]").click()
+    expect(page.locator("#made-key")).to_be_visible()
+
+
+# The ids of the editor and of Ada Lovelace; see ``prepare``.
+EDITOR, ADA = 4, 5
 PAGES: dict[str, list[Visit]] = {
     "/": [
         Visit("list", "/"),
@@ -143,16 +168,28 @@ PAGES: dict[str, list[Visit]] = {
         Visit("bulk-nobody", "/bulk?action=deactivate&ids=1", "editor"),
     ],
     "/bulk/export": [Visit("list-nobody-chosen", "/bulk/export", "viewer")],
-    "/edit/<user_id>": [
-        Visit("edit", f"/edit/{ADA}"),
-        Visit("edit-error", f"/edit/{ADA}?q=ada", OPEN, empty_and_send),
+    "/edit/<user_id>": [],  # leads to the next one
+    "/user/<user_id>": [
+        Visit("user", f"/user/{EDITOR}"),
+        Visit("user-open", f"/user/{ADA}?q=ada", OPEN),
+        Visit("user-viewer", f"/user/{EDITOR}", "viewer"),
+        Visit("user-editor", "/user/1", "editor"),
+        Visit("user-error", f"/user/{ADA}?q=ada", OPEN, empty_and_send),
+        Visit("user-conflict", f"/user/{ADA + 1}", OPEN, edit_at_once),
+        Visit("user-last-administrator", "/user/1", "admin", demote),
     ],
     "/remove/<user_id>": [Visit("remove", f"/remove/{ADA}")],
     "/sign-in": [
         Visit("sign-in", "/sign-in", NOBODY),
         Visit("sign-in-error", "/sign-in", NOBODY, send_empty),
     ],
-    "/account": [Visit("account", "/account", "ordinary")],
+    "/account": [
+        Visit("account", "/account", "ordinary"),
+        Visit("account-admin", "/account"),
+        Visit("account-error", "/account", "editor", empty_and_send),
+        Visit("account-key", "/account", "editor", make_key),
+    ],
+    "/revoke/<key_id>": [Visit("revoke", "/revoke/1")],
     "/invite": [
         Visit("invite", "/invite"),
         Visit("invite-error", "/invite", "admin", send_empty),
@@ -312,6 +349,7 @@ def prepare(browser: Browser, url: str) -> None:
         send("PATCH", f"/users/{added['id']}", {"active": True, "role": role})
     for username, email in PEOPLE:
         send("POST", "/users", {"username": username, "email": email})
+    send("POST", "/auth/keys", {"name": "robot", "scopes": ["users:read", "admin"]})
     context.close()
 
 
