@@ -166,7 +166,7 @@ class SignInTests(SignInTestCase):
 
                         self.assertEqual(response.status, 400)
                         self.assertIn("The form has expired.", text)
-            self.assertIn("bea@example.com", browser.send("GET", "/")[1])
+            self.assertIn("<strong>Bea", browser.send("GET", "/")[1])
             form = {"version": "1", "csrf_token": browser.token("/remove/2")}
             self.assertEqual(browser.send("POST", "/remove/2", **form)[0].status, 303)
             self.assertNotIn("<strong>Bea", browser.send("GET", "/")[1])
