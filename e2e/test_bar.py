@@ -109,14 +109,14 @@ class ProtectedBarTests(ProtectedTestCase):
     def test_forbidden_leads_to_another_account(self) -> None:
         self.make("Vera", "vera@example.com", "viewer")
         self.sign_in("vera@example.com", PASSWORD)
-        self.page.goto(f"{self.url}/edit/1")
+        self.page.goto(f"{self.url}/remove/1")
         expect(self.page.get_by_role("heading", name="Not allowed")).to_be_visible()
         expect(self.page.get_by_text("You are signed in as Vera.")).to_be_visible()
 
         self.page.get_by_role("link", name="Sign in with another account").click()
         self.sign_in("boss@example.com", PASSWORD)
 
-        expect(self.page.get_by_role("heading", name="Edit Boss")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Remove Boss?")).to_be_visible()
 
     def test_throttled_sign_in_says_when_to_come_back(self) -> None:
         wrong = {"email": "boss@example.com", "password": "wrong"}

@@ -159,6 +159,8 @@ class ForwardedPrefixTests(BrowserTestCase):
         self.page.get_by_label("Username").fill("The Boss")
         self.page.get_by_role("button", name="Save").click()
         expect(self.page.get_by_role("status")).to_have_text(f"{BOSS} was changed!")
+        expect(self.page).to_have_url(f"{self.url}/user/1?q=boss")
+        self.page.get_by_role("main").get_by_role("link", name="Users").click()
         expect(self.page).to_have_url(f"{self.url}/?q=boss")
         self.page.get_by_role("link", name="Show all").click()
         expect(self.page).to_have_url(f"{self.url}/")
