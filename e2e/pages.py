@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count, product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -95,6 +96,30 @@ def send_too_much(page: Page) -> None:
 def wait_for_docs(page: Page) -> None:
     """Wait until Swagger UI shows the operations."""
     expect(page.locator(".opblock").first).to_be_visible()
+
+
+def upload(page: Page) -> None:
+    """Upload a file of users, one of whom has no address."""
+    rows = "Name,Work email\nNew,new-%d@example.com\nNobody,nowhere\nAda,ada@example.com\n"
+    data = (rows % next(_numbers)).encode()
+    file: Any = {"name": "people.csv", "mimeType": "text/csv", "buffer": data}
+    page.locator("input[type=file]").set_input_files(files=[file])
+    page.locator("main form:has(input[type=file]) button[type=submit]").click()
+    expect(page.locator("button[value=start]")).to_be_visible()
+
+
+def import_file(page: Page) -> None:
+    """Import a file of users."""
+    upload(page)
+    page.locator("button[value=start]").click()
+    expect(page.locator("main a[href$='/undo']")).to_be_visible(timeout=20_000)
+
+
+def ask_to_undo(page: Page) -> None:
+    """Import a file of users, and go to the page to undo it."""
+    import_file(page)
+    page.locator("main a[href$='/undo']").click()
+    expect(page.locator("main .btn-danger")).to_be_visible()
 
 
 def open_menu(page: Page) -> None:
@@ -222,6 +247,12 @@ PAGES: dict[str, list[Visit]] = {
         Visit("activity-choice", "/activity?user=example.com&actor=nobody"),
         Visit("activity-nothing-found", "/activity?to=2020-01-01"),
     ],
+    "/import": [Visit("import", "/import", "editor"), Visit("import-open", "/import", OPEN)],
+    "/import/<import_id>": [
+        Visit("import-preview", "/import", "editor", upload),
+        Visit("import-result", "/import", "editor", import_file),
+    ],
+    "/import/<import_id>/undo": [Visit("import-undo", "/import", "editor", ask_to_undo)],
     "/docs": [Visit("docs", "/docs", OPEN, wait_for_docs)],
 }
 """The visits by the rule of their page."""
@@ -245,7 +276,7 @@ def rules() -> set[str]:
         if "GET" in (rule.methods or ())
         and not rule.rule.startswith(apis)
         and "static" not in rule.rule
-        and not rule.rule.endswith("/download")  # a file
+        and not rule.rule.endswith(("/download", "/failed"))  # files
         and "refuse " not in rule.endpoint
     }
 
@@ -309,6 +340,7 @@ def _sign_in(context: BrowserContext, url: str, email: str) -> None:
 def world() -> Iterator[World]:
     """Serve the service, and start a browser."""
     with ExitStack() as stack:
+        uploads = stack.enter_context(TemporaryDirectory(prefix="users-uploads-"))
         database = stack.enter_context(test_database())
         administrator = ["--username=Grace Hopper", "--email=admin@example.com"]
         manage(
@@ -322,7 +354,9 @@ def world() -> Iterator[World]:
         empty = f"sqlite:///{folder}/users.db"
         manage("recreate_db", "--yes", DATABASE_URL=empty)
         urls = [
-            stack.enter_context(served(GUNICORN, DATABASE_URL=url, ACCESS=access, **MAILS))
+            stack.enter_context(
+                served(GUNICORN, DATABASE_URL=url, ACCESS=access, UPLOADS_DIR=uploads, **MAILS)
+            )
             for url, access in [(database, OPEN), (database, "protected"), (empty, "protected")]
         ]
         playwright = stack.enter_context(sync_playwright())
