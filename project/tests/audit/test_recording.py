@@ -283,7 +283,8 @@ class EveryWriteTests(AuditTestCase):
         ("POST", "/revoke/2", {}),
         ("POST", "/sign-out", {}),
     ]
-    # What these leave is in tests of their own; a file that waits and the preferences leave nothing.
+    # What these leave is in tests of their own; a file that waits and the preferences leave
+    # nothing.
     ELSEWHERE = [
         ("POST", "/import"),
         ("POST", "/import/x"),
