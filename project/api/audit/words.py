@@ -86,6 +86,10 @@ ACTIONS: dict[str, Words] = {
             " %(skipped)s unchanged, %(failed)s failed"
         ),
     ),
+    "import.undone": Words(
+        N_("Import undone"),
+        N_("%(actor)s undid an import: %(removed)s removed, %(restored)s changed back"),
+    ),
     "session.started": Words(N_("Signed in"), N_("%(actor)s signed in")),
     "session.ended": Words(
         N_("Signed out"),

@@ -237,15 +237,16 @@ def save(lease: Lease, **values: Any) -> None:
         raise LeaseLost
 
 
+commit_progress = in_transaction(save)
+
+
 def commit_end(lease: Lease, state: State, message: str | None = None, **values: Any) -> None:
     """Save how an import has ended; its thread has no more right to it.
 
     :raises LeaseLost: another thread goes on with it.
     """
     text = None if message is None else message[:MESSAGE_LENGTH]
-    in_transaction(save)(
-        lease, state=state, message=text, runner=None, finished_at=utcnow(), **values
-    )
+    commit_progress(lease, state=state, message=text, runner=None, finished_at=utcnow(), **values)
 
 
 def report_of(row: Row) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from project.api.transfer.row_rules import SECRET
 from project.api.transfer.stream import BadRow, Source
 from project.api.transfer.stream import Row as FileRow
 from project.api.transfer.table_rows import HEADER_FIELDS
-from project.database import Row, in_transaction
+from project.database import Row
 from project.errors import Invalid, Message
 from project.web.guard import ADMIN, SESSION, is_admin, require_still
 
@@ -184,7 +184,7 @@ class _Run:
                 total = self._count_rows(file)
                 self._rows_read = 0
             file.seek(0)
-            in_transaction(imports.save)(self._lease, total=total)
+            imports.commit_progress(self._lease, total=total)
             self._source = _source(file, self._found.size)
             met = Met() if self._options.deactivate_missing else None
             self._save_rows(met)
@@ -206,7 +206,7 @@ class _Run:
         source = _source(file, self._found.size)
         for count, _row in enumerate(_rows(source, self._found.file_name, columns), 1):
             if count % PREVIEWED_ROWS == 0:
-                in_transaction(imports.save)(self._lease)
+                imports.commit_progress(self._lease)
         return count
 
     def _save_rows(self, met: Met | None) -> None:
