@@ -211,7 +211,7 @@ class ProtectedImportTests(ImportTestCase):
         self.page.goto(f"{self.url}/import")
         self.sign_in(email, PASSWORD)
 
-        expect(self.page.get_by_role("heading", name="Forbidden")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Not allowed")).to_be_visible()
         expect(self.page.get_by_label("File with users")).to_have_count(0)
 
     def test_editor_imports_and_stays_named(self) -> None:
