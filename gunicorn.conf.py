@@ -69,12 +69,14 @@ preload_app = False
 # These third-party modules are loaded before the workers start, which then share their memory; a
 # reload keeps them. None of them may belong to the project or import it.
 LIBRARIES = (
+    "_strptime",
     "alembic.migration",
     "argon2",
     "babel.messages.mofile",
     "babel.messages.pofile",
     "bcrypt",
     "concurrent.futures.thread",
+    "email.policy",
     "email_validator",
     "flask",
     "flask_babel",

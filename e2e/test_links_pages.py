@@ -137,6 +137,8 @@ class InvitationTests(LinksTestCase):
         self.assert_fits("link")
         self.page.goto(f"{self.url}/")
         expect(self.page.get_by_text("Ada Lovelace")).to_be_visible()
+        self.page.get_by_role("link", name="Add a colleague").click()
+        expect(self.page.get_by_role("heading", name="Add a colleague")).to_be_visible()
         boss = self.page
 
         self.page = ada = self.open(PHONE)

@@ -109,6 +109,17 @@ ACTIONS: dict[str, Words] = {
     "password.refused": Words(
         N_("Wrong current password"), N_("%(actor)s entered a wrong current password")
     ),
+    "link.created": Words(
+        N_("One-time link made"),
+        N_("%(actor)s made a one-time link for %(user)s"),
+        {"mail": N_("%(actor)s had a one-time link sent to %(user)s by mail")},
+    ),
+    "link.used": Words(
+        N_("One-time link used"), N_("%(actor)s chose a password at a one-time link")
+    ),
+    "setup.refused": Words(
+        N_("Wrong setup code"), N_("A wrong code for creating the first administrator was entered")
+    ),
     "key.created": Words(
         N_("API key made"),
         N_("%(actor)s made the API key “%(name)s” (%(scopes)s) for %(user)s"),
@@ -251,6 +262,8 @@ def _variant(event: Row) -> str:
         if fields == ["active"]:
             return "activated" if after["active"] else "deactivated"
         return fields[0] if len(before | after) == 1 else ""
+    if event.action == "link.created":
+        return "mail" if after.get("by_mail") else ""
     if event.action in {"session.ended", "sessions.ended"}:
         return "" if event.actor == _target(event) else "other"
     return "nobody" if event.user_id is None else ""

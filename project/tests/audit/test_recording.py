@@ -283,13 +283,17 @@ class EveryWriteTests(AuditTestCase):
         ("POST", "/revoke/2", {}),
         ("POST", "/sign-out", {}),
     ]
-    # What these leave is in tests of their own; a file that waits and the preferences leave
-    # nothing.
+    # What these leave is in tests of their own; a file that waits leaves nothing.
     ELSEWHERE = [
         ("POST", "/import"),
         ("POST", "/import/x"),
         ("POST", "/import/x/undo"),
-        ("POST", "/preferences"),
+        ("POST", "/register"),
+        ("POST", "/invite"),
+        ("POST", "/user/1/link"),
+        ("POST", "/welcome"),
+        ("POST", "/forgot"),
+        ("POST", "/setup"),
     ]
     # The same calls again: what is there already, is gone or is as wanted.
     REFUSED: list[tuple[str, str, dict[str, Any], int]] = [

@@ -113,6 +113,22 @@ class WordsTests(AuditTestCase):
             ),
             (event("session.started", BOB, 2), "Bob signed in"),
             (event("session.ended", BOB, 2), "Bob signed out"),
+            (
+                event("link.created", ADA, 2, after={"purpose": "invite", "by_mail": False}),
+                "Ada Lovelace made a one-time link for Bob",
+            ),
+            (
+                event("link.created", "anonymous", 2, after={"purpose": "reset", "by_mail": True}),
+                "Somebody who was not signed in had a one-time link sent to Bob by mail",
+            ),
+            (
+                event("link.used", BOB, 2, after={"purpose": "reset"}),
+                "Bob chose a password at a one-time link",
+            ),
+            (
+                event("setup.refused", "anonymous"),
+                "A wrong code for creating the first administrator was entered",
+            ),
             (event("session.failed", "anonymous", 2), "A sign-in as Bob failed"),
             (event("session.failed", "anonymous"), "A sign-in with an unknown email failed"),
             (event("password.refused", BOB, 2), "Bob entered a wrong current password"),

@@ -42,7 +42,6 @@ READ_PAGE = "303 403 200 200 200 303 303 303 303 303"
 WRITE_PAGE = "303 403 403 200 200 303 303 303 303 303"
 ADMIN_PAGE = "303 403 403 403 200 303 303 303 303 303"
 OWN_PAGE = "303 200 200 200 200 303 303 303 303 303"
-ADMIN_PAGE = "303 403 403 403 303 303 303 303 303 303"
 MOVED = OPEN.replace("200", "308")
 UPLOAD = {"file": "people.csv"}  # a file with this name
 REDIRECT = "303 303 303 303 303 303 303 303 303 303"
@@ -89,7 +88,7 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /user/TARGET": (READ_PAGE, None),
     "GET /user/OWN": ("303 303 200 200 200 303 303 303 303 303", None),
     "POST /user/TARGET": (WRITE_PAGE.replace("200", "303"), {**PERSON, "version": "1"}),
-    "POST /user/TARGET/sessions": (ADMIN_PAGE, {"session_id": ""}),
+    "POST /user/TARGET/sessions": (ADMIN_PAGE.replace("200", "303"), {"session_id": ""}),
     "GET /remove/TARGET": (WRITE_PAGE, None),
     "POST /remove/TARGET": (WRITE_PAGE.replace("200", "303"), {"version": "1"}),
     "GET /bulk": (WRITE_PAGE.replace("200", "303"), None),
