@@ -100,4 +100,3 @@ def init_app(app: Flask) -> None:
     )
     error_handlers.register_prefix(app, "/auth")
     app.register_blueprint(bp)
-    app.jinja_env.globals["has_links"] = "auth.make_link" in app.view_functions

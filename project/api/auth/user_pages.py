@@ -20,7 +20,7 @@ from project.api.auth.devices import device_words
 from project.api.auth.forms import ROLE_NAMES, SessionForm, UserPageForm
 from project.api.users import service as users
 from project.api.users.errors import LastAdministrator, OnlyByAdministrators, UserChanged
-from project.api.users.pages import LIST_PARAMETERS
+from project.api.users.pages import list_parameters
 from project.api.users.schemas import UserUpdate
 from project.clock import utcnow
 from project.database import Row, in_transaction
@@ -172,7 +172,7 @@ def _render(user: Row, form: UserPageForm | None, **more: Any) -> str:
     elif form is not None and "role" in form:
         del form.role
     return render_template(
-        "auth/user.html", user=user, form=form, values=_list_parameters(), roles=ROLE_NAMES,
+        "auth/user.html", user=user, form=form, values=list_parameters(), roles=ROLE_NAMES,
         **found, **more,
     )  # fmt: skip
 
@@ -186,10 +186,5 @@ def _link(shown: str, reference: str, name: str) -> Markup:
 
 
 def _back_to(user: Row, part: str | None = None) -> ResponseReturnValue:
-    path = url_for("auth.user_page", user_id=user.id, **_list_parameters(), _anchor=part)
+    path = url_for("auth.user_page", user_id=user.id, **list_parameters(), _anchor=part)
     return redirect(path, 303)
-
-
-def _list_parameters() -> dict[str, Any]:
-    """Return the parameters of the list that the person came from."""
-    return {name: request.args[name] for name in LIST_PARAMETERS if name in request.args}

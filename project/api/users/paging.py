@@ -3,9 +3,11 @@
 A cursor is valid for one order and one set of filters: these are part of its signature.
 """
 
+import time
 from functools import partial
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import Column
 
 from project.api.users import queries, service
@@ -14,6 +16,9 @@ from project.api.users.folding import fold_email, fold_username
 from project.api.users.schemas import NO_ROLE, UserListQuery
 from project.database import Row
 from project.web.pagination import Page, find_page, key_of, make_cursor, read_cursor
+
+MANY_SECONDS = 60
+_MANY = "users.many"
 
 
 def list_in_order(query: UserListQuery, columns: tuple[str, ...]) -> Page:
@@ -66,11 +71,20 @@ def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:
 def count(query: UserListQuery, page: Page) -> service.Count:
     """Return the number of users in all pages of a list, if it is quick to count.
 
+    To count as far as that costs as much as the page. So when a list has more users, which changes
+    rarely, it is not counted again for ``MANY_SECONDS``.
+
     :param page: one of the pages: if it is the only one, nothing more is read.
     """
     if query.cursor is page.next is page.previous is None:
         return service.Count(len(page.rows), True)
-    found = service.count_some(filters_of(query), query.q)
+    filters = filters_of(query)
+    many: dict[Any, tuple[float, service.Count]] = current_app.extensions.setdefault(_MANY, {})
+    until, found = many.get(key := tuple(filters.items()), (0.0, None))
+    if query.q is not None or found is None or until < time.monotonic():
+        found = service.count_some(filters, query.q)
+        if query.q is None and query.email is None and not found.is_exact:
+            many[key] = time.monotonic() + MANY_SECONDS, found
     return found if found.is_exact else found._replace(number=max(found.number, len(page.rows)))
 
 

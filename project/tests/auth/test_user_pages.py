@@ -9,6 +9,7 @@ from project import create_app, db
 from project.api.audit import service as audit
 from project.api.auth import service as auth
 from project.api.users import service
+from project.api.users.models import User
 from project.tests.auth.test_pages import AS_PERSON, PageTestCase, Protected
 from project.tests.auth.test_views import ADA, PASSWORD
 from project.tests.base import BaseTestCase
@@ -243,7 +244,9 @@ class RightsTests(PageTestCase):
     def test_nobody_signs_in_first(self):
         response = self.get()
 
-        self.assertEqual((response.status_code, response.location), (303, "/sign-in?next=/user/2"))
+        self.assertEqual(
+            (response.status_code, response.location), (303, f"/sign-in?next={self.path}")
+        )
 
     def test_ordinary_user_has_their_account_only(self):
         self.enter(None)
@@ -304,6 +307,8 @@ class RightsTests(PageTestCase):
 
     def test_last_administrator_is_shown_the_way_on(self):
         self.enter("admin")
+        db.session.query(User).filter_by(username="Boss").delete()
+        db.session.commit()
         form = {"username": "Ada", "email": ADA["email"], "role": "admin", "version": "2"}
 
         for change in [{}, {"active": "y", "role": "viewer"}]:
@@ -340,7 +345,7 @@ class AccessTests(PageTestCase):
         self.set_role("admin")
         self.sign_in()
         self.eve = self.register(username="Eve", email="eve@example.com")
-        self.path = "/user/2"
+        self.path = "/user/3"
 
     def test_sessions_are_shown_with_device_and_address(self):
         self.client.post(
@@ -358,11 +363,11 @@ class AccessTests(PageTestCase):
         self.assertNotIn("This device", page)
 
     def test_session_ends_at_once(self):
-        session = auth.list_sessions(2)[0]
+        session = auth.list_sessions(3)[0]
 
         response = self.client.post(f"{self.path}/sessions", data={"session_id": session.id})
 
-        self.assertEqual(response.headers["Location"], "/user/2#access")
+        self.assertEqual(response.headers["Location"], "/user/3#access")
         self.assertEqual(self.status(self.eve), 401)
         page = self.client.get(self.path).text
         self.assertIn("The session has ended.", page)
@@ -388,7 +393,7 @@ class AccessTests(PageTestCase):
 
     def test_keys_are_shown_and_revoked_at_once(self):
         scopes = SCOPES_OF_ROLE["admin"]
-        key = auth.create_key(Principal(2, "", "admin", scopes), "robot", ["users:read"], None)
+        key = auth.create_key(Principal(3, "", "admin", scopes), "robot", ["users:read"], None)
         db.session.commit()
 
         page = self.client.get(self.path).text
@@ -401,28 +406,28 @@ class AccessTests(PageTestCase):
         self.assertIn("stops working at once", self.client.get(path).text)
         self.assertEqual(self.status(key.key), 200)
         response = self.client.post(path)
-        self.assertEqual(response.headers["Location"], "/user/2#keys")
+        self.assertEqual(response.headers["Location"], "/user/3#keys")
         self.assertEqual(self.status(key.key), 401)
         self.assertIn("The API key robot was revoked.", self.client.get(self.path).text)
         self.assertEqual(self.client.post(path, headers=AS_PERSON).status_code, 404)
 
     def test_suspended_key_is_resumed(self):
         scopes = SCOPES_OF_ROLE["admin"]
-        key = auth.create_key(Principal(2, "", "admin", scopes), "robot", ["users:read"], None)
+        key = auth.create_key(Principal(3, "", "admin", scopes), "robot", ["users:read"], None)
         for active in [False, True]:
-            service.update_user(2, {"active": active})
+            service.update_user(3, {"active": active})
         db.session.commit()
         page = self.client.get(self.path).text
         self.assertIn("Suspended", page)
 
         response = self.client.post(find(r'action="(/resume/\d+)"', page))
 
-        self.assertEqual(response.headers["Location"], "/user/2#keys")
+        self.assertEqual(response.headers["Location"], "/user/3#keys")
         self.assertEqual(self.status(key.key), 200)
         self.assertNotIn("Suspended", self.client.get(self.path).text)
 
     def test_history_says_who_did_what(self):
-        service.update_user(2, {"username": "Eva"})
+        service.update_user(3, {"username": "Eva"})
         db.session.commit()
         self.client.post(
             self.path,
@@ -442,7 +447,7 @@ class AccessTests(PageTestCase):
 
     def test_history_has_pages(self):
         for number in range(25):
-            service.update_user(2, {"username": f"Eve {number}"})
+            service.update_user(3, {"username": f"Eve {number}"})
         db.session.commit()
 
         newest = self.client.get(self.path).text

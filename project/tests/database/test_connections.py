@@ -191,15 +191,14 @@ class WireTests(BaseTestCase):
             f"/users/{user.id + 1000}",
             "/users",
             f"/users?limit=1&cursor={next_page}",
-            "/",
-            f"/?cursor={older}",
         ]
-        for path in paths:
+        # The page also counts the users of a list that has several pages.
+        for path, number in [*((path, 1) for path in paths), ("/", 2), (f"/?cursor={older}", 2)]:
             with self.subTest(path), recorded_commands() as commands:
                 self.client.get(path)
 
-                self.assertEqual(len(commands), 1, commands)
-                self.assertTrue(commands[0].startswith("SELECT"), commands)
+                self.assertEqual(len(commands), number, commands)
+                self.assertTrue(all(each.startswith("SELECT") for each in commands), commands)
 
     def test_read_that_needs_no_database_sends_nothing(self):
         for path in ["/ping", "/users/x", "/users/0", "/users/-1", f"/users/{10**40}", "/nowhere"]:

@@ -210,6 +210,9 @@ class IndexTests(BaseTestCase):
             ]:
                 with self.subTest(path, most=54):
                     self.assertEqual(self.count(path), expected)
+            with recorded_commands() as commands:
+                self.assertEqual(self.count("/"), "over 50 users")
+            self.assertEqual(len(commands), 1)  # not counted again
 
     def count(self, path: str) -> str:
         """Return the count beside the heading, as a screen reader says it."""

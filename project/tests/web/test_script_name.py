@@ -89,7 +89,7 @@ class SettingTests(BaseTestCase):
         page = self.client.get("/GRID/people/").text
 
         files = [address for address in addresses(page) if "?v=" in address]
-        self.assertEqual(len(files), 6)
+        self.assertEqual(len(files), 7)
         for address in files:
             with self.subTest(address), self.client.get(address) as file:
                 self.assertEqual(file.status_code, 200)
