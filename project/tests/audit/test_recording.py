@@ -285,6 +285,7 @@ class EveryWriteTests(AuditTestCase):
     ]
     # What these leave is in tests of their own; a file that waits leaves nothing.
     ELSEWHERE = [
+        ("POST", "/bulk"),
         ("POST", "/import"),
         ("POST", "/import/x"),
         ("POST", "/import/x/undo"),
