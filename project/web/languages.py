@@ -55,7 +55,7 @@ class _Translator(NodeTransformer):
             case nodes.Call(
                 node=nodes.Name(name="_" | "gettext"), args=[nodes.Const(value=str(text))]
             ):
-                text = Markup(self.translations.gettext(text))
+                text = Markup(self.translations.gettext(text))  # nosec B704
             case _:
                 return node
         if not node.kwargs:

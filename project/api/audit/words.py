@@ -210,7 +210,7 @@ def describe(
             text = sentence({"num": (event.after or {}).get("count", 0), **values})
         else:
             text = _(sentence, **values)
-    return text if link is None else Markup(text)  # noqa: S704  (all values are escaped)
+    return text if link is None else Markup(text)  # nosec B704
 
 
 def actor_words(actor: str, names: Names) -> str:

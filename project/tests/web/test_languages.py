@@ -107,11 +107,11 @@ class TextTest(BaseTestCase):
 
     def test_values_are_escaped(self):
         self.assertEqual(
-            self.in_chinese('{{ _("Edit %(name)s", name=name) }}', name="<b>"), "编辑 &lt;b&gt;"
+            self.in_chinese('{{ _("Remove %(name)s?", name=name) }}', name="<b>"), "删除 &lt;b&gt;？"
         )
         self.assertEqual(
-            self.in_chinese("{% trans name=name %}Edit {{ name }}{% endtrans %}", name="<b>"),
-            "编辑 &lt;b&gt;",
+            self.in_chinese("{% trans name=name %}Remove {{ name }}?{% endtrans %}", name="<b>"),
+            "删除 &lt;b&gt;？",
         )
 
     def test_texts_are_translated_once_for_all_requests(self):
