@@ -106,9 +106,8 @@ class TextTest(BaseTestCase):
             return str(overlay.from_string(template).render(**values))
 
     def test_values_are_escaped(self):
-        self.assertEqual(
-            self.in_chinese('{{ _("Remove %(name)s?", name=name) }}', name="<b>"), "删除 &lt;b&gt;？"
-        )
+        source = '{{ _("Remove %(name)s?", name=name) }}'
+        self.assertEqual(self.in_chinese(source, name="<b>"), "删除 &lt;b&gt;？")
         self.assertEqual(
             self.in_chinese("{% trans name=name %}Remove {{ name }}?{% endtrans %}", name="<b>"),
             "删除 &lt;b&gt;？",
