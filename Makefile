@@ -75,7 +75,7 @@ test-openapi: $(DEVELOPMENT) $(NODE_TOOLS) ## the API against its OpenAPI descri
 
 test-page: $(DEVELOPMENT) $(NODE_TOOLS) ## the pages, and a client on another origin, in Chromium
 	@echo "== The pages in Chromium"
-	@$(BIN)/python -m unittest -v e2e.test_page e2e.test_list_pages e2e.test_docs e2e.test_cors e2e.test_bar e2e.test_accessibility e2e.test_export_pages e2e.test_activity_pages e2e.test_user_pages e2e.test_account_pages e2e.test_links_pages e2e.test_import_pages
+	@$(BIN)/python -m unittest -v e2e.test_story e2e.test_page e2e.test_list_pages e2e.test_docs e2e.test_cors e2e.test_bar e2e.test_accessibility e2e.test_export_pages e2e.test_activity_pages e2e.test_user_pages e2e.test_account_pages e2e.test_links_pages e2e.test_import_pages
 
 test-nginx: $(DEVELOPMENT) ## the nginx configuration in a real nginx
 	@echo "== nginx"

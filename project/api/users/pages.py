@@ -193,7 +193,8 @@ def _row(role: str | None, active: int, has_signed_in: bool, _language: str) -> 
 def _filters(path: str, shown: tuple[tuple[str, str], ...], _language: str) -> Markup:
     """Return the links to the list with other filters and orders, which is half of the page."""
     address = partial(_address, path, shown)
-    page = render_template("users/filters.html", values=dict(shown), address=address)
+    export = f"{path}bulk/export?{urlencode([('all', '1'), *shown])}"
+    page = render_template("users/filters.html", values=dict(shown), address=address, export=export)
     return Markup(page)  # nosec B704
 
 
