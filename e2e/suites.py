@@ -19,6 +19,7 @@ from e2e.processes import ROOT, find_chromium, find_program
 
 # The longest first, so that none is left alone at the end.
 TARGETS = [
+    "test-page",
     "test-mariadb",
     "test-mysqlclient",
     "test-faults",
@@ -26,7 +27,6 @@ TARGETS = [
     "test-server",
     "test-transfer",
     "test-openapi",
-    "test-page",
     "test-prefix",
     "test-newcomer",
     "test-nginx",
