@@ -55,7 +55,7 @@ test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## the same with mysqlclient ins
 	@echo "== The application's tests through mysqlclient"
 	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python manage.py test --jobs $(JOBS)
 	@echo "== The server through mysqlclient"
-	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python -m unittest -v e2e.test_server
+	@$(BIN)/python -m e2e.on_mariadb --driver mysqldb $(BIN)/python -m unittest -v e2e.test_server.GunicornTests e2e.test_server.LostRightTests
 
 test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the examples in README, docs/ and examples/
 	@echo "== The server on SQLite"

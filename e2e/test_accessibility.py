@@ -1,6 +1,7 @@
 """Every page is for everybody: axe finds nothing, and nothing scrolls sideways.
 
-At 1280 px, and at 320 px, which is 1280 px at 400 % zoom (WCAG 1.4.10); in each language and theme.
+At 1280 px, and at 320 px, which is 1280 px at 400 % zoom (WCAG 1.4.10); in each language and theme,
+but not in each combination of both: words have no colours.
 """
 
 import sys
@@ -37,7 +38,8 @@ class AccessibilityTests(unittest.TestCase):
         self.assertEqual(set(PAGES), rules(), "Add the new pages to e2e/pages.py.")
 
     def test_axe_finds_nothing_and_nothing_scrolls_sideways(self) -> None:
-        for visit, language, theme in product(VISITS, LANGUAGES, THEMES):
+        looks = list(zip(LANGUAGES, THEMES, strict=True))
+        for visit, (language, theme) in product(VISITS, looks):
             page = self.here.visit(visit, language, theme)
             page.evaluate(self.axe)
             for width in (1280, 320):
