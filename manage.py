@@ -285,14 +285,18 @@ def export_users(
 
 
 @manager.option("--jobs", type=positive_integer, default=1, help="number of processes; default: 1")
-@manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
+@manager.option(
+    "name", nargs="?", help="dotted name of one test, class, module or folder; default: all"
+)
 def test(name: str | None, jobs: int) -> int:
     """Run the tests on the test database."""
     return testing.run_tests(name, jobs)
 
 
 @manager.option("--jobs", type=positive_integer, default=1, help="number of processes; default: 1")
-@manager.option("name", nargs="?", help="dotted name of one test, class or module; default: all")
+@manager.option(
+    "name", nargs="?", help="dotted name of one test, class, module or folder; default: all"
+)
 def cov(name: str | None, jobs: int) -> int:
     """Run the tests, and report the branch coverage."""
     return testing.run_coverage(name, jobs)

@@ -33,13 +33,20 @@ TARGETS = [
 ]
 
 
+REPORT = re.compile(
+    r"^={70}\n((?:FAIL|ERROR): .+?)\n-{70}\n(.+?)\s+(?=^={70}$|^-{70}\nRan )", re.M | re.S
+)
+"""unittest's report on a failed test: its name, and the traceback."""
+
+
 class Outcome(NamedTuple):
-    """What became of a suite."""
+    """What became of a suite; ``reports`` are the names and tracebacks of what failed."""
 
     passed: int
     failed: int
     seconds: int
     target: str
+    reports: list[tuple[str, str]]
 
 
 def available() -> list[str]:
@@ -80,7 +87,7 @@ def run(target: str, jobs: int, prefix: str = "") -> Outcome:
     :param jobs: how many processes its tests may use.
     :param prefix: what each line begins with.
     """
-    started, ran, failed = time.monotonic(), 0, 0
+    started, lines = time.monotonic(), []
     with subprocess.Popen(
         ["make", "--no-print-directory", f"JOBS={jobs}", target],
         cwd=ROOT,
@@ -92,14 +99,16 @@ def run(target: str, jobs: int, prefix: str = "") -> Outcome:
     ) as process:
         for line in process.stdout or ():
             print(f"{prefix}{line}", end="", flush=True)
-            if counted := re.match(r"Ran (\d+) tests? in ", line):
-                ran += int(counted[1])
-            elif line.startswith("FAILED ("):
-                failed += sum(map(int, re.findall(r"(?:failures|errors)=(\d+)", line)))
+            lines.append(line)
+    output = "".join(lines)
+    ran = sum(map(int, re.findall(r"^Ran (\d+) tests? in ", output, re.M)))
+    ends = " ".join(re.findall(r"^FAILED \((.*)\)", output, re.M))
+    failed = sum(map(int, re.findall(r"(?:failures|errors)=(\d+)", ends)))
     if process.returncode:
         failed = failed or 1
     ran = max(ran, failed, 1)
-    return Outcome(ran - failed, failed, round(time.monotonic() - started), target)
+    seconds = round(time.monotonic() - started)
+    return Outcome(ran - failed, failed, seconds, target, REPORT.findall(output))
 
 
 def run_all(targets: Sequence[str]) -> list[Outcome]:
@@ -110,7 +119,7 @@ def run_all(targets: Sequence[str]) -> list[Outcome]:
     print(f"{len(targets)} suites, {cores} at a time: {' '.join(targets)}", flush=True)
     with ThreadPoolExecutor(cores) as pool:
         outcomes = list(pool.map(lambda target: run(target, 1, f"{target} | "), targets))
-    for passed, failed, seconds, target in outcomes:
+    for passed, failed, seconds, target, _ in outcomes:
         print(f"{target}: {passed} passed, {failed} failed in {seconds} s")
     return outcomes
 
@@ -120,14 +129,22 @@ if __name__ == "__main__":
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     parser.add_argument("--all", action="store_true", help="and those whose programs are here")
     parser.add_argument("--without", metavar="TARGET", help="but not this one")
-    parser.add_argument("--results", metavar="FILE", help="add a line for each suite to this file")
+    parser.add_argument(
+        "--results",
+        metavar="FILE",
+        help="add a line for each suite to this file, and what failed to FILE.failed",
+    )
     options = parser.parse_args()
     chosen = [*options.targets, *(available() if options.all else [])]
     started = time.monotonic()
     outcomes = run_all([target for target in chosen if target != options.without])
     if options.results:
         with open(options.results, "a", encoding="utf-8") as results:
-            results.writelines(f"{' '.join(map(str, outcome))}\n" for outcome in outcomes)
+            results.writelines(f"{' '.join(map(str, outcome[:4]))}\n" for outcome in outcomes)
+        with open(f"{options.results}.failed", "a", encoding="utf-8") as failures:
+            for outcome in outcomes:
+                for name, traceback in outcome.reports:
+                    print(outcome.target, name, traceback[-600:], sep="\n", file=failures)
     passed, seconds = sum(each.passed for each in outcomes), time.monotonic() - started
     if failed := sum(each.failed for each in outcomes):
         names = " ".join(each.target for each in outcomes if each.failed)

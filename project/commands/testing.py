@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def run_tests(name: str | None = None, jobs: int = 1) -> int:
     """Run the tests on the test database.
 
-    :param name: the dotted name of one test, class or module; None: all of project/tests.
+    :param name: the dotted name of one test, class, module or folder; None: all of project/tests.
     :param jobs: the number of processes, each with its own database: ``users_test``,
         ``users_test_2`` and so on.
     :return: the exit code, 0 when all passed.
@@ -29,11 +29,12 @@ def run_tests(name: str | None = None, jobs: int = 1) -> int:
 
     urls = parallel.databases(_reach_test_database(), jobs)
     sys.path.insert(0, str(ROOT))
-    loader = unittest.TestLoader()
-    if name:
-        suite = loader.loadTestsFromName(name)
+    loader, name = unittest.TestLoader(), name or "project.tests"
+    folder = ROOT.joinpath(*name.split("."))
+    if folder.is_dir():
+        suite = loader.discover(str(folder), top_level_dir=str(ROOT))
     else:
-        suite = loader.discover(str(ROOT / "project" / "tests"), top_level_dir=str(ROOT))
+        suite = loader.loadTestsFromName(name)
     if len(urls) < jobs:
         reason = "their database user may not create databases"
         print(f"The tests run in one process: {reason}.", file=sys.stderr)

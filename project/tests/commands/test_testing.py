@@ -51,6 +51,17 @@ class TestCommandTests(CommandTestCase):
     def test_test_of_unknown_name_fails(self):
         self.assertEqual(self.manage("test", "project.tests.nowhere").returncode, 1)
 
+    def test_test_of_a_folder_runs_all_of_its_modules(self):
+        with tempfile.TemporaryDirectory() as folder:
+            served = {
+                "DATABASE_URL": "sqlite:///users_dev.db",
+                "DATABASE_TEST_URL": f"sqlite:///{folder}/users_test.db",
+            }
+            result = self.manage("test", "project.tests.docs", environment=served)
+
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("(project.tests.docs.test_views.", result.stderr)
+
     def test_classes_run_side_by_side_are_counted_together(self):
         module = (
             "import os, unittest, warnings\n"
