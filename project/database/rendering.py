@@ -1,4 +1,4 @@
-"""SQL expressions with which the database renders rows: a JSON object, a CSV line, a sheet's row.
+"""SQL expressions with which the database renders rows: JSON, a CSV line, a sheet's row, one text.
 
 One text column costs the driver, and Python, much less than the columns that it is made of. The
 constant parts are literals in the SQL, since parameters would cost time again.
@@ -13,6 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import Column, ColumnElement, Double, String
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+
+SEPARATOR = "\x1f"
+"""Between the values of ``joined``: the unit separator of ASCII."""
 
 FORMULA_STARTS = "=+-@"
 """With these, spreadsheets take a cell for a formula (OWASP, CSV injection); control characters,
@@ -44,6 +47,25 @@ def json_object(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
     """Return the SQL expression of a JSON object with these columns (RFC 8259)."""
     parts = [part for each in columns for part in (_text(f',"{each.name}":'), _json_value(each))]
     return reduce(add, [_text(f'{{"{columns[0].name}":'), *parts[1:], _text("}")])
+
+
+def joined(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
+    """Return the SQL expression of the values of these columns, with ``SEPARATOR`` between them.
+
+    NULL is empty, and of a time the date is left. Only the last column may contain the separator.
+    """
+    parts = [part for each in columns for part in (_text(SEPARATOR), _joined_value(each))]
+    return reduce(add, parts[1:])
+
+
+def _joined_value(column: Column[Any]) -> ColumnElement[str]:
+    value: ColumnElement[str] = column
+    if isinstance(column.type, sa.DateTime):
+        first, length = sa.literal_column("1"), sa.literal_column("10")
+        value = sa.func.substr(sa.cast(column, String(19)), first, length, type_=String)
+    elif not isinstance(column.type, String):
+        value = _unquoted_value(column)
+    return _or_if_null(value, "", column)
 
 
 def csv_line(columns: Sequence[Column[Any]], safe: bool = False) -> ColumnElement[str]:

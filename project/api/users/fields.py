@@ -10,7 +10,7 @@ from typing import Any
 
 from project.api.users.models import FOLDED, User
 from project.api.users.schemas import UserImport, UserRead, UserUpdate
-from project.database.rendering import json_object
+from project.database.rendering import joined, json_object
 
 COLUMNS = User.__table__.c
 
@@ -31,6 +31,14 @@ StoredUser: Any = _StoredUser
 """A user's row after a write."""
 
 JSON = json_object([COLUMNS[name] for name in SHOWN]).label("json")
+
+LISTED = joined(
+    [
+        COLUMNS[name]
+        for name in ("id", "created_at", "role", "active", "last_sign_in_at", "email", "username")
+    ]
+).label("listed")
+"""What the page's list shows of a user."""
 
 DEFAULTS: dict[str, Any] = {
     name: column.default.arg if (column := COLUMNS[name]).default is not None else None

@@ -15,6 +15,7 @@ from project.api.users.errors import LastAdministrator, OnlyByAdministrators, Us
 from project.api.users.forms import UserAddForm, UserForm, VersionedForm
 from project.api.users.schemas import UserCreate, UserListQuery
 from project.database import Row, in_transaction
+from project.database.rendering import SEPARATOR
 from project.errors import Invalid
 from project.web.contract import validate_query
 from project.web.fields import parse_id
@@ -27,10 +28,6 @@ USERS_PER_PAGE = 50
 NEWEST_FIRST = "-created_at"
 FILTERS = ("q", "role", "active")
 LIST_PARAMETERS = (*FILTERS, "sort", "cursor", "before")
-LISTED = (
-    *("id", "username", "created_at_text", "email"),
-    *("role_text", "active_number", "last_sign_in_at_text"),
-)
 
 
 @bp.get("/")
@@ -126,9 +123,9 @@ def _render_list(form: UserForm) -> str:
     values = list_parameters()
     query = list_query(values, sort=values.get("sort", NEWEST_FIRST), limit=USERS_PER_PAGE)
     if query.q is not None:
-        page = paging.search(query, LISTED)
+        page = paging.search(query, ("listed",))
     else:
-        page = paging.list_both_ways(query, values.get("before"), LISTED)
+        page = paging.list_both_ways(query, values.get("before"), ("listed",))
     path = url_for("users.index")
     shown = tuple((name, values[name]) for name in (*FILTERS, "sort") if name in values)
     return render_template(
@@ -154,32 +151,30 @@ def _rows(users: Sequence[Row], values: Mapping[str, Any]) -> Markup:
     before_id, after_id = url_for("auth.user_page", user_id=":", **values).split(":", 1)
     before_id, after_id = escape(before_id), escape(after_id)
     # Escaped together, since one by one would be a tenth of the page's cost. No text has a NUL.
-    texts = "\0".join(text for user in users for text in (user.username, user.email))
-    escaped = iter(str(escape(texts)).split("\0"))
+    escaped = str(escape("\0".join(user.listed for user in users)))
     rows = []
-    for user in users:
-        user_id, _name, created_at, _email, role, active, last_sign_in_at = user[: len(LISTED)]
-        row = _row(role, active, last_sign_in_at is not None, in_language)
+    for text in escaped.split("\0") if users else ():
+        user_id, day, role, active, seen, email, username = text.split(SEPARATOR, 6)
         values_of_row = {
             "id": user_id,
-            "name": next(escaped),
-            "email": next(escaped),
-            "day": created_at[:10],
+            "username": username,
+            "email": email,
+            "day": day,
             "address": f"{before_id}{user_id}{after_id}",
-            "last": last_sign_in_at and format_date(last_sign_in_at[:10]),
+            "last": seen and format_date(seen),
         }
-        rows.append(row % values_of_row)
+        rows.append(_row(role, active, seen != "", in_language) % values_of_row)
     return Markup("".join(rows))  # nosec B704
 
 
 @lru_cache(maxsize=128)
-def _row(role: str | None, active: int, has_signed_in: bool, _language: str) -> str:
+def _row(role: str, active: str, has_signed_in: bool, _language: str) -> str:
     """Return a kind of row, with placeholders for what differs from user to user."""
-    names = ("id", "name", "email", "day", "address", "last")
+    names = ("id", "username", "email", "day", "address", "last")
     row = render_template(
         "users/row.html",
         role=role,
-        active=active,
+        active=active == "true",
         has_signed_in=has_signed_in,
         **{name: f"\0{name}\0" for name in names},
     )

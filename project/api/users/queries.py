@@ -62,6 +62,7 @@ _SORTED_BY: dict[str, sa.Column[Any]] = {
 # and the page do not need it.
 _RENDERED: dict[str, sa.ColumnElement[Any]] = {
     "json": fields.JSON,
+    "listed": fields.LISTED,
     **{
         f"{name}_text": sa.cast(_users[name], sa.String(19)).label(name)
         for name in ("created_at", "last_sign_in_at")
