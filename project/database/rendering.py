@@ -61,8 +61,7 @@ def joined(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
 def _joined_value(column: Column[Any]) -> ColumnElement[str]:
     value: ColumnElement[str] = column
     if isinstance(column.type, sa.DateTime):
-        first, length = sa.literal_column("1"), sa.literal_column("10")
-        value = sa.func.substr(sa.cast(column, String(19)), first, length, type_=String)
+        value = _start(sa.cast(column, String(19)), 10)
     elif not isinstance(column.type, String):
         value = _unquoted_value(column)
     return _or_if_null(value, "", column)
@@ -128,8 +127,7 @@ def _csv_value(column: Column[Any], safe: bool) -> ColumnElement[str]:
     quote, two_quotes = _text('"'), _text('""')
     value = sa.func.replace(column, quote, two_quotes, type_=String) + quote
     if safe and not isinstance(column.type, sa.Enum):
-        one: ColumnElement[int] = sa.literal_column("1")
-        starts = sa.func.substr(column, one, one).in_([_text(each) for each in FORMULA_STARTS])
+        starts = _start(column, 1).in_([_text(each) for each in FORMULA_STARTS])
         value = sa.case((starts, _text("''")), else_=_text("")) + value
     return _or_if_null(quote + value, "", column)
 
@@ -137,9 +135,7 @@ def _csv_value(column: Column[Any], safe: bool) -> ColumnElement[str]:
 def _unquoted_value(column: Column[Any]) -> ColumnElement[str]:
     if isinstance(column.type, sa.DateTime):
         # SQLite stores a fraction of the second, always zero.
-        seconds = sa.func.substr(
-            sa.cast(column, String(19)), sa.literal_column("1"), sa.literal_column("19")
-        )
+        seconds = _start(sa.cast(column, String(19)), 19)
         return sa.func.replace(seconds, _text(" "), _text("T"), type_=String) + _text("Z")
     if isinstance(column.type, sa.Boolean):
         return sa.case((column, _text("true")), else_=_text("false"))
@@ -151,6 +147,12 @@ def _or_if_null(value: ColumnElement[str], text: str, column: Column[Any]) -> Co
     if not column.nullable:
         return value
     return sa.case((column.is_(None), _text(text)), else_=value)
+
+
+def _start(value: ColumnElement[str], length: int) -> ColumnElement[str]:
+    first: ColumnElement[int] = sa.literal_column("1")
+    count: ColumnElement[int] = sa.literal_column(str(length))
+    return sa.func.substr(value, first, count, type_=String)
 
 
 def _text(value: str) -> ColumnElement[str]:
