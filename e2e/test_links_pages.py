@@ -184,6 +184,19 @@ class InvitationTests(LinksTestCase):
         self.choose_password(ada, PASSWORD)
         expect(ada.get_by_role("heading", name="Your account")).to_be_visible()
 
+    def test_form_sent_again_without_scripts_leads_to_the_colleague(self) -> None:
+        self.page = self.open(DESKTOP, scripts=False)
+        self.invite("Ada", "ada@example.com", "Add and show the link")
+        link = self.page.get_by_label("One-time link").input_value()
+
+        self.page.reload()
+
+        expect(self.page.get_by_role("heading", name="Ada", exact=True)).to_be_visible()
+        expect(self.page.get_by_role("status")).to_contain_text("when you first sent this form")
+        self.assert_fits("invited-before")
+        self.page.get_by_role("button", name="Make a sign-in link").click()
+        self.assertNotEqual(self.page.get_by_label("One-time link").input_value(), link)
+
     def test_mistakes_are_said_at_the_field_and_entries_stay(self) -> None:
         self.invite("Another Boss", BOSS, "Add and show the link", "viewer")
 

@@ -15,7 +15,7 @@ from wtforms import (  # type: ignore[attr-defined]  # its types lack SelectChoi
     StringField,
 )
 
-from project.api.users.forms import ProfileForm, UserForm
+from project.api.users.forms import ProfileForm, UserAddForm, UserForm
 from project.api.users.models import ROLES
 from project.web.forms import PageForm, strip
 from project.web.languages import lazy_gettext as _
@@ -134,8 +134,8 @@ class SetupForm(RegistrationForm):
     code = StringField(_("Code from the log"), filters=[strip])
 
 
-class InviteForm(UserForm):
-    """Adds a user, who gets a link."""
+class InviteForm(UserAddForm):
+    """Adds a user, who gets a link. Submitted twice, it adds one user, and makes one link."""
 
     role = StringField(_("Role"), filters=[lambda role: role or None])
 

@@ -1,6 +1,16 @@
 """The pages of new accounts: invitations, one-time links, registration and the first start."""
 
-from flask import abort, current_app, flash, redirect, render_template, request, session, url_for
+from flask import (
+    Response,
+    abort,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -20,9 +30,11 @@ from project.api.users import service as users
 from project.api.users.errors import AdministratorExists
 from project.database import in_transaction
 from project.errors import Invalid, TooManyRequests
+from project.web import guard
 from project.web.fields import parse_id
 from project.web.forms import PageForm
 from project.web.guard import SESSION, require
+from project.web.idempotency import answer_once
 from project.web.languages import language, translated
 
 BY_MAIL = "mail"
@@ -42,15 +54,9 @@ def invite() -> ResponseReturnValue:
     form = InviteForm()
     if form.validate_on_submit():
         try:
-            body = form.read(Invitation)
-            if _wants_mail():
-                in_transaction(_invite_by_mail)(body)
-            else:
-                return _show(in_transaction(links.invite)(body.username, body.email, body.role))
+            return _invite_once(form.idempotency_key.data, form.read(Invitation))
         except Invalid as error:
             form.show(error)
-        else:
-            return _announce_mail(body.email, "auth.invite_form")
     return render_template("auth/invite.html", form=form), form.status
 
 
@@ -71,9 +77,36 @@ def make_link(user_id: str) -> ResponseReturnValue:
     return _announce_mail(user.email, "users.index")
 
 
-def _invite_by_mail(body: Invitation) -> None:
-    users.create_user(body.username, body.email, role=body.role)
-    outbox.add(links.INVITE, body.email, language())
+def _invite_once(key: str | None, body: Invitation) -> ResponseReturnValue:
+    """Add a user with a link, unless this form already added them: then lead to their page.
+
+    Only the user's id is stored with the form's key, not the link.
+    """
+    made: list[MadeLink | None] = []
+
+    def add() -> Response:
+        if _wants_mail():
+            made[:] = [None]
+            user = users.create_user(body.username, body.email, role=body.role)
+            outbox.add(links.INVITE, body.email, language())
+        else:
+            made[:] = [link := links.invite(body.username, body.email, body.role)]
+            user = link.user
+        return Response(str(user.id))
+
+    who = guard.principal(SESSION).name
+    stored = answer_once(f"{who} invite {key} {body.model_dump_json()}", b"", add)
+    if not made:
+        flash(
+            _(
+                "%(email)s was added when you first sent this form. If they need another link, make"
+                " it here.",
+                email=body.email,
+            )
+        )
+        path = url_for("auth.user_page", user_id=stored.get_data(as_text=True), _anchor="access")
+        return redirect(path, 303)
+    return _show(made[0]) if made[0] else _announce_mail(body.email, "auth.invite_form")
 
 
 def _wants_mail() -> bool:

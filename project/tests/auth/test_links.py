@@ -13,7 +13,7 @@ from project.api.audit import service as audit
 from project.api.auth import links, tokens
 from project.api.auth import service as auth
 from project.api.auth.errors import LinkEnded
-from project.api.models import APIKey, Link, Session, User
+from project.api.models import APIKey, IdempotencyKey, Link, Session, User
 from project.api.users import service
 from project.api.users.errors import EmailTaken, UserNotFound
 from project.clock import utcnow
@@ -289,6 +289,33 @@ class InvitePageTests(LinkTestCase):
         self.assertEqual(again.status_code, 410)
         self.assertIn("This link has ended", again.text)
         self.assertEqual(person.get(link, headers=AS_PERSON).status_code, 410)
+
+    def test_form_sent_twice_adds_one_colleague_and_leads_to_their_page(self):
+        page = self.client.get("/invite", headers=AS_PERSON).text
+        [key] = re.findall('name="idempotency_key"[^>]* value="([^"]+)"', page)
+        data = {**self.FORM, "idempotency_key": key}
+        first = self.client.post("/invite", data=data, headers=AS_PERSON)
+
+        again = self.client.post("/invite", data=data, headers=AS_PERSON)
+
+        [user] = db.session.query(User).filter_by(username="Ada")
+        self.assertEqual((again.status_code, again.location), (303, f"/user/{user.id}#access"))
+        page = self.client.get(again.location, headers=AS_PERSON).text
+        self.assertIn("ada@example.com was added when you first sent this form.", page)
+        self.assertIn("Make a sign-in link", page)
+        token = self.link_on(first.text).partition("link=")[2]
+        self.assertEqual(links.find_link(token).user_id, user.id)  # the second made none
+        self.assertEqual(self.actions(user.id).count(("link.created", f"user:{self.boss.id}")), 1)
+        [kept] = db.session.query(IdempotencyKey)
+        self.assertNotIn(token, str(vars(kept)))
+
+    def test_form_with_other_entries_adds_another_colleague(self):
+        data = {**self.FORM, "idempotency_key": "k"}
+        self.client.post("/invite", data={**data, "email": "x"}, headers=AS_PERSON)
+        for email in ["ada@example.com", "grace@example.com"]:
+            response = self.client.post("/invite", data={**data, "email": email}, headers=AS_PERSON)
+            self.assertEqual(response.status_code, 200)
+        self.assertEqual(service.count_users(), 3)
 
     def test_what_is_wrong_is_said_and_nothing_is_added(self):
         for change, message in [
