@@ -39,10 +39,14 @@ class ImportTestCase(BrowserTestCase):
     def upload(self, page: Page, data: bytes | str, name: str = "people.csv") -> None:
         """Choose a file, and upload it."""
         page.goto(f"{self.url}/import")
+        self.choose(page, data, name)
+        page.get_by_role("button", name="Upload and preview").click()
+
+    def choose(self, page: Page, data: bytes | str, name: str = "people.csv") -> None:
+        """Choose a file on the page for it."""
         content = data.encode() if isinstance(data, str) else data
         file: Any = {"name": name, "mimeType": EXCEL, "buffer": content}
         page.get_by_label("File with users").set_input_files(files=[file])
-        page.get_by_role("button", name="Upload and preview").click()
 
     def expect_counts(self, page: Page, **counts: int) -> None:
         """Expect the numbers of the summary, by their names."""
@@ -228,6 +232,19 @@ class ProtectedImportTests(ImportTestCase):
         expect(self.page.get_by_role("listitem").filter(has_text="people.csv")).to_contain_text(
             "Editor"
         )
+
+    def test_upload_after_the_sign_in_has_ended_leads_back_to_the_form(self) -> None:
+        self.page.goto(f"{self.url}/import")
+        self.sign_in("boss@example.com", PASSWORD)
+        for data in ["username,email\nAda,ada@example.com\n", "username,email\n" * 500_000]:
+            self.choose(self.page, data)
+            self.page.context.clear_cookies(name="session")
+
+            self.page.get_by_role("button", name="Upload and preview").click()
+
+            expect(self.page.get_by_role("heading", name="Sign in")).to_be_visible()
+            self.sign_in("boss@example.com", PASSWORD)
+            expect(self.page.get_by_label("File with users")).to_be_visible()
 
     def test_import_whose_person_signs_out_stops_and_says_so(self) -> None:
         self.page.goto(f"{self.url}/import")

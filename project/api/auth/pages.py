@@ -44,7 +44,9 @@ def ask_to_sign_in(error: AppError) -> ResponseReturnValue:
             return _resume()
         except Exception as failure:  # Flask does not handle what an error handler raises
             return current_app.handle_user_exception(failure)
-    path = request.full_path.rstrip("?") if request.method == "GET" else "/"
+    # A file that was sent is lost; the page with its form has the same address.
+    has_page = request.method == "GET" or request.mimetype == "multipart/form-data"
+    path = request.full_path.rstrip("?") if has_page else "/"
     next_path = request.root_path + path
     # Without ``next``, people get to a page that they may see.
     has_next = path != "/" and len(next_path) <= MAX_NEXT_LENGTH

@@ -601,6 +601,19 @@ class ProtectedTests(ProtectedPageTestCase):
                 self.assertEqual(list(uploads._folder().glob("*")), [])
         self.assertEqual(self.upload(CSV, csrf_token=token).status_code, 303)
 
+    def test_upload_after_the_sign_in_has_ended_leads_back_to_the_form(self):
+        token = self.token_of("/import")
+        in_transaction(service.update_user)(1, {"active": False})
+        in_transaction(service.update_user)(1, {"active": True})
+
+        response = self.upload(CSV, csrf_token=token)
+
+        self.assertEqual((response.status_code, response.location), (303, "/sign-in?next=/import"))
+        self.assertEqual(list(uploads._folder().glob("*")), [])
+        token = self.token_of(response.location)
+        self.assertEqual(self.sign_in(csrf_token=token, next="/import").location, "/import")
+        self.assertEqual(self.client.get("/import", headers=PAGE).status_code, 200)
+
     def test_other_forms_without_token_do_nothing(self):
         path = self.upload(CSV, csrf_token=self.token_of("/import")).location
         for each in [path, f"{path}/undo"]:
