@@ -83,6 +83,36 @@ def find_page(
     return Page(shown, make_cursor(kind, key_of(shown[-1], order)))
 
 
+class Way(NamedTuple):
+    """A list in one of two opposite orders.
+
+    :param list_page: returns the page of a cursor; None: the first.
+    :param cursor_of: returns the cursor of the page that starts after a row.
+    """
+
+    list_page: Callable[[str | None], Page]
+    cursor_of: Callable[[Row], str]
+
+
+def find_both_ways(cursor: str | None, before: str | None, onwards: Way, back: Way) -> Page:
+    """Return a page with the cursor of the previous page.
+
+    :param cursor: of the order ``onwards``.
+    :param before: of the order ``back``: the page ends before its row; None: use ``cursor``.
+    :raises Invalid: a cursor is not valid for its list (400).
+    """
+    if before is not None:
+        page = back.list_page(before)
+        if page.next is not None:
+            rows = page.rows[::-1]
+            return Page(rows, onwards.cursor_of(rows[-1]), previous=back.cursor_of(rows[0]))
+        cursor = None  # show the first page, and a full one
+    page = onwards.list_page(cursor)
+    if cursor is None or not page.rows:
+        return page
+    return page._replace(previous=back.cursor_of(page.rows[0]))
+
+
 def key_of(row: Row, order: Sequence[Column[Any]]) -> list[Any]:
     """Return the sort key of a row, as a cursor contains it."""
     return keyset.to_cursor([getattr(row, column.name) for column in order])

@@ -69,6 +69,7 @@ class Line(NamedTuple):
 def activity() -> ResponseReturnValue:
     """Show events in words, the newest first, by person, actor, kind and day.
 
+    ``cursor`` selects the events after those of another page, ``before`` those before them.
     Where a name or an address means one user, the answer leads to the address with the id.
 
     :raises Invalid: the cursor is not valid for these filters (400).
@@ -76,7 +77,8 @@ def activity() -> ResponseReturnValue:
     chosen = _read_filter()
     if any(chosen.values[name] != request.args[name].strip() for name in chosen.values):
         return redirect(_address(chosen.values), 303)
-    page = service.list_page(chosen.query) if chosen.query else None
+    before = request.args.get("before")
+    page = service.list_both_ways(chosen.query, before) if chosen.query else None
     events = page.rows if page else []
     wanted = {name: _reference(name, chosen.values[name]) for name in _resolved(chosen)}
     names = words.find_names(events, wanted.values())
@@ -173,17 +175,17 @@ def _by_day(events: Sequence[Row], names: words.Names) -> list[tuple[date, list[
 
 
 def _link(reference: str, name: str) -> Markup:
-    """Return a name that leads to the events of its user."""
-    return _name({"user": reference.partition(":")[2]}, name)
+    """Return a name that leads to the page of its user."""
+    return _name(url_for("auth.user_page", user_id=reference.partition(":")[2]), name)
 
 
 def _actor_link(reference: str, name: str) -> Markup:
-    """Return a name that leads to what this actor did."""
-    return _name({"actor": reference}, name)
+    """Return a name that leads to what this actor did, who has no page."""
+    return _name(_address({"actor": reference}), name)
 
 
-def _name(values: dict[str, str], name: str) -> Markup:
-    return Markup('<a class="{}" href="{}">{}</a>').format(_NAME_CLASSES, _address(values), name)
+def _name(address: str, name: str) -> Markup:
+    return Markup('<a class="{}" href="{}">{}</a>').format(_NAME_CLASSES, address, name)
 
 
 def _address(values: dict[str, Any]) -> str:

@@ -30,8 +30,8 @@ EQUAL = ("user_id", "actor", "action")
 
 
 @cache
-def page(filters: frozenset[str], after: bool) -> sa.Select[Any]:
-    """Return the SELECT of a page, newest event first.
+def page(filters: frozenset[str], after: bool, oldest_first: bool = False) -> sa.Select[Any]:
+    """Return the SELECT of a page, newest event first unless ``oldest_first``.
 
     The order is not by id alone: ``since`` would then have to skip all older events. Within a
     second, the event with the higher id is newer.
@@ -44,14 +44,17 @@ def page(filters: frozenset[str], after: bool) -> sa.Select[Any]:
     conditions: list[sa.ColumnElement[bool]] = [
         _events[name] == sa.bindparam(name) for name in equal
     ]
-    if "since" in filters:
+    # The event of the key is within the range: the end from which the page is read is passed.
+    passed = ("since" if oldest_first else "until") if after else None
+    if "since" in filters and passed != "since":
         conditions.append(_events.created_at >= sa.bindparam("since", type_=sa.DateTime))
-    if after:  # such an event is before ``until``
-        key = [sa.bindparam("key", type_=sa.DateTime), sa.bindparam("key_id", type_=sa.Integer)]
-        conditions += keyset.after(ORDER, key, descending=True)
-    elif "until" in filters:
+    if "until" in filters and passed != "until":
         conditions.append(_events.created_at < sa.bindparam("until", type_=sa.DateTime))
-    statement = sa.select(*_shown).where(*conditions).order_by(*(column.desc() for column in ORDER))
+    if after:
+        key = [sa.bindparam("key", type_=sa.DateTime), sa.bindparam("key_id", type_=sa.Integer)]
+        conditions += keyset.after(ORDER, key, descending=not oldest_first)
+    order = [column if oldest_first else column.desc() for column in ORDER]
+    statement = sa.select(*_shown).where(*conditions).order_by(*order)
     # The index for exactly these filters is best, whatever the statistics say about rare values.
     index = "_".join(["ix_audit_events", *equal[:2], "created_at", "id"])
     for dialect in ("mysql", "mariadb"):

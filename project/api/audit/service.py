@@ -19,7 +19,7 @@ from project.clock import utcnow
 from project.database import Row, db, read, write
 from project.web import client
 from project.web.guard import known_principal
-from project.web.pagination import Page, find_page
+from project.web.pagination import Page, Way, find_both_ways, find_page, key_of, make_cursor
 from project.web.pruning import prunes
 from project.web.request_id import request_id
 
@@ -129,19 +129,45 @@ def list_page(query: EventListQuery) -> Page:
 
     :raises Invalid: the cursor is not valid for these filters (400).
     """
+    return _way(query).list_page(query.cursor)
+
+
+def list_both_ways(query: EventListQuery, before: str | None) -> Page:
+    """Return a page of the query's events, with the cursor of the page with newer ones.
+
+    :param before: the cursor of a page that ends before an event; None: use the query's cursor.
+    :raises Invalid: a cursor is not valid for these filters (400).
+    """
+    return find_both_ways(query.cursor, before, _way(query), _way(query, oldest_first=True))
+
+
+def _way(query: EventListQuery, oldest_first: bool = False) -> Way:
     filters = filters_of(query)
-    kind = " ".join(["audit", *(f"{name}={value}" for name, value in filters.items())])
-    return find_page(query, kind, queries.ORDER, partial(list_events, **filters))
+    order = ["audit", "oldest"] if oldest_first else ["audit"]
+    kind = " ".join([*order, *(f"{name}={value}" for name, value in filters.items())])
+    find = partial(list_events, oldest_first=oldest_first, **filters)
+    return Way(
+        lambda cursor: find_page(
+            query.model_copy(update={"cursor": cursor}), kind, queries.ORDER, find
+        ),
+        lambda event: make_cursor(kind, key_of(event, queries.ORDER)),
+    )
 
 
-def list_events(limit: int, after: Sequence[Any] | None = None, **filters: Any) -> Sequence[Row]:
-    """Return events, newest first.
+def list_events(
+    limit: int,
+    after: Sequence[Any] | None = None,
+    *,
+    oldest_first: bool = False,
+    **filters: Any,
+) -> Sequence[Row]:
+    """Return events, newest first unless ``oldest_first``.
 
-    :param after: start after the event with this time and id; None: from the newest.
+    :param after: start after the event with this time and id; None: from the first.
     :param filters: the values of the filters of ``queries.page``, by name; all times naive UTC.
     """
     keys = {} if after is None else {"key": after[0], "key_id": after[1]}
-    statement = queries.page(frozenset(filters), after is not None)
+    statement = queries.page(frozenset(filters), after is not None, oldest_first)
     return read(statement, {"limit": limit, **filters, **keys})
 
 

@@ -188,7 +188,7 @@ def describe(
     :param names: those that ``find_names`` returned for this event and others.
     :param link: returns the HTML of a user, by reference and name; all else is then
         escaped, and the result is Markup. None: the result is text.
-    :param actor_link: the same for who acted, whoever it is; None: as ``link``.
+    :param actor_link: the same for who acted, if that is no user who is there; None: no HTML.
     """
     quote: Callable[[Any], str] = str if link is None else escape
     values = {name: quote(value) for name, value in _values(event).items()}
@@ -196,11 +196,9 @@ def describe(
         ("actor", event.actor, actor_words(event.actor, names)),
         ("user", _target(event), _user_words(event, names)),
     ]:
-        known = link is not None and reference in names and reference.startswith("user:")
-        if name == "actor" and actor_link:
-            values[name] = actor_link(reference, shown)
-        else:
-            values[name] = link(reference, shown) if link and known else quote(shown)
+        known = reference in names and reference.startswith("user:")
+        made = link if known else actor_link if name == "actor" else None
+        values[name] = made(reference, shown) if made else quote(shown)
     words = ACTIONS.get(event.action)
     if words is None:
         text = _(_UNKNOWN, action=quote(event.action), actor=values["actor"])

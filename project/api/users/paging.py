@@ -15,7 +15,15 @@ from project.api.users.fields import COLUMNS
 from project.api.users.folding import fold_email, fold_username
 from project.api.users.schemas import NO_ROLE, UserListQuery
 from project.database import Row
-from project.web.pagination import Page, find_page, key_of, make_cursor, read_cursor
+from project.web.pagination import (
+    Page,
+    Way,
+    find_both_ways,
+    find_page,
+    key_of,
+    make_cursor,
+    read_cursor,
+)
 
 MANY_SECONDS = 60
 _MANY = "users.many"
@@ -38,19 +46,17 @@ def list_both_ways(query: UserListQuery, before: str | None, columns: tuple[str,
     :param before: the cursor of a page that ends before a user; None: use the query's cursor.
     :raises Invalid: a cursor is not valid for this order and these filters (400).
     """
-    descending, name = query.sort.startswith("-"), query.sort.removeprefix("-")
-    opposite = name if descending else f"-{name}"
-    backwards = query.model_copy(update={"sort": opposite, "cursor": before})
-    if before is not None:
-        page = list_in_order(backwards, columns)
-        if page.next is not None:
-            rows = page.rows[::-1]
-            return Page(rows, _cursor(query, rows[-1]), previous=_cursor(backwards, rows[0]))
-        query = query.model_copy(update={"cursor": None})  # show the first page, and a full one
-    page = list_in_order(query, columns)
-    if query.cursor is None or not page.rows:
-        return page
-    return page._replace(previous=_cursor(backwards, page.rows[0]))
+    name = query.sort.removeprefix("-")
+    opposite = name if query.sort.startswith("-") else f"-{name}"
+    back = query.model_copy(update={"sort": opposite})
+    return find_both_ways(query.cursor, before, _way(query, columns), _way(back, columns))
+
+
+def _way(query: UserListQuery, columns: tuple[str, ...]) -> Way:
+    return Way(
+        lambda cursor: list_in_order(query.model_copy(update={"cursor": cursor}), columns),
+        partial(_cursor, query),
+    )
 
 
 def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:

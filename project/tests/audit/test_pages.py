@@ -98,8 +98,20 @@ class ActivityPageTests(ActivityTestCase):
         self.assertEqual(re.findall(r'id="day-([^"]+)"', page), ["2026-11-24", "2026-11-23"])
         self.assertIn('datetime="2026-11-23T15:12:59Z"', page)
         self.assertIn(" 203.0.113.7</small>", page)
-        self.assertRegex(page, '<a class="name[^"]*" href="/activity\\?user=2">Bob</a>')
         self.assertIn('href="/activity?actor=command:seed_db">The command seed_db</a>', page)
+
+    def test_names_lead_to_the_pages_of_users_who_are_there(self):
+        self.add(
+            {"action": "user.updated", "user_id": 2, "after": '{"active":true}'},
+            {"actor": "user:99", "action": "user.updated", "user_id": 98, "after": '{"email":"x"}'},
+        )
+
+        page = self.get().text
+
+        self.assertRegex(page, '<a class="name[^"]*" href="/user/1">Ada</a>')
+        self.assertRegex(page, '<a class="name[^"]*" href="/user/2">Bob</a>')
+        self.assertRegex(page, 'href="/activity\\?actor=user:99">User 99 \\(removed\\)</a>')
+        self.assertNotIn("/user/9", page)
 
     def test_only_administrators_see_it_however_open_access_is(self):
         for path in ("/activity", "/activity/download"):
@@ -198,7 +210,38 @@ class ActivityPageTests(ActivityTestCase):
 
         self.assertEqual(counts, [50, 50, 20])
         self.assertIn('href="/activity?user=1">Newest events</a>', page)
-        self.assertEqual(self.get(cursor="x").status_code, 400)
+        for cursor in [{"cursor": "x"}, {"before": "x"}, {"before": ""}]:
+            self.assertEqual(self.get(**cursor).status_code, 400)
+
+    def test_pages_lead_back_through_the_same_events(self):
+        self.add(*({"user_id": number % 2} for number in range(240)))
+        forwards = self.ids("/activity?user=1", "next")
+
+        backwards = self.ids(self.last, "prev")
+
+        self.assertEqual(backwards, forwards[::-1])
+        self.assertNotIn('rel="prev"', self.get(user="1").text)
+
+    def test_newest_page_is_full_also_when_it_is_reached_from_behind(self):
+        self.add(*({"user_id": 1} for _ in range(60)))
+        self.ids("/activity?user=1", "next")
+        self.add({"created_at": START + timedelta(days=1), "user_id": 1})
+
+        [_oldest, _between, newest] = self.ids(self.last, "prev")
+
+        self.assertEqual(len(newest), 50)
+        self.assertTrue(newest[0].startswith("2026-11-24"))
+
+    def ids(self, address: str, way: str) -> list[list[str]]:
+        """Return the times of all pages from an address on; ``last`` is the last address."""
+        pages = []
+        while address:
+            self.last = address
+            page = self.client.get(address, headers=AS_PERSON).text
+            pages.append(re.findall('<time [^>]*datetime="([^"]+)"', page))
+            found = re.search(f'rel="{way}" href="([^"]+)"', page)
+            address = unescape(found[1]) if found else ""
+        return pages
 
     def test_page_is_one_select_and_one_for_the_names_beside_the_callers(self):
         self.add(*({"user_id": 1 + number % 3} for number in range(60)))

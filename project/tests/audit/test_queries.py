@@ -45,12 +45,12 @@ class PlanTests(BaseTestCase):
             connection.execute(text("ANALYZE" if sqlite else "ANALYZE TABLE audit_events"))
 
     def test_each_select_reads_the_index_of_its_filters_and_sorts_nothing(self):
-        for chosen in product([False, True], repeat=6):
-            *wanted, after = chosen
+        for chosen in product([False, True], repeat=7):
+            *wanted, after, oldest_first = chosen
             names = [*queries.EQUAL, "since", "until"]
             filters = frozenset(compress(names, wanted))
-            with self.subTest(filters=filters, after=after):
-                statement = queries.page(filters, after)
+            with self.subTest(filters=filters, after=after, oldest_first=oldest_first):
+                statement = queries.page(filters, after, oldest_first)
                 leading = [name for name in queries.EQUAL if name in filters][:2]
                 index = "_".join(["ix_audit_events", *leading, "created_at_id"])
 
