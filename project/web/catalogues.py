@@ -5,11 +5,13 @@ libraries that check addresses and passwords have texts of their own, in English
 """
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import email_validator.syntax
+import wtforms.fields.choices
 import zxcvbn.feedback
 from babel.messages import Catalog, Message
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir, extract_from_file
@@ -17,18 +19,30 @@ from babel.messages.extract import extract_python as extract_calls
 from babel.messages.pofile import read_po, write_po
 from jinja2.ext import babel_extract as extract_html
 
+from project import errors
 from project.web.languages import DEFAULT, FOLDER, LANGUAGES
 
 PROJECT = Path(__file__).parents[1]
-LIBRARIES: Any = (email_validator.syntax, zxcvbn.feedback)
+LIBRARIES: Any = (
+    email_validator.syntax,
+    sys.modules["email_validator.validate_email"],  # the package has a function of this name
+    wtforms.fields.choices,
+    zxcvbn.feedback,
+)
+ERRORS = [
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.AppError)
+]
 KEYWORDS: Any = DEFAULT_KEYWORDS | {
     "lazy_gettext": None,
     "lazy_ngettext": (1, 2),
-    "Message": None,
     "FieldError": (2,),
+    "Message": None,
     "PydanticCustomError": (2,),
     "WrongPassword": None,
     "abort": (2,),
+    **dict.fromkeys(ERRORS),
 }
 NO_TEXT = "{reason}"  # pydantic's template for a text that is a Message
 

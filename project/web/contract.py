@@ -31,6 +31,19 @@ ORDER = "@require (or who else may call), @transactional, @accepts, @returns"
 PACKED = FieldError("Content-Encoding", "Must be identity: the body must not be compressed.")
 WRONG_TYPE = FieldError("Content-Type", "Must be application/json.")
 
+_TEMPLATES = {
+    "extra_forbidden": Message("Extra inputs are not permitted"),
+    "greater_than_equal": Message("Input should be greater than or equal to %(ge)s"),
+    "int_parsing": Message("Input should be a valid integer, unable to parse string as an integer"),
+    "int_type": Message("Input should be a valid integer"),
+    "less_than_equal": Message("Input should be less than or equal to %(le)s"),
+    "missing": Message("Field required"),
+    "string_too_long": Message("String should have at most %(max_length)s characters"),
+    "string_too_short": Message("String should have at least %(min_length)s character"),
+    "string_type": Message("Input should be a valid string"),
+}
+"""The sentences of pydantic that pages translate, by the type of the error."""
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -255,7 +268,7 @@ def validate(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
         return schema.model_validate(values)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        raise Invalid(errors=[FieldError(_field(d), _message(d)) for d in details]) from error
+        raise Invalid(errors=[FieldError(_field(d), message_of(d)) for d in details]) from error
 
 
 def validate_query(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
@@ -274,15 +287,20 @@ def _field(detail: ErrorDetails) -> str:
     return str(detail["loc"][0] if detail["loc"] else detail["ctx"]["field"])
 
 
-def _message(detail: ErrorDetails) -> str:
-    """Return the sentence about a field; ``reason`` in its context may be a ``Message``."""
+def message_of(detail: ErrorDetails) -> str:
+    """Return the sentence about a field, which pages can translate.
+
+    ``reason`` in its context may be a ``Message``.
+    """
     text: str = detail["msg"]
     context = detail.get("ctx", {})
     found = context.get("reason", text)
-    if detail["type"] == "string_too_long":
-        found = Message("String should have at most %(max_length)s characters", **context)
-    elif detail["type"] == "string_too_short":
-        found = Message("String should have at least %(min_length)s character", **context)
+    if template := _TEMPLATES.get(detail["type"]):
+        found = Message(template, **context)
+    elif detail["type"] == "literal_error":
+        others, _or, last = str(context["expected"]).rpartition(" or ")
+        values = Message("%(others)s or %(last)s", others=others, last=last) if others else last
+        found = Message("Input should be %(values)s", values=values)
     return found if found == text else text
 
 

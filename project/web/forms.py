@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import islice
+from types import ModuleType
 from typing import Any
 
 from flask import request
@@ -10,6 +11,7 @@ from flask_wtf.form import _Auto
 from wtforms import PasswordField
 
 from project.errors import AppError, TooManyRequests
+from project.web import languages
 from project.web.contract import Schema, validate
 from project.web.languages import translated, try_again
 
@@ -46,8 +48,9 @@ class PageForm(FlaskForm):  # type: ignore[misc]
                 return formdata
             return request.form or None if form.is_submitted() else None
 
-        def get_translations(self, form: FlaskForm) -> None:
-            """Return no texts of WTForms: none is shown, but Flask-WTF would load them anew."""
+        def get_translations(self, form: FlaskForm) -> ModuleType:
+            """Return how WTForms translates its texts, which Flask-WTF would load anew."""
+            return languages
 
     def read(self, schema: type[Schema]) -> Schema:
         """Return the form's values as an object of the schema.

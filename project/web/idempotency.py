@@ -23,7 +23,7 @@ from sqlalchemy.orm import Mapped, SessionTransaction, mapped_column
 from project.clock import utcnow
 from project.database import TABLE_OPTIONS, db, in_transaction, read, write
 from project.database.failures import is_lock_timeout
-from project.errors import Conflict, FieldError, Invalid, OutcomeUnknown, Unprocessable
+from project.errors import Conflict, FieldError, Invalid, Message, OutcomeUnknown, Unprocessable
 from project.web.guard import known_principal
 from project.web.pruning import delete_oldest, prunes
 
@@ -217,5 +217,8 @@ def read_key() -> tuple[str, bytes] | None:
 
 def invalid_key() -> Invalid:
     """Return the error for a header that is not a valid key."""
-    problem = FieldError(HEADER, f"Must be 1 to {LONGEST_KEY} printable ASCII characters.")
-    return Invalid(f"Invalid header: {HEADER}.", [problem])
+    problem = FieldError(
+        HEADER,
+        Message("Must be 1 to %(longest)s printable ASCII characters.", longest=LONGEST_KEY),
+    )
+    return Invalid(Message("Invalid header: %(name)s.", name=HEADER), [problem])

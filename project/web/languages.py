@@ -169,6 +169,12 @@ def gettext(text: str, **values: Any) -> str:
     return found % values if values else found
 
 
+def ngettext(singular: str, plural: str, number: int) -> str:
+    """Return the form of a text for a number in the current language."""
+    found: str = _translations(language()).ngettext(singular, plural, number)
+    return found
+
+
 def lazy_gettext(text: str, **values: Any) -> LazyString:
     """Return a text that is translated when it is shown; for the labels of forms."""
     return LazyString(gettext, text, **values)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio import multipart
 
-from project.errors import Invalid
+from project.errors import Invalid, Message
 
 READ_BYTES = 65_536
 MAX_PARTS = 20
@@ -96,7 +96,12 @@ def _pieces(
             elif isinstance(event, multipart.Data) and fields is not None and not files:
                 fields[field] = fields.get(field, b"") + event.data
                 if sum(map(len, fields.values())) > READ_BYTES:
-                    raise Invalid(f"The fields of the form are larger than {READ_BYTES:,} bytes.")
+                    raise Invalid(
+                        Message(
+                            "The fields of the form are larger than %(limit)s bytes.",
+                            limit=f"{READ_BYTES:,}",
+                        )
+                    )
     except (ValueError, RequestEntityTooLarge) as error:
         raise Invalid("The multipart data is incomplete or corrupt.") from error
     if not files:

@@ -145,7 +145,7 @@ def invalid_parameters(errors: Sequence[FieldError]) -> Invalid:
     """Return the error for invalid parameters of the query string."""
     names = ", ".join(error.field for error in errors[:NAMED_PARAMETERS])
     names += "…" if len(errors) > NAMED_PARAMETERS else ""
-    return Invalid(f"Invalid parameter: {names}.", errors)
+    return Invalid(Message("Invalid parameter: %(names)s.", names=names), errors)
 
 
 def _signer(kind: str) -> Signer:

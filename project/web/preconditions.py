@@ -5,7 +5,7 @@ import re
 from flask import request
 from werkzeug.datastructures import ETags
 
-from project.errors import FieldError, Invalid
+from project.errors import FieldError, Invalid, Message
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 # Elements may be empty (RFC 9110 section 5.6.1.2). The pattern is unambiguous, so no text causes
@@ -45,7 +45,7 @@ def meets_if_match(version: int) -> bool:
 def invalid_header(name: str) -> Invalid:
     """Return the error for a header that is not a list of entity tags."""
     problem = FieldError(name, 'Must be * or comma-separated entity tags such as "3".')
-    return Invalid(f"Invalid header: {name}.", [problem])
+    return Invalid(Message("Invalid header: %(name)s.", name=name), [problem])
 
 
 def _tags(name: str, tags: ETags) -> ETags:

@@ -11,6 +11,7 @@ from project.api.users import fields, queries, service
 from project.api.users.paging import search_key
 from project.database import Row, may_lag, read
 from project.database.rendering import csv_line, json_object, sheet_row
+from project.errors import Message
 
 ROWS_PER_CHUNK = 2000
 BOM = "\ufeff"
@@ -51,7 +52,12 @@ def read_columns(text: str) -> tuple[str, ...]:
     """
     names = tuple(text.split(","))
     if len(set(names)) < len(names) or not set(names) <= set(fields.SHOWN):
-        raise ValueError(f"Must be comma-separated and once each, of {', '.join(fields.SHOWN)}.")
+        raise ValueError(
+            Message(
+                "Must be comma-separated and once each, of %(names)s.",
+                names=", ".join(fields.SHOWN),
+            )
+        )
     return names
 
 

@@ -284,22 +284,25 @@ def import_users(
                 saved = batch, worker.begin(work, checked)
         except (Unauthenticated, Forbidden) as error:
             so_far = ", ".join(f"{name} {total[name]:,}" for name in RESULTS)
-            message = f"{error.message} {_progress(line, dry_run)} So far: {so_far}."
-            raise type(error)(message) from error
+            counts = Message("So far: %(counts)s.", counts=so_far)
+            parts = [error.message, _progress(line, dry_run), counts]
+            raise type(error)(joined(parts)) from error
         except (Invalid, TooLarge) as error:
-            message = f"{error.message} {_progress(line, dry_run)}"
-            raise type(error)(message, error.errors) from error
+            parts = [error.message, _progress(line, dry_run)]
+            raise type(error)(joined(parts), error.errors) from error
         except sqlite3.Error as error:
-            raise Unavailable(f"There is not enough disk space for a dry run: {error}.") from error
+            message = Message(
+                "There is not enough disk space for a dry run: %(problem)s.", problem=error
+            )
+            raise Unavailable(message) from error
         except (SQLAlchemyError, Unavailable) as error:
             if isinstance(error, SQLAlchemyError) and not is_outage(error):
                 raise
             # It may be unknown whether the current batch was saved.
-            progress = f" {_progress(line, dry_run)}" if line else ""
-            raise Unavailable(
-                f"The database is unavailable.{progress} Send the whole file again: what is"
-                " already there is skipped."
-            ) from error
+            progress = [_progress(line, dry_run)] if line else []
+            again = Message("Send the whole file again: what is already there is skipped.")
+            parts = [Message("The database is unavailable."), *progress, again]
+            raise Unavailable(joined(parts)) from error
 
 
 def original_error(error: AppError) -> AppError:
@@ -342,10 +345,12 @@ class _Worker:
             self._pool.shutdown(wait=False)
 
 
-def _progress(line: int, dry_run: bool) -> str:
+def _progress(line: int, dry_run: bool) -> Message:
     if not line:
-        return "No row was imported."
-    return f"The rows up to line {line:,} {'would be' if dry_run else 'were'} imported."
+        return Message("No row was imported.")
+    if dry_run:
+        return Message("The rows up to line %(line)s would be imported.", line=f"{line:,}")
+    return Message("The rows up to line %(line)s were imported.", line=f"{line:,}")
 
 
 def _failures(rows: Iterable[Row | BadRow], outcomes: Iterable[Outcome]) -> list[Failure]:

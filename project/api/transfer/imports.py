@@ -245,8 +245,14 @@ def commit_end(lease: Lease, state: State, message: str | None = None, **values:
 
     :raises LeaseLost: another thread goes on with it.
     """
-    text = None if message is None else message[:MESSAGE_LENGTH]
+    text = None if message is None else _packed_text(message)
     commit_progress(lease, state=state, message=text, runner=None, finished_at=utcnow(), **values)
+
+
+def message_of(row: Row) -> str:
+    """Return why the import has failed; empty: it has not."""
+    message: str = unpacked(orjson.loads(row.message)) if row.message else ""
+    return message
 
 
 def report_of(row: Row) -> dict[str, Any]:
@@ -295,6 +301,15 @@ def _packed(text: str) -> Any:
         return text
     values = {name: _packed(value) for name, value in text.values.items()}
     return [text.template, values]
+
+
+def _packed_text(message: str) -> str:
+    """Return a message as JSON; one that is too long is cut, and stays English."""
+    text = orjson.dumps(_packed(message)).decode()
+    while len(text) > MESSAGE_LENGTH:
+        message = message[: len(message) // 2]
+        text = orjson.dumps(str(message)).decode()
+    return text
 
 
 def unpacked(packed: Any) -> Any:

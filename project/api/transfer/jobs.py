@@ -19,7 +19,7 @@ from project.api.transfer.importing import original_error
 from project.api.transfer.imports import Lease, LeaseLost
 from project.database import close_thread_connections
 from project.database.failures import is_outage
-from project.errors import AppError, Conflict, Forbidden, Message, Unauthenticated
+from project.errors import AppError, Conflict, Forbidden, Message, Unauthenticated, joined
 from project.web.request_id import request_id
 
 MAX_THREADS = 2
@@ -99,4 +99,4 @@ def _message(error: Exception) -> str:
         log.error("import failed", request_id=request_id(), exc_info=error)
         return Message("Something went wrong on our side.")
     cause = original_error(error)  # the page itself says up to which line the import got
-    return " ".join([cause.message, *(each.message for each in cause.errors)])
+    return joined([cause.message, *(each.message for each in cause.errors)])

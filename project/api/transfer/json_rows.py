@@ -138,7 +138,9 @@ def read_document(
             elif event.startswith("start_"):
                 keys.append("")
                 if depth == MAX_DEPTH:
-                    raise Invalid(f"The JSON is nested more than {MAX_DEPTH} deep.")
+                    raise Invalid(
+                        Message("The JSON is nested more than %(limit)s deep.", limit=MAX_DEPTH)
+                    )
             elif event.startswith("end_"):
                 keys.pop()
             if user is not None:
@@ -150,7 +152,13 @@ def read_document(
                     has_users, named = True, False
                     file.items += 1
                 if values > MAX_EVENTS and not named:
-                    raise Invalid(f"User {file.items:,} has more than {MAX_EVENTS:,} values.")
+                    raise Invalid(
+                        Message(
+                            "User %(number)s has more than %(limit)s values.",
+                            number=f"{file.items:,}",
+                            limit=f"{MAX_EVENTS:,}",
+                        )
+                    )
                 if not is_whole:
                     continue
                 made, user = user.value, None
@@ -203,7 +211,12 @@ class _Counted:
         :raises Invalid: a single text goes on for too long (400).
         """
         if self._bytes - self._bytes_at_event > 4 * MAX_ROW_BYTES:
-            raise Invalid(f"A value of the JSON is longer than {MAX_ROW_BYTES:,} bytes.")
+            raise Invalid(
+                Message(
+                    "A value of the JSON is longer than %(limit)s bytes.",
+                    limit=f"{MAX_ROW_BYTES:,}",
+                )
+            )
         with decompression_errors():
             data = self._data.read1(min(size, MAX_ROW_BYTES)) if size else b""
         self._bytes += len(data)

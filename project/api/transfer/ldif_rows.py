@@ -51,7 +51,11 @@ def _ldif_records(lines: Iterator[Line]) -> Iterator[list[Line]]:
         elif data is None or not data.startswith(b"#"):
             record.append(line)
             if len(record) > MAX_LINES:
-                raise Invalid(f"Line {line.number:,}: the record has too many lines.")
+                raise Invalid(
+                    Message(
+                        "Line %(number)s: the record has too many lines.", number=f"{line.number:,}"
+                    )
+                )
 
 
 def _ldif_value(text: str) -> tuple[str, str]:

@@ -334,7 +334,7 @@ def _render(template: str, found: Row, **values: Any) -> str:
             "report": _readable(report),
             "results": RESULTS,
             "reasons": KEPT,
-            "message": translated(found.message or ""),
+            "message": translated(imports.message_of(found)),
             "names": _names([found.user_id]),
             "days": uploads.DAYS_LISTED,
             "refresh_seconds": REFRESH_SECONDS,

@@ -11,7 +11,7 @@ from project.api.transfer.cells import is_empty, read_flag, read_moment
 from project.api.users.folding import is_simple_email
 from project.api.users.schemas import UserImport
 from project.errors import FieldError, Invalid, Message, error_text, joined
-from project.web.contract import validate
+from project.web.contract import message_of, validate
 from project.web.fields import is_simple_text, read_id
 
 REQUIRED = tuple(name for name, field in UserImport.model_fields.items() if field.is_required())
@@ -140,7 +140,7 @@ def _quoted(value: Any) -> str:
 
 def _sentence(error: ValueError) -> str:
     if isinstance(error, ValidationError):
-        return error.errors(include_url=False, include_input=False)[0]["msg"]
+        return message_of(error.errors(include_url=False, include_input=False)[0])
     return error_text(error)
 
 

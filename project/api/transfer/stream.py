@@ -92,7 +92,13 @@ class Source(io.RawIOBase):
         self.position += len(data)
         self.refuse_over_limit(self.position)
         if not data and self._size is not None and self.position < self._size:
-            raise Invalid(f"The data ends after {self.position:,} of {self._size:,} bytes.")
+            raise Invalid(
+                Message(
+                    "The data ends after %(count)s of %(size)s bytes.",
+                    count=f"{self.position:,}",
+                    size=f"{self._size:,}",
+                )
+            )
         return len(data)
 
     def refuse_over_limit(self, count: int) -> None:

@@ -16,7 +16,7 @@ from typing import BinaryIO, TextIO
 
 from flask import current_app
 
-from project.errors import NotFound, StorageFull, TooLarge
+from project.errors import Message, NotFound, StorageFull, TooLarge
 from project.web.pruning import prunes
 
 PIECE_BYTES = 65_536
@@ -56,7 +56,11 @@ def save(read: Callable[[int], bytes], max_bytes: int) -> tuple[str, int]:
                 while data := read(PIECE_BYTES):
                     size += len(data)
                     if size > max_bytes:
-                        raise TooLarge(f"The file is larger than {max_bytes:,} bytes.")
+                        raise TooLarge(
+                            Message(
+                                "The data is larger than %(limit)s bytes.", limit=f"{max_bytes:,}"
+                            )
+                        )
                     file.write(data)
             part.rename(_path(upload_id))
     except BaseException:

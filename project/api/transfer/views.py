@@ -35,7 +35,7 @@ from project.api.users.schemas import (
     UserImport,
     UserRead,
 )
-from project.errors import FieldError, Forbidden, UnsupportedInput
+from project.errors import FieldError, Forbidden, UnsupportedInput, error_text
 from project.web import envelope
 from project.web.body import open_body
 from project.web.contract import accepts_query, transfers_files
@@ -211,7 +211,7 @@ def _read_columns(texts: list[str]) -> tuple[str, ...]:
     try:
         return exporting.read_columns(",".join(texts))
     except ValueError as error:
-        raise PydanticCustomError("columns", "{reason}", {"reason": str(error)}) from error
+        raise PydanticCustomError("columns", "{reason}", {"reason": error_text(error)}) from error
 
 
 ExportColumns = Annotated[

@@ -7,6 +7,8 @@ from typing import TypeGuard
 
 import email_validator
 
+from project.api.users.email_words import in_words
+
 # Some directories use internal domains such as `.local` and `.test`.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
@@ -24,7 +26,10 @@ def check_email(email: str) -> None:
     :raises ValueError: it is not an address; the message is a sentence that says why.
     """
     if not is_simple_email(email):
-        email_validator.validate_email(email, check_deliverability=False)
+        try:
+            email_validator.validate_email(email, check_deliverability=False)
+        except email_validator.EmailNotValidError as error:
+            raise ValueError(in_words(str(error))) from error
 
 
 def is_simple_email(text: object) -> TypeGuard[str]:

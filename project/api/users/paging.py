@@ -53,10 +53,12 @@ def list_both_ways(query: UserListQuery, before: str | None, columns: tuple[str,
 
 
 def _way(query: UserListQuery, columns: tuple[str, ...]) -> Way:
-    return Way(
-        lambda cursor: list_in_order(query.model_copy(update={"cursor": cursor}), columns),
-        partial(_cursor, query),
-    )
+    def list_page(cursor: str | None) -> Page:
+        is_asked = cursor == query.cursor  # a copy costs
+        asked = query if is_asked else query.model_copy(update={"cursor": cursor})
+        return list_in_order(asked, columns)
+
+    return Way(list_page, partial(_cursor, query))
 
 
 def search(query: UserListQuery, columns: tuple[str, ...]) -> Page:

@@ -177,9 +177,16 @@ def check_hash(text: str) -> str:
             continue
         for name, (lowest, highest) in limits.items():
             if not lowest <= int(found[name]) <= highest:
-                raise ValueError(f"Its {name} must be {lowest:,} to {highest:,}.")
+                raise ValueError(
+                    Message(
+                        "Its %(name)s must be %(lowest)s to %(highest)s.",
+                        name=name,
+                        lowest=f"{lowest:,}",
+                        highest=f"{highest:,}",
+                    )
+                )
         return text
-    raise ValueError("Must be a hash by bcrypt, argon2id or Django's pbkdf2_sha256.")
+    raise ValueError(Message("Must be a hash by bcrypt, argon2id or Django's pbkdf2_sha256."))
 
 
 def _is_pbkdf2(password: str, stored: str) -> bool:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, LiteralString, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -43,12 +43,12 @@ def _checked(check: Callable[[str], Any]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def _one_of(values: Sequence[str | None], message: LiteralString) -> Callable[[Any], Any]:
+def _one_of(values: Sequence[str | None], message: Message) -> Callable[[Any], Any]:
     """Return a validator that accepts only these values."""
 
     def check(value: Any) -> Any:
         if value not in values:
-            raise PydanticCustomError("one_of", message)
+            raise PydanticCustomError("one_of", "{reason}", {"reason": message})
         return value
 
     return check
@@ -90,7 +90,11 @@ ROLE_SCHEMA = {
 }
 Role = Annotated[
     Literal["viewer", "editor", "admin"] | None,
-    BeforeValidator(_one_of((*ROLES, None), f"Must be one of {', '.join(ROLES)}, or null.")),
+    BeforeValidator(
+        _one_of(
+            (*ROLES, None), Message("Must be one of %(values)s, or null.", values=", ".join(ROLES))
+        )
+    ),
     WithJsonSchema(ROLE_SCHEMA),
 ]
 
@@ -128,7 +132,10 @@ Sort = Annotated[
     AfterValidator(
         _one_of(
             _ORDERS,
-            f"Must be one of {', '.join(SORTS)}; prefix it with - for descending order.",
+            Message(
+                "Must be one of %(values)s; prefix it with - for descending order.",
+                values=", ".join(SORTS),
+            ),
         )
     ),
     WithJsonSchema({"type": "string", "enum": [*_ORDERS]}),
@@ -136,7 +143,9 @@ Sort = Annotated[
 ActiveFilter = Annotated[Flag | None, Field(description="Only active, or only inactive users.")]
 _RoleOrNone = Annotated[
     str,
-    AfterValidator(_one_of(ROLE_FILTERS, f"Must be one of {', '.join(ROLE_FILTERS)}.")),
+    AfterValidator(
+        _one_of(ROLE_FILTERS, Message("Must be one of %(values)s.", values=", ".join(ROLE_FILTERS)))
+    ),
     WithJsonSchema({"type": "string", "enum": [*ROLE_FILTERS]}),
 ]
 RoleFilter = Annotated[

@@ -380,6 +380,24 @@ class PageTests(MailTestCase):
             self.assertEqual(self.waiting()[-1].language, language)
             self.assertEqual(len(self.send()), 1)
 
+    def test_mails_in_chinese(self):
+        make_user(username="小明", email="ming@example.com")
+        in_transaction(service.update_user)(self.boss.id, {"username": "王芳"})
+        for email, subject, greeting, words in [
+            ("ming@example.com", "您在用户目录中的账户", "小明，您好：", "请在此设置密码："),
+            ("boss@example.com", "设置新密码", "王芳，您好：", "通过此链接，您可以"),
+        ]:
+            with self.subTest(subject):
+                self.ask(email, links.INVITE, "zh_Hans")
+                [mail] = self.send()
+
+                text = mail.get_content()
+                self.assertEqual(mail["Subject"], subject)
+                self.assertTrue(text.startswith(greeting), text)
+                self.assertIn(words, text)
+                links.find_link(self.token_in(mail))
+                self.assertNotRegex(re.sub(r"https?://\S+", "", text), "[a-z]{2}")
+
     def test_what_is_no_address_is_said(self):
         response = self.client.post("/forgot", data={"email": "ada"}, headers=AS_PERSON)
 
@@ -413,6 +431,14 @@ class PageTests(MailTestCase):
         links.commit_use(self.token_in(mail), PASSWORD)
         boss = f"user:{self.boss.id}"
         self.assertEqual(self.actions(2)[:2], [("user.created", boss), ("link.created", boss)])
+
+    def test_invitation_sent_twice_is_one_mail(self):
+        data = {"username": "Ada", "email": "ada@example.com", "by": "mail", "idempotency_key": "k"}
+
+        answers = [self.client.post("/invite", data=data, headers=AS_PERSON) for _ in range(2)]
+
+        self.assertEqual([each.location for each in answers], ["/invite", "/user/2#access"])
+        self.assertEqual(len(self.send()), 1)
 
     def test_link_for_an_existing_user_by_mail_ends_the_one_shown(self):
         user = make_user(email="ada@example.com")

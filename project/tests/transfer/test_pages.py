@@ -17,6 +17,7 @@ from project.api.transfer import imports, jobs, running, undoing, uploads
 from project.api.users import service
 from project.clock import utcnow
 from project.database import in_transaction
+from project.errors import Invalid
 from project.tests.auth.test_pages import ProtectedPageTestCase
 from project.tests.base import BaseTestCase
 from project.tests.factories import all_users, make_user, make_users
@@ -430,6 +431,26 @@ class RunTests(ImportPageTestCase):
 
         self.assertIn("The JSON is incomplete or corrupt", page)
         self.assertIn("Nothing was imported.", page)
+
+    def test_problem_of_the_data_is_in_the_language_of_the_person(self):
+        path = self.uploaded(
+            '[{"username": "Ada", "email": "ada@example.com"}, {"username"', "a.json"
+        )
+        chinese = {**PAGE, "Accept-Language": "zh"}
+        for text in (self.client.get(path, headers=chinese).text, self.send(path, "continue")):
+            self.assertIn("JSON", text)
+
+        page = in_words(self.client.get(path, headers=chinese).text)
+
+        self.assertIn("JSON 在 1 位用户之后不完整或已损坏。", page)
+        self.assertNotIn("incomplete", page)
+
+    def test_long_problem_is_cut(self):
+        error = Invalid("x" * 5000)
+        with mock.patch.object(imports.Changes, "add", side_effect=error):
+            page = self.send(self.uploaded(), "start")
+
+        self.assertRegex(page, "x{500}")
 
     def test_process_runs_only_so_many(self):
         for _ in range(jobs.MAX_THREADS):

@@ -1,5 +1,6 @@
 """Whether every text of the pages has a translation."""
 
+import ast
 import re
 import unittest
 from functools import cache
@@ -7,7 +8,7 @@ from typing import Any
 
 from babel.messages import Catalog, Message
 
-from project.web.catalogues import extract, is_complete, read
+from project.web.catalogues import ERRORS, PROJECT, extract, is_complete, read
 from project.web.languages import DEFAULT, LANGUAGES
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|<[^>]+>|https?://\S+")
@@ -56,6 +57,20 @@ class CatalogueTest(unittest.TestCase):
         for language in LANGUAGES.keys() - {DEFAULT}:
             left = [each.id for each in read(language) if (each.id, each.context) not in known]
             self.assertEqual(left, [], "Run `make messages`.")
+
+    def test_no_error_for_people_is_an_f_string(self):
+        found = [
+            f"{file.relative_to(PROJECT)}:{node.lineno}"
+            for file in PROJECT.rglob("*.py")
+            if not {"tests", "openapi", "commands"} & {*file.relative_to(PROJECT).parts}
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Call)
+            and getattr(node.func, "id", "")
+            in {*ERRORS, "FieldError", "PydanticCustomError", "BadRow"}
+            for argument in node.args
+            if isinstance(argument, ast.JoinedStr)
+        ]
+        self.assertEqual(found, [], "Use a Message, which can be translated.")
 
     def test_texts_of_errors_and_libraries_are_found(self):
         known = {each.id for each in found()}
