@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy import (
     BigInteger,
     DateTime,
+    Integer,
     String,
     and_,
     bindparam,
@@ -37,6 +38,7 @@ from project.web.guard import known_principal
 from project.web.pruning import delete_oldest, prunes
 
 LISTED = 20
+MAX_WAITING = 10  # files of one person
 SHOWN_ROWS = 100
 SHOWN_BYTES = 60_000  # of the 65,535 that a column of text holds
 LEASE_SECONDS = 60
@@ -54,6 +56,11 @@ _BY_ID = select(*_imports.c).where(_HAS_ID)
 _NEWEST = select(*_imports.c).order_by(_imports.c.created_at.desc(), _imports.c.id).limit(LISTED)
 _INSERT = insert(_imports)
 _IS_WAITING = _imports.c.state == "waiting"
+_COUNT_WAITING = select(func.count().label("count")).where(
+    _imports.c.created_at > bindparam("since", type_=DateTime),
+    _IS_WAITING,
+    _imports.c.user_id.is_not_distinct_from(bindparam("user_id", type_=Integer)),
+)
 _SAVE_WAITING = update(_imports).where(_HAS_ID, _IS_WAITING)
 _SAVE = update(_imports).where(_HAS_ID, _imports.c.runner == bindparam("holder", type_=String))
 _CLAIM = update(_imports).where(
@@ -100,6 +107,16 @@ class InUse(Conflict):
     message = "This import has been started, continued or undone meanwhile."
 
 
+class TooManyWaiting(Conflict):
+    """The person has as many files waiting as they may (409)."""
+
+    message = Message(
+        "%(limit)s of your files are waiting. Import or discard one of them first; otherwise each"
+        " is removed an hour after it was uploaded.",
+        limit=MAX_WAITING,
+    )
+
+
 class LeaseLost(Conflict):
     """Another thread goes on with the import."""
 
@@ -137,13 +154,35 @@ class Lease(NamedTuple):
     runner: str
 
 
+def refuse_too_many() -> None:
+    """Check how many files of the caller are waiting, before another is read.
+
+    People who have not signed in count as one.
+
+    :raises TooManyWaiting: there are ``MAX_WAITING`` (409).
+    """
+    if read(_COUNT_WAITING, _waiting())[0].count >= MAX_WAITING:
+        raise TooManyWaiting
+
+
+def _waiting() -> dict[str, Any]:
+    return {"since": utcnow() - timedelta(hours=uploads.HOURS), "user_id": _user_id()}
+
+
+def _user_id() -> int | None:
+    who = known_principal()
+    return None if who is None else who.user_id
+
+
 @in_transaction
 def commit_import(upload_id: str, file_name: str, size: int) -> None:
-    """Add an import of a file that was stored."""
-    who = known_principal()
+    """Add an import of a file that was stored.
+
+    :raises TooManyWaiting: others that arrived meanwhile are too many with it (409).
+    """
     values = {
         "id": upload_id,
-        "user_id": None if who is None else who.user_id,
+        "user_id": _user_id(),
         "file_name": file_name.replace("\\", "/").rpartition("/")[2][-FILE_NAME_LENGTH:],
         "state": "waiting",
         "options": Options().model_dump_json(),
@@ -151,6 +190,8 @@ def commit_import(upload_id: str, file_name: str, size: int) -> None:
         "created_at": utcnow(),
     }
     write(_INSERT, values)
+    if write(_COUNT_WAITING, _waiting()).rows[0].count > MAX_WAITING:
+        raise TooManyWaiting
 
 
 def get_import(import_id: str) -> Row:

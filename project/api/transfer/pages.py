@@ -13,7 +13,7 @@ from project.api.transfer import bp, imports, jobs, running, undoing, uploads
 from project.api.transfer.columns import CHOSEN
 from project.api.transfer.forms import FIELDS, OptionsForm, UploadForm
 from project.api.transfer.importing import original_error
-from project.api.transfer.imports import InUse, Options
+from project.api.transfer.imports import InUse, Options, TooManyWaiting
 from project.api.transfer.row_rules import importable_fields
 from project.api.users import service
 from project.database import Row
@@ -22,7 +22,7 @@ from project.web.body import open_body
 from project.web.forms import PageForm
 from project.web.guard import SESSION, is_admin, known_principal, require
 from project.web.languages import translated
-from project.web.multipart import read_form
+from project.web.multipart import Form, read_form
 
 FORM_TYPE = "multipart/form-data"
 FORM_BYTES = 65_536  # of a form besides its file
@@ -89,7 +89,7 @@ def upload_file() -> ResponseReturnValue:
             validate_csrf(sent.fields.get("csrf_token"))
         if not sent.file_name:
             return _render_form(form, _("Choose a file.")), 400
-        upload_id, size = uploads.save(sent.read, limit)
+        upload_id = _store(sent, limit)
     except ValidationError:
         return _render_form(form, _("The form has expired. Choose the file again.")), 400
     except TooLarge:
@@ -97,16 +97,23 @@ def upload_file() -> ResponseReturnValue:
         return _render_form(form, problem), 413
     except Invalid as error:
         return _render_form(form, translated(error.message)), 400
+    except TooManyWaiting as error:
+        return _render_form(form, translated(error.message)), 409
+    return _to_import(upload_id)
+
+
+def _store(sent: Form, limit: int) -> str:
+    """Store a form's file with its import; return its id."""
+    imports.refuse_too_many()
+    upload_id, size = uploads.save(sent.read, limit)
     try:
         if not size:
             raise Invalid(Message("The file is empty."))
         imports.commit_import(upload_id, sent.file_name, size)
-    except BaseException as error:
+    except BaseException:
         uploads.remove_all(upload_id)
-        if isinstance(error, Invalid):
-            return _render_form(form, translated(error.message)), 400
         raise
-    return _to_import(upload_id)
+    return upload_id
 
 
 @bp.get("/import/<import_id>")

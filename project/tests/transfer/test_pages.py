@@ -114,6 +114,35 @@ class UploadTests(ImportPageTestCase):
                 self.assertIn(text, response.text)
                 self.assertEqual(self.files(), 0)
 
+    def test_only_so_many_files_wait(self):
+        paths = [self.uploaded() for _ in range(imports.MAX_WAITING)]
+
+        for language, text in [("en", "10 of your files are waiting."), ("zh", "您有 10 个文件")]:
+            headers = {**PAGE, "Accept-Language": language}
+            form = {"file": (BytesIO(CSV.encode()), "more.csv")}
+            response = self.client.post("/import", data=form, headers=headers)
+            self.assertEqual(response.status_code, 409)
+            self.assertIn(text, response.text)
+        self.assertEqual(self.files(), imports.MAX_WAITING)
+        self.send(paths[0], "discard")
+        self.uploaded()
+        self.send(paths[1], "start")
+        self.uploaded()
+
+    def test_files_that_were_removed_do_not_count(self):
+        for _ in range(imports.MAX_WAITING):
+            path = self.uploaded()
+        self.change(path, created_at=utcnow() - timedelta(hours=1, seconds=1))
+
+        self.uploaded()
+
+    def test_of_many_at_once_only_so_many_wait(self):
+        with mock.patch.object(imports, "refuse_too_many"):  # none was there before any was read
+            for _ in range(imports.MAX_WAITING):
+                self.uploaded()
+            self.assertEqual(self.upload().status_code, 409)
+        self.assertEqual(self.files(), imports.MAX_WAITING)
+
     def test_form_without_a_file_is_refused(self):
         response = self.client.post("/import", data={"a": "b"}, headers=PAGE)
 
@@ -667,6 +696,16 @@ class ProtectedTests(ProtectedPageTestCase):
 
         self.assertIn("only an administrator may give", self.client.get(path).text)
         self.assertEqual(all_users()[-1].role, "viewer")
+
+    def test_files_of_others_do_not_count(self):
+        for _ in range(imports.MAX_WAITING):
+            path = self.upload(CSV, csrf_token=self.token_of("/import")).location
+        waiting = update(Import).values(user_id=99)
+        db.session.execute(waiting)
+        db.session.commit()
+
+        self.assertEqual(self.upload(CSV, csrf_token=self.token_of("/import")).status_code, 303)
+        self.assertEqual(self.client.get(path, headers=PAGE).status_code, 200)
 
     def test_right_that_is_lost_half_way_stops_the_import(self):
         self.set_role("editor")

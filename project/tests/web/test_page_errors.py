@@ -110,3 +110,4 @@ class ChineseTests(LinkTestCase):
                 form = {"file": (BytesIO(data.encode("latin-1")), name)}
                 path = self.client.post("/import", data=form, headers=CHINESE).location
                 self.assert_chinese("GET", path, 200)
+                self.client.post(path, data={"do": "discard"}, headers=CHINESE)
