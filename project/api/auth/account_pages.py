@@ -5,7 +5,7 @@ A new API key is in the response that made it, and nowhere else; a redirect woul
 
 from typing import Any
 
-from flask import Response, current_app, flash, redirect, render_template, request, url_for
+from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from project.api.auth import bp, service
@@ -220,7 +220,6 @@ def _render(who: guard.Principal, **more: Any) -> str:
         now=utcnow(),
         theme=theme(),
         keys=service.list_keys(user.id),
-        min_characters=current_app.config["PASSWORD_MIN_CHARACTERS"],
         **shown,
     )
 

@@ -382,6 +382,33 @@ class InvitePageTests(LinkTestCase):
                 self.assertEqual(response.status_code, 410)
 
 
+class PasswordFieldTests(LinkTestCase):
+    """The same field on every page with a password."""
+
+    def test_each_can_be_shown_and_new_ones_have_their_rules_beside(self):
+        self.app.config["REGISTRATION"] = True
+        token = self.make_link(make_user().id)
+        for path, shown, rules in [
+            ("/sign-in", 1, 0),
+            ("/account", 3, 1),
+            (f"/user/{self.boss.id}", 1, 0),
+            ("/register", 1, 1),
+            (f"/welcome?link={token}", 1, 1),
+        ]:
+            with self.subTest(path):
+                page = self.client.get(path, headers=AS_PERSON).text
+
+                ids = [
+                    re.findall(' id="([^"]+)"', each)[0]
+                    for each in re.findall("<input[^>]*>", page)
+                    if 'type="password"' in each
+                ]
+                self.assertEqual(re.findall('data-shows="([^"]+)"', page), ids)
+                self.assertEqual(len(ids), shown)
+                self.assertEqual(page.count("At least 15 characters"), rules)
+                self.assertIn("password.js", page)
+
+
 class OpenTests(BaseTestCase):
     """With open access, links are still the administrators'."""
 
