@@ -56,9 +56,9 @@ def change_account() -> ResponseReturnValue:
         try:
             sent = form.read(UserReplace).model_dump(exclude_unset=True)
             changed = users.commit_change(who.user_id, sent, form.has_version)
-        except UserChanged as error:
-            form = ProfileForm(formdata=None, obj=users.get_user(who.user_id))
-            form.username.errors, form.status = (translated(error.message),), 412
+        except UserChanged:
+            current = ProfileForm.of(users.get_user(who.user_id))
+            return _render(who, form=current, lost=form.differences(current)), 412
         except (Invalid, TooManyRequests) as error:
             form.show(error)
         else:
@@ -205,7 +205,7 @@ def _render(who: guard.Principal, **more: Any) -> str:
     """Render the page; a form that is not given shows the current values."""
     user = users.get_user(who.user_id)
     shown = {
-        "form": ProfileForm(formdata=None, obj=user),
+        "form": ProfileForm.of(user),
         "password_form": PasswordForm(formdata=None),
         "key_form": KeyForm(_scopes_of(who), formdata=None),
         **more,

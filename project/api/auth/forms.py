@@ -1,6 +1,5 @@
 """The HTML forms of signing in, of accounts, of a user's page, and of links."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -79,19 +78,8 @@ class SessionForm(PageForm):
     session_id = HiddenField()
 
 
-def as_sent(value: Any) -> str:
-    """Return the text that a form sends for a field's value."""
-    if isinstance(value, bool):
-        return "y" if value else ""
-    return value or ""
-
-
 class UserPageForm(ProfileForm):
-    """Changes a user.
-
-    ``shown`` has the values that the form showed first, as JSON: of two changes at once, it says
-    who has changed which field.
-    """
+    """Changes a user."""
 
     role = SelectField(
         _("Role"),
@@ -99,27 +87,6 @@ class UserPageForm(ProfileForm):
         coerce=lambda role: role or None,
     )
     active = BooleanField(_("May sign in"))
-    shown = HiddenField()
-
-    @classmethod
-    def of(cls, user: Any) -> "UserPageForm":
-        """Return the form that shows a user's current values."""
-        form = cls(formdata=None, obj=user)
-        form.shown.data = json.dumps(form.values())
-        return form
-
-    def values(self) -> dict[str, str]:
-        """Return the value of each field that can be seen, as the form sends it."""
-        unseen = (HiddenField, PasswordField)
-        return {field.name: as_sent(field.data) for field in self if not isinstance(field, unseen)}
-
-    def shown_values(self) -> dict[str, Any]:
-        """Return the values that the form showed first; those it does not say are missing."""
-        try:
-            values = json.loads(self.shown.data or "{}")
-        except ValueError:
-            values = {}
-        return values if isinstance(values, dict) else {}
 
 
 class RegistrationForm(UserForm):

@@ -6,7 +6,7 @@ administrators, as in the API, even when access is open.
 
 import re
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -33,17 +33,6 @@ from project.web.languages import gettext as _
 from project.web.languages import translated
 
 EVENTS_PER_PAGE = 20
-
-
-class Difference(NamedTuple):
-    """A field whose value is not the one that a person has sent, both as forms send them.
-
-    :param chosen: the one that only one of the two has changed; None: both have.
-    """
-
-    yours: str
-    current: str
-    chosen: str | None
 
 
 @bp.get("/user/<user_id>")
@@ -83,7 +72,7 @@ def change_user(user_id: str) -> ResponseReturnValue:
         except UserChanged:
             user = _get_changeable(user_id)
             current = UserPageForm.of(user)
-            return _render(user, current, lost=_differences(form, current)), 412
+            return _render(user, current, lost=form.differences(current)), 412
         except LastAdministrator as error:
             problem, form.status = translated(error.message), 409
         except (Invalid, TooManyRequests) as error:
@@ -133,19 +122,6 @@ def _get_changeable(user_id: str) -> Row:
     if not _may_change(user):
         raise OnlyByAdministrators
     return user
-
-
-def _differences(sent: UserPageForm, current: UserPageForm) -> dict[str, Difference]:
-    """Return where two forms differ, by field."""
-    shown, values = sent.shown_values(), current.values()
-    found = {}
-    for name, yours in sent.values().items():
-        if yours != (theirs := values[name]):
-            chosen = theirs if shown.get(name) == yours else None
-            if shown.get(name) == theirs:
-                chosen = yours
-            found[name] = Difference(yours, theirs, chosen)
-    return found
 
 
 def _render(user: Row, form: UserPageForm | None, **more: Any) -> str:

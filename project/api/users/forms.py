@@ -1,7 +1,9 @@
 """The pages' forms. They only define fields; the schemas validate their values."""
 
+import json
 import re
 from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 from wtforms import HiddenField, PasswordField, StringField
@@ -37,14 +39,69 @@ class VersionedForm(PageForm):
         return str(self.version.data) == str(version)
 
 
+def as_sent(value: Any) -> str:
+    """Return the text that a form sends for a field's value."""
+    if isinstance(value, bool):
+        return "y" if value else ""
+    return value or ""
+
+
+class Difference(NamedTuple):
+    """A field whose value is not the one that a person has sent, both as forms send them.
+
+    :param chosen: the one that only one of the two has changed; None: both have.
+    """
+
+    yours: str
+    current: str
+    chosen: str | None
+
+
 class ProfileForm(UserForm, VersionedForm):
-    """Changes what users may change of their own data."""
+    """Changes what users may change of their own data.
+
+    ``shown`` has the values that the form showed first, as JSON: of two changes at once, it says
+    who has changed which field.
+    """
 
     current_password = PasswordField(
         _("Current password, for a new email"),
         id="password_for_email",  # the page has another form with a current password field
         default="",
     )
+    shown = HiddenField()
+
+    @classmethod
+    def of(cls, user: Any) -> Self:
+        """Return the form that shows a user's current values."""
+        form = cls(formdata=None, obj=user)
+        form.shown.data = json.dumps(form.values())
+        return form
+
+    def values(self) -> dict[str, str]:
+        """Return the value of each field that can be seen, as the form sends it."""
+        unseen = (HiddenField, PasswordField)
+        return {field.name: as_sent(field.data) for field in self if not isinstance(field, unseen)}
+
+    def shown_values(self) -> dict[str, Any]:
+        """Return the values that the form showed first; those it does not say are missing."""
+        try:
+            values = json.loads(self.shown.data or "{}")
+        except ValueError:
+            values = {}
+        return values if isinstance(values, dict) else {}
+
+    def differences(self, current: "ProfileForm") -> dict[str, Difference]:
+        """Return where this form, which was sent, differs from the current values, by field."""
+        shown, values = self.shown_values(), current.values()
+        found = {}
+        for name, yours in self.values().items():
+            if yours != (theirs := values[name]):
+                chosen = theirs if shown.get(name) == yours else None
+                if shown.get(name) == theirs:
+                    chosen = yours
+                found[name] = Difference(yours, theirs, chosen)
+        return found
 
 
 class BulkForm(PageForm):

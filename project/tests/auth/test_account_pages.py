@@ -1,12 +1,15 @@
 """Sessions and API keys of one's own, over the wire; AccountTests has name, email and password."""
 
+import re
 from html import unescape
 from typing import Any
 
 from project import db
 from project.api.auth import service as auth
+from project.api.users import service
+from project.database import in_transaction
 from project.tests.auth.test_pages import AS_PERSON, PageTestCase
-from project.tests.auth.test_views import PASSWORD
+from project.tests.auth.test_views import ADA, PASSWORD
 from project.tests.users.test_pages import find
 
 
@@ -50,6 +53,31 @@ class SessionsTests(PageTestCase):
         self.client.post("/account/sessions")
 
         self.assertEqual(self.status(other), 200)
+
+
+class ConcurrentChangeTests(PageTestCase):
+    """Two who change an account at once: the same choice as on a user's page."""
+
+    def test_person_chooses_field_by_field(self):
+        self.sign_in()
+        page = self.client.get("/account").text
+        form = {
+            "shown": unescape(find('name="shown"[^>]*value="([^"]*)"', page)),
+            "version": find('name="version"[^>]*value="([^"]*)"', page),
+            "email": ADA["email"],
+        }
+        in_transaction(service.update_user)(1, {"username": "Countess"})
+
+        response = self.client.post("/account", data={**form, "username": "Ada L."})
+
+        self.assertEqual(response.status_code, 412)
+        self.assertIn("changed elsewhere in the meantime", response.text)
+        radios = re.findall('type="radio" name="([^"]+)"[^>]*value="([^"]*)"', response.text)
+        self.assertEqual(radios, [("username", "Ada L."), ("username", "Countess")])
+        form["version"] = find('name="version"[^>]*value="([^"]*)"', response.text)
+        again = self.client.post("/account", data={**form, "username": "Ada L."})
+        self.assertEqual(again.status_code, 303)
+        self.assertEqual(service.get_user(1).username, "Ada L.")
 
 
 class KeysTests(PageTestCase):

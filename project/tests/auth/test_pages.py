@@ -445,7 +445,7 @@ class AccountTests(PageTestCase):
 
         response = self.client.post("/account", data={**form, "username": "x", "version": "7"})
         self.assertEqual(response.status_code, 412)
-        self.assertIn("changed in the meantime", response.text)
+        self.assertIn("changed elsewhere in the meantime", response.text)
         self.assertEqual(service.get_user(1).username, "Ada")
 
     def test_own_password_can_be_changed(self):
