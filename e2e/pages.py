@@ -32,6 +32,10 @@ NOBODY = "nobody"
 """Somebody who has not signed in, while access is protected."""
 FIRST = "first"
 """Somebody who has not signed in, while there is no administrator yet."""
+BROKEN = "broken"
+"""Somebody for whom the service has a database without tables."""
+AWAY = "away"
+"""Somebody for whom the database cannot be reached."""
 _numbers = count()
 ROLES = {"ordinary": None, "viewer": "viewer", "editor": "editor", "admin": "admin"}
 
@@ -48,7 +52,7 @@ class Visit(NamedTuple):
     """A page in one of its states.
 
     :param name: the name of its picture.
-    :param caller: one of ``ROLES``, ``OPEN``, ``NOBODY`` or ``FIRST``.
+    :param caller: one of ``ROLES``, or one of the names above.
     :param act: what the person does there first.
     """
 
@@ -68,6 +72,29 @@ def send_empty(page: Page) -> None:
 def choose_all(page: Page) -> None:
     """Choose all users on the page of the list."""
     page.get_by_role("main").get_by_role("checkbox").first.check()
+
+
+def change_one_too_many(page: Page) -> None:
+    """Activate somebody, and then deactivate them and one who is an administrator by then."""
+    button = page.locator("main form[method=post] button[type=submit]")
+    button.click()
+    page.goto(page.url.partition("?")[0] + f"bulk?action=deactivate&ids={ADA + 2}")
+    page.locator("main input[name=ids]").evaluate("input => (input.value += '.1')")
+    button.click()
+    expect(page.locator("main form[method=post]")).to_have_count(0)
+
+
+def guess(page: Page) -> None:
+    """Enter a wrong password until one has to wait."""
+    for _ in range(9):
+        page.locator("main input[name=email]").fill("guessed@example.com")
+        page.locator("main input[name=password]").fill("wrong")
+        with page.expect_navigation() as waiting:
+            page.locator("main form[method=post] button[type=submit]").click()
+        answer = waiting.value
+        if answer and answer.status == 429:
+            return
+    raise AssertionError("nobody has to wait")
 
 
 def empty_and_send(page: Page) -> None:
@@ -156,6 +183,18 @@ def edit_at_once(page: Page) -> None:
     expect(page.locator("main input[type=radio]").first).to_be_visible()
 
 
+def edit_account_at_once(page: Page) -> None:
+    """Save the form after the account was changed in another tab."""
+    other = page.context.new_page()
+    other.goto(page.url)
+    for each, name in [(other, f"Ordinary {next(_numbers)}"), (page, "Ordinary M.")]:
+        each.locator("main input[name=username]").fill(name)
+        with each.expect_navigation():
+            each.locator("main form[action$=account] button[type=submit]").click()
+    other.close()
+    expect(page.locator("main input[type=radio]").first).to_be_visible()
+
+
 def demote(page: Page) -> None:
     """Save the form with a lower role."""
     page.locator("main select[name=role]").select_option("viewer")
@@ -191,6 +230,7 @@ PAGES: dict[str, list[Visit]] = {
         Visit("bulk-remove", "/bulk?action=remove&all=1", OPEN),
         Visit("bulk-remove-error", "/bulk?action=remove&all=1", OPEN, send_empty),
         Visit("bulk-nobody", "/bulk?action=deactivate&ids=1", "editor"),
+        Visit("bulk-done", f"/bulk?action=activate&ids={ADA + 2}", "editor", change_one_too_many),
     ],
     "/bulk/export": [Visit("list-nobody-chosen", "/bulk/export", "viewer")],
     "/edit/<user_id>": [],  # leads to the next one
@@ -207,12 +247,14 @@ PAGES: dict[str, list[Visit]] = {
     "/sign-in": [
         Visit("sign-in", "/sign-in", NOBODY),
         Visit("sign-in-error", "/sign-in", NOBODY, send_empty),
+        Visit("sign-in-throttled", "/sign-in", NOBODY, guess),
     ],
     "/account": [
         Visit("account", "/account", "ordinary"),
         Visit("account-admin", "/account"),
         Visit("account-error", "/account", "editor", empty_and_send),
         Visit("account-key", "/account", "editor", make_key),
+        Visit("account-conflict", "/account", "ordinary", edit_account_at_once),
     ],
     "/revoke/<key_id>": [Visit("revoke", "/revoke/1")],
     "/invite": [
@@ -262,6 +304,8 @@ ERRORS = [
     Visit("error-404-nobody", "/nowhere", NOBODY),
     Visit("error-405", "/preferences", "admin"),
     Visit("error-413", "/", OPEN, send_too_much),
+    Visit("error-500", "/", BROKEN),
+    Visit("error-503", "/", AWAY),
 ]
 VISITS = [*(visit for visits in PAGES.values() for visit in visits), *ERRORS]
 
@@ -284,9 +328,9 @@ def rules() -> set[str]:
 class World:
     """The service with some people in it, once open and once protected, on one database."""
 
-    def __init__(self, browser: Browser, open_url: str, protected_url: str, first_url: str) -> None:
+    def __init__(self, browser: Browser, protected_url: str, urls: dict[str, str]) -> None:
         self.browser = browser
-        self.urls = {OPEN: open_url, FIRST: first_url}
+        self.urls = urls
         self.protected_url = protected_url
         self.states: dict[str, Any] = {}
 
@@ -317,7 +361,7 @@ class World:
 
     def _state(self, caller: str) -> Any:
         """Return the cookies of a caller, who signs in once."""
-        if caller in (OPEN, NOBODY, FIRST):
+        if caller not in ROLES:
             return None
         if caller not in self.states:
             context = self.browser.new_context()
@@ -353,17 +397,23 @@ def world() -> Iterator[World]:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="users-first-"))
         empty = f"sqlite:///{folder}/users.db"
         manage("recreate_db", "--yes", DATABASE_URL=empty)
-        urls = [
-            stack.enter_context(
+        urls = {
+            caller: stack.enter_context(
                 served(GUNICORN, DATABASE_URL=url, ACCESS=access, UPLOADS_DIR=uploads, **MAILS)
             )
-            for url, access in [(database, OPEN), (database, "protected"), (empty, "protected")]
-        ]
+            for caller, url, access in [
+                (OPEN, database, "open"),
+                (NOBODY, database, "protected"),
+                (FIRST, empty, "protected"),
+                (BROKEN, f"sqlite:///{folder}/broken.db", "open"),
+                (AWAY, "mysql://users:x@127.0.0.1:1/users", "open"),
+            ]
+        }
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=QUIET)
         stack.callback(browser.close)
-        made = World(browser, *urls)
-        prepare(browser, urls[0])
+        made = World(browser, urls[NOBODY], urls)
+        prepare(browser, urls[OPEN])
         yield made
 
 
