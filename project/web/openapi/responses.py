@@ -148,7 +148,7 @@ def _failures(operation: Operation, common: Sequence[int]) -> Json:
         status = status_of(type(error))
         reasons.setdefault(status, []).append(reason)
         example = _example(status, error.message, error.errors)
-        examples.setdefault(status, {}).setdefault(error.message, example)
+        examples.setdefault(status, {}).setdefault(str(error.message), example)
     for status in reasons.keys() & common:
         text = _COMMON[status]
         reasons[status].append(text)
