@@ -8,7 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from project import config as settings
 from project import database, logs
-from project.api import audit, auth, docs, ops, transfer, users
+from project.api import audit, auth, docs, groups, ops, transfer, users
 from project.database import db
 from project.web import (
     bar,
@@ -47,6 +47,7 @@ def create_app(config: type | str | None = None) -> Flask:
     body.init_app(app)
     ops.init_app(app)
     users.init_app(app)
+    groups.init_app(app)
     transfer.init_app(app)
     audit.init_app(app)
     auth.init_app(app)

@@ -2,6 +2,7 @@
 
 from project.api.audit.models import AuditEvent
 from project.api.auth.models import APIKey, Link, Mail, Session, SetupCode, SignInAttempts
+from project.api.groups.models import Group, GroupMember
 from project.api.transfer.models import Import, ImportChange
 from project.api.users.models import AdministratorGuard, User, UserWord
 from project.web.idempotency import IdempotencyKey
@@ -10,6 +11,8 @@ __all__ = [
     "APIKey",
     "AdministratorGuard",
     "AuditEvent",
+    "Group",
+    "GroupMember",
     "IdempotencyKey",
     "Import",
     "ImportChange",

@@ -81,7 +81,7 @@ def _delete_rows(connection: Connection) -> None:
         " WHERE table_schema = DATABASE() AND auto_increment > 1"
     )
     for name in connection.scalars(moved).all():
-        connection.execute(text(f"ALTER TABLE {name} AUTO_INCREMENT = 1"))
+        connection.execute(text(f"ALTER TABLE `{name}` AUTO_INCREMENT = 1"))
 
 
 class BaseTestCase(TestCase):

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select
 
 from project import db
+from project.api.groups import service as groups
 from project.api.models import User
 from project.api.users import word_index
 from project.database import read
@@ -47,3 +48,11 @@ def make_users(count: int, created_at: datetime = datetime(2026, 1, 1)) -> None:
 def all_users() -> Sequence[Row[Any]]:
     """Return the committed users, in the order of their ids."""
     return read(select(*User.__table__.c).order_by(User.id), {})
+
+
+def make_group(display_name: str, *members: User | int, **values: Any) -> Row[Any]:
+    """Add and return a group with members."""
+    ids = [each if isinstance(each, int) else each.id for each in members]
+    group = groups.create_group(display_name, member_ids=ids, **values)
+    db.session.commit()
+    return group

@@ -29,7 +29,7 @@ class MigrationTests(BaseTestCase):
     def schema(self) -> list[str]:
         """Return how the database itself describes our tables and their indexes, sorted."""
         names = db.metadata.tables
-        questions = [f"SHOW CREATE TABLE {name}" for name in names]
+        questions = [f"SHOW CREATE TABLE `{name}`" for name in names]
         if db.engine.dialect.name == "sqlite":
             questions = [
                 f"SELECT coalesce(sql, name) FROM sqlite_master WHERE tbl_name = '{name}'"

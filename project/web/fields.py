@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, TypeGuard
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -43,7 +44,7 @@ def read_id(digits: str) -> int:
     return -number if digits.startswith("-") else number
 
 
-def is_simple_text(text: object) -> TypeGuard[str]:
+def is_simple_text(text: object, limit: int = TEXT_LENGTH) -> TypeGuard[str]:
     """Return whether a text is valid at first sight; any other must be checked in detail.
 
     Printable characters include no control characters, surrogates or characters that change the
@@ -51,7 +52,7 @@ def is_simple_text(text: object) -> TypeGuard[str]:
     """
     return (
         isinstance(text, str)
-        and 0 < len(text) <= TEXT_LENGTH
+        and 0 < len(text) <= limit
         and text.isprintable()
         and UNREADABLE not in text
         and not text.isspace()
@@ -76,17 +77,17 @@ def read_time(text: Any, *, message: str, first_year: int = 1) -> datetime:
     return moment.replace(microsecond=0)
 
 
-def _check_text(text: str) -> str:
-    if is_simple_text(text):
+def _check_text(text: str, limit: int = TEXT_LENGTH) -> str:
+    if is_simple_text(text, limit):
         return text
-    if len(text) > TEXT_LENGTH:
+    if len(text) > limit:
         raise PydanticCustomError(
             "too_long",
             "{reason}",
             {
                 "reason": Message(
                     "Must have at most %(limit)s characters; this has %(length)s.",
-                    limit=TEXT_LENGTH,
+                    limit=limit,
                     length=len(text),
                 )
             },
@@ -125,6 +126,12 @@ def _read_user(text: str) -> int:
     return int(text)
 
 
+def _read_group(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,10}", text):
+        raise PydanticCustomError("group", "Must be a group's id.")
+    return int(text)
+
+
 # The rules for a text in the API's description, as far as JSON Schema can express them.
 _NOT_IN_TEXT = r"\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffd"
 _TEXT_SCHEMA = {
@@ -138,6 +145,18 @@ _TEXT_SCHEMA = {
 }
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_check_text), WithJsonSchema(_TEXT_SCHEMA)]
+
+
+def text_check(limit: int) -> AfterValidator:
+    """Return the check of a text by the rules of ``Text``, with another limit of characters."""
+    return AfterValidator(partial(_check_text, limit=limit))
+
+
+def text_schema(limit: int, example: str) -> WithJsonSchema:
+    """Return the description of a text that ``text_check`` checks."""
+    return WithJsonSchema({**_TEXT_SCHEMA, "maxLength": limit, "examples": [example]})
+
+
 Moment = Annotated[datetime, Field(examples=["2026-11-23T15:12:58Z"])]
 REPEATABLE = object()
 """In the metadata of a list in a query string: the parameter may occur several times."""
@@ -156,3 +175,9 @@ AnyUserId = Annotated[
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 9_999_999_999}),
 ]
 """A user's id in a query string; the user need not exist."""
+AnyGroupId = Annotated[
+    int,
+    BeforeValidator(_read_group),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 9_999_999_999}),
+]
+"""A group's id in a query string; the group need not exist."""

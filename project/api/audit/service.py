@@ -93,8 +93,6 @@ def record(
     :return: the event's id; None: there is no event.
     :raises LookupError: the action is not registered.
     """
-    if action not in _actions:
-        raise LookupError(f"No feature has registered the action {action!r}.")
     if before is not None and after is not None:
         names = {name for name in before | after if before.get(name) != after.get(name)}
         if not names:
@@ -102,21 +100,48 @@ def record(
         before, after = (
             {name: state[name] for name in state if name in names} for state in (before, after)
         )
+    event = _event(action, before, after, actor)
+    return write(_INSERT, {**event, "user_id": user_id}).inserted_id
+
+
+def record_each(
+    action: Action,
+    user_ids: Sequence[int],
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Add the same event for each of several users to the current transaction, at once.
+
+    :raises LookupError: the action is not registered.
+    """
+    event = _event(action, before, after, None)
+    if user_ids:
+        db.session.execute(_INSERT, [{**event, "user_id": user_id} for user_id in user_ids])
+
+
+def _event(
+    action: Action,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+    actor: str | None,
+) -> dict[str, Any]:
+    """Return the values of an event's columns but the affected user."""
+    if action not in _actions:
+        raise LookupError(f"No feature has registered the action {action!r}.")
     command, who = _command.get(), known_principal()
     in_request = has_request_context() and command is None
     address = client.address() if in_request else None
     actor = actor or _actor.get()
-    values = {
+    return {
         "created_at": utcnow(),
         "actor": actor or (f"command:{command}" if command else who.name if who else ANONYMOUS),
         "action": action,
-        "user_id": user_id,
         "before": _to_json(before),
         "after": _to_json(after),
         "request_id": request_id() if in_request else None,
         "address": address[:ADDRESS_LENGTH] if address else None,
     }
-    return write(_INSERT, values).inserted_id
 
 
 def update_counts(event_id: int, counts: dict[str, int]) -> None:

@@ -90,6 +90,27 @@ ACTIONS: dict[str, Words] = {
         N_("Import undone"),
         N_("%(actor)s undid an import: %(removed)s removed, %(restored)s changed back"),
     ),
+    "group.created": Words(N_("Group added"), N_("%(actor)s added the group “%(name)s”")),
+    "group.updated": Words(
+        N_("Group changed"),
+        N_("%(actor)s changed the group “%(name)s”"),
+        {"name": N_("%(actor)s renamed the group “%(old)s” to “%(name)s”")},
+    ),
+    "group.removed": Words(N_("Group removed"), N_("%(actor)s removed the group “%(name)s”")),
+    "member.added": Words(
+        N_("Added to a group"), N_("%(actor)s added %(user)s to the group “%(name)s”")
+    ),
+    "member.removed": Words(
+        N_("Removed from a group"), N_("%(actor)s removed %(user)s from the group “%(name)s”")
+    ),
+    "members.added": Words(
+        N_("Many users added to a group"),
+        N_("%(actor)s added %(count)s users to the group “%(name)s”"),
+    ),
+    "members.removed": Words(
+        N_("Many users removed from a group"),
+        N_("%(actor)s removed %(count)s users from the group “%(name)s”"),
+    ),
     "session.started": Words(N_("Signed in"), N_("%(actor)s signed in")),
     "session.ended": Words(
         N_("Signed out"),
@@ -260,6 +281,8 @@ def _variant(event: Row) -> str:
         if fields == ["active"]:
             return "activated" if after["active"] else "deactivated"
         return fields[0] if len(before | after) == 1 else ""
+    if event.action == "group.updated":
+        return "name" if "name" in before else ""
     if event.action == "link.created":
         return "mail" if after.get("by_mail") else ""
     if event.action in {"session.ended", "sessions.ended"}:
@@ -275,6 +298,8 @@ def _values(event: Row) -> dict[str, str]:
         changes = [(name, _words(name, before.get(name)), values[name]) for name in after]
         [(_name, values["old"], values["new"])] = changes[:1] or [("", "", "")]
         values["changes"] = _("; ").join(starmap(_change, changes))
+    elif "name" in before:
+        values["old"] = before["name"]
     return values
 
 

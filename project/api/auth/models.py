@@ -10,7 +10,7 @@ from project.api.users.models import FOLDED_EMAIL_LENGTH
 from project.database import TABLE_OPTIONS, db
 from project.web.fields import TEXT_LENGTH
 
-SCOPES_LENGTH = 64
+SCOPES_LENGTH = 255
 """The maximum length of a key's scopes, separated by spaces."""
 
 USER_AGENT_LENGTH = 255

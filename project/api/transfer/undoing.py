@@ -18,7 +18,7 @@ from project.api.transfer.imports import Lease
 from project.api.transfer.models import ImportChange
 from project.api.users import fields, word_index
 from project.api.users.models import FOLDED, User
-from project.api.users.service import run_after_deactivation
+from project.api.users.service import run_after_deactivation, run_before_removal
 from project.clock import utcnow
 from project.database import Row, db, in_transaction, write
 from project.errors import Conflict
@@ -99,7 +99,9 @@ class _Undo:
         wanted = [each for each in changes if each.user_id in users and each.user_id not in kept]
         if kind == "created":
             if wanted:
-                write(_REMOVE, {"ids": [each.user_id for each in wanted]})
+                removed = [each.user_id for each in wanted]
+                run_before_removal(removed)
+                write(_REMOVE, {"ids": removed})
         else:
             wanted = self._restore(wanted, users, kept)
         for reason in set(kept.values()):

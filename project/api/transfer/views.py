@@ -4,7 +4,6 @@ from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from flask import Response, current_app, request
-from flask.blueprints import BlueprintSetupState
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -15,8 +14,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from werkzeug.exceptions import MethodNotAllowed
-from werkzeug.routing import Rule
 
 from project.api.transfer import bp, exporting, importing
 from project.api.transfer.columns import MAX_IGNORED, Columns, chosen_columns
@@ -43,6 +40,7 @@ from project.web.cors import is_listed
 from project.web.downloads import send_file
 from project.web.fields import REPEATABLE, Count, Flag
 from project.web.guard import ADMIN, BEARER, is_admin, require, require_still
+from project.web.methods import refuse_other_methods
 from project.web.multipart import read_file
 
 FORM_TYPE = "multipart/form-data"
@@ -366,24 +364,5 @@ def _unsupported(header: str, reason: str) -> UnsupportedInput:
     return UnsupportedInput("Unsupported media type.", [FieldError(header, reason)])
 
 
-def _refuse_other_methods(path: str, *allowed: str) -> None:
-    """Respond with 405 where ``/users/<user_id>`` would parse the last segment as an id."""
-
-    def refuse() -> Response:
-        if request.method != "OPTIONS":
-            raise MethodNotAllowed(allowed)
-        response = Response()
-        response.allow.update(allowed)
-        return response
-
-    def add_rule(state: BlueprintSetupState) -> None:
-        # A rule without methods matches all methods, even unknown ones, that no other rule has.
-        endpoint = f"{state.name}.refuse {path}"
-        state.app.url_map.add(Rule(path, endpoint=endpoint))
-        state.app.view_functions[endpoint] = refuse
-
-    bp.record(add_rule)
-
-
-_refuse_other_methods("/users/import", "OPTIONS", "POST")
-_refuse_other_methods("/users/export", "GET", "HEAD", "OPTIONS")
+refuse_other_methods(bp, "/users/import", "OPTIONS", "POST")
+refuse_other_methods(bp, "/users/export", "GET", "HEAD", "OPTIONS")

@@ -119,6 +119,8 @@ def filters_of(query: UserListQuery) -> dict[str, Any]:
     filters = role_and_activity(query.role, query.active)
     if query.email is not None:
         filters["email_folded"] = fold_email(query.email)
+    if query.group is not None:
+        filters["group"] = query.group
     return filters
 
 
@@ -145,6 +147,9 @@ def _order(sort: str) -> list[Column[Any]]:
 
 def _kind(query: UserListQuery, order: str) -> str:
     email = None if query.email is None else fold_email(query.email)
-    # The text stays as it was before there were roles, so that earlier cursors stay valid.
+    # The text stays as it was before there were roles and groups, so that earlier cursors stay
+    # valid.
     with_role = "" if query.role is None else f" role={query.role}"
-    return f"users {order} Filters(active={query.active!r}, email_folded={email!r}){with_role}"
+    in_group = "" if query.group is None else f" group={query.group}"
+    filters = f"Filters(active={query.active!r}, email_folded={email!r}){with_role}{in_group}"
+    return f"users {order} {filters}"

@@ -89,6 +89,18 @@ _FILTERS: dict[str, sa.ColumnElement[bool]] = {
     "no_role": _users.role.is_not_distinct_from(sa.bindparam("no_role", type_=_users.role.type)),
 }
 """The conditions of a list by the name of their parameter; that of ``no_role`` is None."""
+_MEMBERSHIPS: dict[str, sa.Column[Any]] = {}
+
+
+def register_membership(name: str, of: sa.Column[Any], user_id: sa.Column[Any]) -> None:
+    """Register a filter for the users in something that another feature owns, in order of id.
+
+    :param name: the name of the filter's parameter, whose value is an id of the other thing.
+    :param of: the column with that id in the table of memberships, whose key is this and the user.
+    :param user_id: the column with the user's id.
+    """
+    _FILTERS[name] = of == sa.bindparam(name, type_=sa.Integer)
+    _MEMBERSHIPS[name] = user_id
 
 
 @cache
@@ -122,7 +134,8 @@ def page(
 
     :param sort: one of ``schemas.SORTS``; with ``-``, descending.
     :param filters: the names of the filters' parameters: ``active``, ``email_folded`` (the user
-        with this mailbox), ``role``, ``no_role``.
+        with this mailbox), ``role``, ``no_role``; or one that was registered, alone or with
+        ``email_folded``, in order of id.
     :param after: whether the page starts after the row of the parameters ``key`` and ``key_id``.
     :param part: the part of a search: the user with the ``email``, or the others with the
         ``username``, that is exactly the text; None: no search.
@@ -140,10 +153,13 @@ def page(
         conditions.append(column.is_not(None))
     if part is not None or nulls:  # the column has one value, and the databases would sort by it
         order, key = [_users.id], key[1:]
+    if (membership := _membership(filters)) is not None:
+        order = [membership]
     if after:
         conditions += keyset.after(order, key, descending=descending)
     key_column = f"{column.name}_text" if f"{column.name}_text" in _RENDERED else column.name
     statement = sa.select(*_select((*columns, "id", key_column))).where(*conditions)
+    statement = _of_members(statement, filters)
     statement = statement.order_by(*(each.desc() if descending else each for each in order))
     return _with_index(statement, column, filters, part).limit(_LIMIT)
 
@@ -249,7 +265,10 @@ def total(filters: tuple[str, ...], words: int) -> sa.Select[Any]:
     if words:
         return _search((), filters, words)
     conditions = [_FILTERS[name] for name in filters]
-    return sa.select(sa.func.count()).select_from(User.__table__).where(*conditions)
+    statement = sa.select(sa.func.count()).where(*conditions)
+    if (membership := _membership(filters)) is not None and len(filters) == 1:
+        return statement.select_from(membership.table)
+    return _of_members(statement.select_from(User.__table__), filters)
 
 
 @cache
@@ -366,13 +385,35 @@ def _index(column: sa.Column[Any], filters: tuple[str, ...], part: str | None = 
     Databases tend to scan an index without the filter's column and skip rows. That is cheap if half
     of the users match, but a full scan if hardly any do.
     """
-    if "email_folded" in filters or part == "email":
+    if "email_folded" in filters or part == "email" or _membership(filters) is not None:
         return None
     if not filters:
         return f"ix_users_{column.name}_id" if part is not None or column.nullable else None
     first = "active" if _leading(filters) == "active" else "role"
     names = [first, *([] if column is _users.id else [column.name]), "id"]
     return f"ix_users_{'_'.join(names)}"
+
+
+def _membership(filters: tuple[str, ...]) -> sa.Column[Any] | None:
+    """Return the column with the user's id of a registered filter; None: there is none."""
+    return next((_MEMBERSHIPS[name] for name in filters if name in _MEMBERSHIPS), None)
+
+
+def _of_members(statement: sa.Select[Any], filters: tuple[str, ...]) -> sa.Select[Any]:
+    """Return the SELECT from the table of a registered filter, if there is one, and of users.
+
+    Unless the mailbox finds the user, the memberships are read first: a range of their key.
+    """
+    membership = _membership(filters)
+    if membership is None:
+        return statement
+    both = membership.table.join(User.__table__, _users.id == membership)
+    statement = statement.select_from(both)
+    if "email_folded" in filters:
+        return statement
+    for dialect in ("mysql", "mariadb"):
+        statement = statement.prefix_with("STRAIGHT_JOIN", dialect=dialect)
+    return statement.with_hint(User.__table__, "NOT INDEXED", "sqlite")
 
 
 def _leading(filters: tuple[str, ...]) -> str | None:

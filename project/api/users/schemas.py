@@ -20,7 +20,7 @@ from project.api.users.folding import check_email
 from project.api.users.models import ROLES
 from project.api.users.passwords import check_hash
 from project.errors import Message
-from project.web.fields import REPEATABLE, TEXT_LENGTH, Flag, Moment, Text, read_id
+from project.web.fields import REPEATABLE, TEXT_LENGTH, AnyGroupId, Flag, Moment, Text, read_id
 from project.web.pagination import MAX_LIMIT, Limit
 
 NO_ROLE = "none"
@@ -258,6 +258,11 @@ class UserListQuery(BaseModel):
     email: Email | None = Field(None, description="The user with this mailbox.")
     active: ActiveFilter = None
     role: RoleFilter = None
+    group: AnyGroupId | None = Field(
+        None,
+        description="The members of the group with this id, in order of id. Cannot be combined with"
+        " `q`, `active`, `role`, or another order.",
+    )
     ids: Ids = Field(
         None, description="The users with these ids. Cannot be combined with other parameters."
     )
@@ -270,6 +275,13 @@ class UserListQuery(BaseModel):
             raise PydanticCustomError("alone", message, {"field": "ids"})
         if self.q is not None and "sort" in self.model_fields_set:
             raise PydanticCustomError("order", "Cannot be combined with q.", {"field": "sort"})
+        if self.group is not None:
+            others = self.model_fields_set & {"q", "active", "role"}
+            if self.sort not in ("id", "-id"):
+                others.add("sort")
+            if others:
+                message = "Cannot be combined with group."
+                raise PydanticCustomError("group", message, {"field": min(others)})
         return self
 
 

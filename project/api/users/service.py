@@ -57,6 +57,7 @@ _COUNT_LOSS = {
 
 
 _after_deactivation: list[Callable[[Sequence[int]], None]] = []
+_before_removal: list[Callable[[Sequence[int]], None]] = []
 
 
 def _any_version(_version: int) -> bool:
@@ -72,6 +73,18 @@ def after_deactivation(work: Callable[[Sequence[int]], None]) -> Callable[[Seque
 def run_after_deactivation(user_ids: Sequence[int]) -> None:
     """Do the registered work for users who have just been deactivated."""
     for work in _after_deactivation:
+        work(user_ids)
+
+
+def before_removal(work: Callable[[Sequence[int]], None]) -> Callable[[Sequence[int]], None]:
+    """Register work for each transaction that removes users, with their ids; a decorator."""
+    _before_removal.append(work)
+    return work
+
+
+def run_before_removal(user_ids: Sequence[int]) -> None:
+    """Do the registered work for users who are locked and about to be removed."""
+    for work in _before_removal:
         work(user_ids)
 
 
@@ -437,6 +450,7 @@ def delete_user(
     """
     user = _lock_user(user_id, is_expected, by_admin)
     _check_not_last_administrator(user)
+    run_before_removal([user_id])
     write(_DELETE, {"user_id": user_id})
     audit.record(_USER_REMOVED, user.id, before=_state(user))
     return user
@@ -559,7 +573,9 @@ def delete_together(users: Sequence[Row]) -> None:
 
     :param users: locked before; none of them is an active administrator.
     """
-    write(_DELETE_ALL, {"ids": [user.id for user in users]})
+    ids = [user.id for user in users]
+    run_before_removal(ids)
+    write(_DELETE_ALL, {"ids": ids})
     for user in users:
         audit.record(_USER_REMOVED, user.id, before=_state(user))
 

@@ -38,7 +38,9 @@ class DescribeTests(BaseTestCase):
             for rule in current_app.url_map.iter_rules()
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
             if "refuse " not in rule.endpoint
-            if rule.rule.startswith(("/ping", "/users", "/health", "/metrics", "/auth", "/audit"))
+            if rule.rule.startswith(
+                ("/ping", "/users", "/groups", "/health", "/metrics", "/auth", "/audit")
+            )
         } - {("/auth/logout", "get")}
 
         described = {
@@ -93,7 +95,7 @@ class DescribeTests(BaseTestCase):
         for name, expected in {
             "list_users": [
                 *("limit", "cursor", "sort", "q"),
-                *("email", "active", "role", "ids", "total"),
+                *("email", "active", "role", "group", "ids", "total"),
             ],
             "create_user": ["Idempotency-Key"],
             "get_user": ["user_id", "If-None-Match"],
