@@ -53,6 +53,6 @@ def all_users() -> Sequence[Row[Any]]:
 def make_group(display_name: str, *members: User | int, **values: Any) -> Row[Any]:
     """Add and return a group with members."""
     ids = [each if isinstance(each, int) else each.id for each in members]
-    group = groups.create_group(display_name, member_ids=ids, **values)
+    group: Row[Any] = groups.create_group(display_name, member_ids=ids, **values)
     db.session.commit()
     return group

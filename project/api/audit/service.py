@@ -93,6 +93,7 @@ def record(
     :return: the event's id; None: there is no event.
     :raises LookupError: the action is not registered.
     """
+    _check_registered(action)
     if before is not None and after is not None:
         names = {name for name in before | after if before.get(name) != after.get(name)}
         if not names:
@@ -115,9 +116,15 @@ def record_each(
 
     :raises LookupError: the action is not registered.
     """
+    _check_registered(action)
     event = _event(action, before, after, None)
     if user_ids:
         db.session.execute(_INSERT, [{**event, "user_id": user_id} for user_id in user_ids])
+
+
+def _check_registered(action: Action) -> None:
+    if action not in _actions:
+        raise LookupError(f"No feature has registered the action {action!r}.")
 
 
 def _event(
@@ -127,8 +134,6 @@ def _event(
     actor: str | None,
 ) -> dict[str, Any]:
     """Return the values of an event's columns but the affected user."""
-    if action not in _actions:
-        raise LookupError(f"No feature has registered the action {action!r}.")
     command, who = _command.get(), known_principal()
     in_request = has_request_context() and command is None
     address = client.address() if in_request else None

@@ -10,7 +10,7 @@ from project.database import TABLE_OPTIONS, db
 from project.web.fields import TEXT_LENGTH
 
 DISPLAY_NAME_LENGTH = 256
-"""As long as the longest name in Microsoft Entra ID; folded, it just fits into an index of InnoDB."""
+"""That of the longest name in Microsoft Entra ID. Folded, it just fits into an index of InnoDB."""
 
 
 class Group(db.Model):  # type: ignore[name-defined,misc]

@@ -97,6 +97,10 @@ def page(sort: str, filters: tuple[str, ...], after: bool) -> sa.Select[Any]:
         conditions += keyset.after([column], [key], descending=descending)
     statement = sa.select(*_shown, *([column] if column.name not in STORED else []))
     statement = statement.where(*conditions)
+    if not filters and column is not GROUPS.c.id:
+        for dialect in ("mysql", "mariadb"):
+            index = "FORCE INDEX (uq_groups_display_name_folded)"
+            statement = statement.with_hint(GROUPS, index, dialect)
     return statement.order_by(column.desc() if descending else column).limit(_LIMIT)
 
 

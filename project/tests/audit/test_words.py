@@ -111,6 +111,38 @@ class WordsTests(AuditTestCase):
                 event("users.imported", after=MANY),
                 "Ada Lovelace imported a file: 1,200 added, 3 changed, 0 unchanged, 1 failed",
             ),
+            (
+                event("group.created", ADA, after={"group": 3, "name": "Ops", "external_id": None}),
+                "Ada Lovelace added the group “Ops”",
+            ),
+            (
+                event("group.updated", before={"name": "A"}, after={"group": 3, "name": "B"}),
+                "Ada Lovelace renamed the group “A” to “B”",
+            ),
+            (
+                event("group.updated", before={"external_id": "x"}, after={"name": "B"}),
+                "Ada Lovelace changed the group “B”",
+            ),
+            (
+                event("group.removed", before={"group": 3, "name": "Ops", "external_id": None}),
+                "Ada Lovelace removed the group “Ops”",
+            ),
+            (
+                event("member.added", ADA, 2, after={"group": 3, "name": "Ops"}),
+                "Ada Lovelace added Bob to the group “Ops”",
+            ),
+            (
+                event("member.removed", "user:2", 9, before={"group": 3, "name": "Ops"}),
+                "Bob removed user 9 (removed) from the group “Ops”",
+            ),
+            (
+                event("members.added", after={"name": "Ops", "count": 1200, "first_ids": [1]}),
+                "Ada Lovelace added 1,200 users to the group “Ops”",
+            ),
+            (
+                event("members.removed", after={"name": "Ops", "count": 1200, "first_ids": [1]}),
+                "Ada Lovelace removed 1,200 users from the group “Ops”",
+            ),
             (event("session.started", BOB, 2), "Bob signed in"),
             (event("session.ended", BOB, 2), "Bob signed out"),
             (

@@ -12,7 +12,7 @@ from flask import Flask
 
 from project import create_app, db
 from project.api.auth import service as auth
-from project.api.models import APIKey, Import, ImportChange, Session, User
+from project.api.models import APIKey, Group, Import, ImportChange, Session, User
 from project.api.transfer import imports, uploads
 from project.api.users import service
 from project.api.users.passwords import hash_password
@@ -20,7 +20,7 @@ from project.clock import utcnow
 from project.config import TestingConfig
 from project.tests.auth.test_views import PASSWORD
 from project.tests.base import BaseTestCase
-from project.tests.factories import make_user
+from project.tests.factories import make_group, make_user
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
 COLUMNS = "nobody ordinary viewer editor admin read_key write_key expired_key revoked inactive"
@@ -32,6 +32,9 @@ LOGIN = {"email": "viewer@example.com", "password": PASSWORD}
 OPEN = "200 200 200 200 200 200 200 200 200 200"
 READ = "403 403 200 200 200 200 403 401 401 401"
 WRITE = "403 403 403 200 200 403 200 401 401 401"
+# The keys have scopes for users only.
+GROUPS_READ = "403 403 200 200 200 403 403 401 401 401"
+GROUPS_WRITE = "403 403 403 200 200 403 403 401 401 401"
 OWN_READ = "403 200 200 200 200 200 403 401 401 401"
 # The keys belong to an administrator, whom only callers with the scope ``admin`` may change.
 OWN_WRITE = "403 200 200 200 200 403 403 401 401 401"
@@ -65,6 +68,17 @@ ROWS: dict[str, tuple[str, Any]] = {
     "PUT /users/TARGET": (WRITE, PERSON),
     "PUT /users/OWN": (OWN_WRITE, {**PERSON, "current_password": PASSWORD}),
     "DELETE /users/TARGET": (WRITE, None),
+    "GET /groups": (GROUPS_READ, None),
+    "POST /groups": (GROUPS_WRITE.replace("200", "201"), {"display_name": "New"}),
+    "GET /groups/export": (GROUPS_READ, None),
+    "GET /groups/GROUP": (GROUPS_READ, None),
+    "PATCH /groups/GROUP": (GROUPS_WRITE, {"display_name": "x"}),
+    "DELETE /groups/GROUP": (GROUPS_WRITE, None),
+    "GET /groups/GROUP/members": (GROUPS_READ, None),
+    "POST /groups/GROUP/members": (GROUPS_WRITE.replace("200", "400"), {"ids": [0]}),
+    "DELETE /groups/GROUP/members": (GROUPS_WRITE, {"ids": [1]}),
+    "GET /users/TARGET/groups": (GROUPS_READ, None),
+    "GET /users/OWN/groups": ("403 200 200 200 200 403 403 401 401 401", None),
     "POST /auth/register": (OPEN.replace("200", "201"), {**PERSON, "password": PASSWORD}),
     "POST /auth/login": (OPEN, LOGIN),
     "GET /auth/logout": (SIGNED_IN, None),
@@ -180,7 +194,7 @@ class AccessTests(BaseTestCase):
             and "refuse " not in rule.endpoint  # 405 for every caller
         }
         names = {"TARGET": "<user_id>", "OWN": "<user_id>", "KEY": "<key_id>"}
-        names["IMPORT"] = "<import_id>"
+        names |= {"IMPORT": "<import_id>", "GROUP": "<group_id>"}
         rows = set()
         for row in ROWS:
             for name, parameter in names.items():
@@ -210,6 +224,7 @@ class AccessTests(BaseTestCase):
         key_id = self.key_of(own).id
         path = path.replace("TARGET", str(target)).replace("OWN", str(own))
         path = path.replace("KEY", str(key_id))
+        path = path.replace("GROUP", str(make_group("Research").id))
         if "IMPORT" in path:
             path = path.replace("IMPORT", self.import_of(path))
         if body == UPLOAD:
@@ -286,6 +301,6 @@ class AccessTests(BaseTestCase):
     def empty(self) -> None:
         """Remove all users, with their sessions and keys."""
         db.session.remove()
-        for table in (Session, APIKey, ImportChange, Import, User):
+        for table in (Session, APIKey, ImportChange, Import, Group, User):
             db.session.query(table).delete()
         db.session.commit()

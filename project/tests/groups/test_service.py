@@ -44,7 +44,8 @@ class MembersTests(BaseTestCase):
             self.assertEqual(members(), expected)
 
     def test_replace_by_unknown_users_only_is_refused(self):
-        for unknown, ids in [("skip", [77, 78]), ("refuse", [1, 78])]:
+        cases: list[tuple[service.Unknown, list[int]]] = [("skip", [77, 78]), ("refuse", [1, 78])]
+        for unknown, ids in cases:
             with self.assertRaises(UnknownMembers) as caught:
                 replace(1, ids, unknown=unknown)
 

@@ -13,6 +13,7 @@ from project.tests.users.test_views import together
 from project.tests.wire import recorded_commands
 
 WRONG_NAMES: list[Any] = ["", " ", None, 7, "a\tb", "\u202e", "x" * 257, ["a"]]
+Request = tuple[str, str, Any, dict[str, str]]
 
 
 class GroupTests(BaseTestCase):
@@ -76,7 +77,7 @@ class GroupTests(BaseTestCase):
         self.assertEqual(same.json["data"]["display_name"], "STRASSE")
 
     def test_eight_who_add_one_name_at_once_add_one_group(self):
-        request = ("POST", "/groups", {"display_name": "Research"}, {})
+        request: Request = ("POST", "/groups", {"display_name": "Research"}, {})
 
         self.assertEqual(sorted(together(self.app, [request] * 8)), [201] + [409] * 7)
 
@@ -375,10 +376,12 @@ class MemberTests(BaseTestCase):
         make_users(80)
         ids = [user.id for user in all_users()][-80:]
         make_group("a", *ids[:8])
-        add = [
+        add: list[Request] = [
             ("POST", "/groups/2/members", {"ids": ids[8 + place :: 8]}, {}) for place in range(4)
         ]
-        remove = [("DELETE", "/groups/2/members", {"ids": [ids[place]]}, {}) for place in range(4)]
+        remove: list[Request] = [
+            ("DELETE", "/groups/2/members", {"ids": [ids[place]]}, {}) for place in range(4)
+        ]
 
         self.assertEqual(together(self.app, add + remove), [200] * 8)
 
