@@ -31,6 +31,7 @@ USERS = 200
 PAGE = "/users?limit=20"
 
 _numbers = count(1)
+_members = count(1)
 
 Cost = dict[str, int]
 
@@ -57,6 +58,10 @@ def requests(cursor: str, etag: str) -> dict[str, Callable[[], EnvironBuilder]]:
             json={"username": "New", "email": f"new-{next(_numbers)}@example.com"},
         ),
         "update": lambda: get("/users/8", method="PATCH", json={"username": f"U{next(_numbers)}"}),
+        "page of 20 groups": lambda: get("/groups?limit=20"),
+        "add a member": lambda: get(
+            "/groups/1/members", method="POST", json={"ids": [next(_members)]}
+        ),
     }
 
 
@@ -106,10 +111,12 @@ def measure_all(folder: str) -> tuple[str, dict[str, Cost]]:
     # prometheus_client looks for it when it is imported, as in a worker of gunicorn.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     from project import create_app, db
+    from project.api.groups import service as groups
     from project.api.users import service
     from project.commands.accounts import create_key
     from project.config import ProductionConfig, refuse_served_database
     from project.tests.base import empty_tables
+    from project.web import guard
 
     url = os.environ.get("DATABASE_TEST_URL") or f"sqlite:///{folder}/users.db"
     refuse_served_database(url)
@@ -125,9 +132,12 @@ def measure_all(folder: str) -> tuple[str, dict[str, Cost]]:
         empty_tables()
         service.create_users([(f"Made up {n}", f"made-up-{n}@example.com") for n in range(USERS)])
         service.create_user("Admin", "admin@example.com", active=True, role="admin")
+        for n in range(USERS):
+            groups.create_group(f"Group {n}")
         db.session.commit()
         with redirect_stdout(StringIO()) as printed:
-            create_key("admin@example.com", "costs", ["users:read", "users:write"], None)
+            scopes = [scope for scope in guard.scopes() if scope != guard.ADMIN]
+            create_key("admin@example.com", "costs", scopes, None)
     client: Any = app.test_client()
     cursor = client.get(PAGE).json["data"]["next"]
     kinds = requests(cursor, client.get("/users/7").headers["ETag"])

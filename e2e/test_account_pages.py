@@ -16,9 +16,9 @@ class AccountTests(PeopleTestCase):
     def test_each_role_sees_what_it_may_give_to_a_key(self) -> None:
         for name, scopes in [
             ("otto", []),
-            ("vera", ["users:read"]),
-            ("edda", ["users:read", "users:write"]),
-            ("boss", ["users:read", "users:write", "admin"]),
+            ("vera", ["users:read", "groups:read"]),
+            ("edda", ["users:read", "users:write", "groups:read", "groups:write"]),
+            ("boss", ["users:read", "users:write", "groups:read", "groups:write", "admin"]),
         ]:
             with self.subTest(name):
                 self.page = self.browser_of(name)

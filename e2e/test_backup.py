@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from e2e.processes import manage, mariadb
 from project import db
-from project.api.models import User
+from project.api.models import Group, GroupMember, User
 
 ODD = [
     ("𝔘𝔫𝔦 👩‍👩‍👧 é", "Zoë@bücher.example"),
@@ -47,6 +47,7 @@ class MoveTests(unittest.TestCase):
         self.assertEqual(tables["users"]["rows"], 3000 - 2 + len(ODD))
         self.assertEqual(tables["users"]["next_id"], 3000 + len(ODD) + 1)
         self.assertEqual(tables["audit_events"]["rows"], 1)
+        self.assertEqual(tables["group_members"]["rows"], 3)
         self.assertEqual(self.content(files[1]), first)
         self.assertEqual(self.content(files[2]), first)
         self.assertEqual(self.rows(databases[1]), self.rows(databases[0]))
@@ -62,6 +63,10 @@ class MoveTests(unittest.TestCase):
                 for username, email in ODD
             )
             session.execute(sa.delete(User).where(User.id.in_([17, 3000 + len(ODD)])))
+            group = Group(display_name="Größe 👩‍👩‍👧", display_name_folded="grösse 👩‍👩‍👧")
+            session.add(group)
+            session.flush()
+            session.add_all(GroupMember(group_id=group.id, user_id=each) for each in (1, 2, 99))
             session.commit()
         engine.dispose()
 

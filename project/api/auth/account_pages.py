@@ -34,6 +34,8 @@ from project.web.preferences import theme
 SCOPE_WORDS = {
     "users:read": lazy_gettext("Read and export all users"),
     "users:write": lazy_gettext("Add, change, import and remove users"),
+    "groups:read": lazy_gettext("Read and export all groups"),
+    "groups:write": lazy_gettext("Add, change and remove groups and their members"),
     "admin": lazy_gettext(
         "Read the activity and manage everybody's API keys; together with users:write, also set"
         " passwords and roles"

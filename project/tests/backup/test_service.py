@@ -26,7 +26,8 @@ import orjson
 import sqlalchemy as sa
 
 from project import db
-from project.api.models import APIKey, Session, User, UserWord
+from project.api.groups import service as groups
+from project.api.models import APIKey, Group, GroupMember, Session, User, UserWord
 from project.api.users import service
 from project.backup import archive
 from project.backup import service as backup
@@ -35,7 +36,7 @@ from project.commands import backups, database
 from project.commands.testing import ROOT
 from project.tests.base import head_revision
 from project.tests.commands.base import CommandTestCase
-from project.tests.factories import make_user, make_users
+from project.tests.factories import make_group, make_user, make_users
 
 ODD = [
     ("𝔘𝔫𝔦 👩‍👩‍👧 é", "Zoë@bücher.example"),
@@ -139,6 +140,24 @@ class RoundTripTests(BackupTestCase):
 
         self.assertEqual(self.rows(UserWord.__table__), before)
         self.assertIn(("lovelace", user.id), before)
+
+    def test_restore_brings_back_groups_and_their_members(self):
+        make_users(5)
+        make_group("Größe", 1, 2, 3, 4, 5, external_id="x")
+        make_group("Empty")
+        make_group("Ops", 5, 1)
+        tables = (Group.__table__, GroupMember.__table__)
+        before = [self.rows(table) for table in tables]
+        with mock.patch.multiple(backup, ROWS_PER_BATCH=2):
+            self.back_up()
+        for group_id in (1, 3):
+            groups.delete_group(group_id)
+        make_group("New", 2)
+
+        backup.restore(self.path, replace=True)
+
+        self.assertEqual([self.rows(table) for table in tables], before)
+        self.assertEqual(len(before[1]), 7)
 
     def test_restore_over_the_same_rows_changes_nothing(self):
         make_users(25)
