@@ -98,6 +98,7 @@ LIBRARIES = (
     "pydantic.type_adapter",
     "pydantic.types",
     "pymysql",
+    "scim2_models",
     "sqlalchemy.dialects.mysql.pymysql",
     "smtplib",
     "sqlalchemy.dialects.sqlite",

@@ -8,7 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from project import config as settings
 from project import database, logs
-from project.api import audit, auth, docs, groups, ops, transfer, users
+from project.api import audit, auth, docs, groups, ops, scim, transfer, users
 from project.database import db
 from project.web import (
     bar,
@@ -51,6 +51,7 @@ def create_app(config: type | str | None = None) -> Flask:
     transfer.init_app(app)
     audit.init_app(app)
     auth.init_app(app)
+    scim.init_app(app)
     docs.init_app(app)
     cors.init_app(app)
     response_headers.init_app(app)

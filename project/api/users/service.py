@@ -362,6 +362,7 @@ def update_user(
     is_expected: Callable[[int], bool] = _any_version,
     *,
     by_admin: bool = True,
+    work_out: Callable[[Row], tuple[dict[str, Any], bool]] | None = None,
 ) -> Row:
     """Change fields of a user; a field that already has the value does not count as changed.
 
@@ -370,6 +371,8 @@ def update_user(
     :param changes: new values by field; without a change, ``updated_at`` stays as it is.
     :param is_expected: returns whether the caller wants to change the version found.
     :param by_admin: whether the caller is an administrator: only they change administrators.
+    :param work_out: returns further changes, without a password, from the locked row, and whether
+        something else that clients see of the user has changed in the same transaction.
     :raises Invalid: a new password is easy to guess (400).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
@@ -379,6 +382,10 @@ def update_user(
     """
     password_hash = _hash_new_password(user_id, changes) if "password" in changes else ""
     user = _lock_user(user_id, is_expected, by_admin)
+    further = False
+    if work_out is not None:
+        more, further = work_out(user)
+        changes = changes | more
     if changes.get("role", user.role) != "admin" or not changes.get("active", user.active):
         _check_not_last_administrator(user)
     new_password = "password" in changes
@@ -389,7 +396,7 @@ def update_user(
     }
     if new_password:
         changed["password_version"] = user.password_version + 1
-    if not changed:
+    if not changed and not further:
         return user
     changed["updated_at"] = utcnow()
     after = user._replace(**changed, version=user.version + 1)

@@ -1,0 +1,49 @@
+"""SCIM 2.0 (RFC 7643, 7644, 9865) below ``/scim/v2``, over the services of users.
+
+Each resource type has two files: its mapping and storage (``users.py``) and its endpoints
+(``user_views.py``). What all types share stands in the others; ``schemas.py`` and ``filters.py``
+are the only ones that know the library. May import users and the layers below it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, Flask
+
+from project.web import error_handlers
+
+PREFIX = "/scim/v2"
+
+bp = Blueprint("scim", __name__)
+
+
+def route(path: str, method: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add a view, also at ``//path`` and ``path/``, as clients call it whose base URL has a slash.
+
+    :param path: below ``/scim/v2``, such as ``/Users``.
+    """
+
+    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+        def add(state: Any) -> None:
+            for slash in ("", "/"):
+                state.app.add_url_rule(
+                    f"{PREFIX}{slash}{path}",
+                    f"{bp.name}.{view.__name__}",
+                    view,
+                    methods=[method],
+                    strict_slashes=False,
+                )
+
+        bp.record(add)
+        return view
+
+    return decorate
+
+
+from project.api.scim import discovery, errors, user_views  # noqa: E402, F401  (they add routes to bp)
+
+
+def init_app(app: Flask) -> None:
+    """Register the routes, and the form of errors below ``/scim``."""
+    error_handlers.register_prefix(app, "/scim", errors.render, shared=False)
+    app.register_blueprint(bp)

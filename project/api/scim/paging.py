@@ -1,0 +1,180 @@
+"""Pages of lists: by ``startIndex`` (RFC 7644) and by cursor (RFC 9865), neither by an offset.
+
+A page by ``startIndex`` begins after the id with which the page before it has ended for the same
+caller; so what is removed meanwhile causes no gap. See docs/decisions/scim.md.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from flask import current_app, request
+from sqlalchemy.dialects import mysql, sqlite
+
+from project.api.scim.errors import InvalidRequest, NotSupported
+from project.api.scim.filters import Filter, Operators, parse
+from project.api.scim.models import SCIMPlace
+from project.api.scim.requests import DEFAULT_COUNT, MAX_COUNT, read_number
+from project.clock import utcnow
+from project.database import Row, db, in_transaction, read, write
+from project.errors import Invalid
+from project.web.guard import principal
+from project.web.pagination import make_cursor, read_cursor
+from project.web.pruning import prunes
+
+TOTAL_SECONDS = 30
+PLACE_RETENTION = timedelta(hours=1)
+_TOTALS = "scim.totals"
+_places: Any = SCIMPlace.__table__
+_NEAREST = (
+    sa.select(_places.c.start_index, _places.c.after_id)
+    .where(
+        _places.c.listing == sa.bindparam("listing"),
+        _places.c.start_index <= sa.bindparam("start"),
+    )
+    .order_by(_places.c.start_index.desc())
+    .limit(1)
+)
+_REMEMBER = {
+    "sqlite": (added := sqlite.insert(_places)).on_conflict_do_update(
+        set_={name: added.excluded[name] for name in ("after_id", "created_at")}
+    ),
+    "mysql": (inserted := mysql.insert(_places)).on_duplicate_key_update(
+        {name: inserted.inserted[name] for name in ("after_id", "created_at")}
+    ),
+}
+
+
+class Kind(NamedTuple):
+    """A resource type, as a list needs it.
+
+    :ivar name: the name of its list in places and cursors.
+    :ivar page: returns the rows after an id: at most so many, in order of id.
+    :ivar skip: returns the id of the last of so many rows after an id; None: there are not so many.
+    :ivar find: returns the ids that a filter finds, in order, and what returns some of their rows.
+    """
+
+    name: str
+    schema: str
+    operators: Operators
+    page: Callable[[int, int], Sequence[Row]]
+    skip: Callable[[int, int], int | None]
+    total: Callable[[], int]
+    find: Callable[[Filter], tuple[list[int], Callable[[Sequence[int]], Sequence[Row]]]]
+
+
+class Page(NamedTuple):
+    """A page of a list.
+
+    :ivar position: ``startIndex`` or ``nextCursor``, as the response has it.
+    """
+
+    rows: Sequence[Row]
+    total: int
+    position: Mapping[str, Any]
+
+
+def list_page(kind: Kind) -> Page:
+    """Return the page of a list for which the request asks.
+
+    :raises InvalidRequest: a parameter is wrong, or the filter is not supported (400).
+    """
+    if "sortBy" in request.args:
+        raise NotSupported
+    count = max(0, min(read_number("count", DEFAULT_COUNT), MAX_COUNT))
+    start = max(1, read_number("startIndex", 1))
+    condition = None
+    if (text := request.args.get("filter")) is not None:
+        condition = parse(text, kind.operators, kind.schema)
+    cursor = request.args.get("cursor")
+    if cursor is not None:
+        return _by_cursor(kind, condition, cursor, count)
+    if condition is None:
+        return _of_all(kind, start, count)
+    ids, fetch = kind.find(condition)
+    return Page(fetch(ids[start - 1 : start - 1 + count]), len(ids), {"startIndex": start})
+
+
+def _of_all(kind: Kind, start: int, count: int) -> Page:
+    listing = f"{kind.name} {principal().name}"
+    after = _find_place(kind, listing, start) if count else None
+    rows = [] if after is None else kind.page(after, count)
+    if count and rows and len(rows) == count:
+        _commit_place(listing, start + count, rows[-1].id)
+    is_end = after is not None and len(rows) < count and (rows or start == 1)
+    total = (
+        start - 1 + len(rows) if is_end else max(_total(kind), start - 1 + len(rows) if rows else 0)
+    )
+    return Page(rows, total, {"startIndex": start})
+
+
+def _by_cursor(kind: Kind, condition: Filter | None, cursor: str, count: int) -> Page:
+    """Return the page of a cursor; an empty one is that of the first page (RFC 9865 section 2)."""
+    name = f"scim {kind.name} {condition!r}"
+    try:
+        after = read_cursor(name, cursor)[0] if cursor else 0
+    except Invalid as error:
+        detail = "cursor: Is not a cursor of this list with this filter."
+        raise InvalidRequest("invalidCursor", detail) from error
+    if condition is None:
+        found = kind.page(after, count + 1)
+        total = len(found) if not after and len(found) <= count else _total(kind)
+    else:
+        ids, fetch = kind.find(condition)
+        total = len(ids)
+        found = fetch([each for each in ids if each > after][: count + 1])
+    rows = found[:count]
+    has_more = rows and len(found) > count
+    next_cursor = make_cursor(name, [rows[-1].id]) if has_more else None
+    return Page(rows, total, {"nextCursor": next_cursor})
+
+
+def _find_place(kind: Kind, listing: str, start: int) -> int | None:
+    """Return after which id a page begins; None: it lies beyond the end.
+
+    After a jump, the ids from the nearest known place on are counted.
+    """
+    if start == 1:
+        return 0
+    found = read(_NEAREST, {"listing": listing, "start": start})
+    known, after = found[0] if found else (1, 0)
+    if known == start:
+        return int(after)
+    return None if start > _total(kind) else kind.skip(after, start - known)
+
+
+@in_transaction
+def _commit_place(listing: str, start: int, after: int) -> None:
+    """Remember where the next page begins."""
+    statement = _REMEMBER["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"]
+    values = {"listing": listing, "start_index": start, "after_id": after, "created_at": utcnow()}
+    write(statement, values)
+
+
+def _total(kind: Kind) -> int:
+    """Return the number of all resources, as it was within the last ``TOTAL_SECONDS``."""
+    totals: dict[str, tuple[float, int]] = current_app.extensions.setdefault(_TOTALS, {})
+    until, total = totals.get(kind.name, (0.0, 0))
+    if until < time.monotonic():
+        total = kind.total()
+        totals[kind.name] = time.monotonic() + TOTAL_SECONDS, total
+    return total
+
+
+@prunes("places of SCIM lists")
+def remove_expired(limit: int) -> int:
+    """Remove the oldest places that are older than ``PLACE_RETENTION``; return how many."""
+    key = sa.tuple_(_places.c.listing, _places.c.start_index)
+    oldest = (
+        sa.select(_places.c.listing, _places.c.start_index)
+        .where(_places.c.created_at <= utcnow() - PLACE_RETENTION)
+        .order_by(_places.c.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = [tuple(row) for row in db.session.execute(oldest)]
+    if found:
+        db.session.execute(sa.delete(_places).where(key.in_(found)))
+    return len(found)

@@ -1,0 +1,225 @@
+"""The resources of SCIM as models of scim2-models, and what they tolerate.
+
+The models validate what clients send, apply a PATCH and describe themselves in ``/Schemas``. What
+identity providers send beyond the RFCs is brought into their form before. See
+docs/decisions/scim.md.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import scim2_models as scim
+from pydantic import ValidationError
+from scim2_models.resources import user
+
+from project.api.scim.errors import InvalidRequest
+
+# Unknown attributes are left out; `Remove` with a value, and a path whose filter finds nothing, are
+# Entra's.
+_POLICY = scim.ScimPolicy(
+    unknown=scim.ScimPolicy.Unknown.ignore,
+    remove_value_as_filter=scim.ScimPolicy.RemoveValue.apply,
+    unmatched_path_filter=scim.ScimPolicy.UnmatchedPathFilter.create,
+)
+READ_ONLY = frozenset({"id", "meta", "groups", "schemas"})
+_MULTIVALUED = frozenset(
+    {
+        *("emails", "phonenumbers", "ims", "photos", "addresses"),
+        *("entitlements", "roles", "x509certificates"),
+    }
+)
+_MANAGER = "manager"
+
+Document = dict[str, Any]
+Found = TypeVar("Found")
+
+
+class Email(user.Email):
+    """An address as it was sent: that of the user is checked by the rules of the directory."""
+
+    value: str | None = None
+
+
+class Photo(user.Photo):
+    """A photo whose address is only kept."""
+
+    value: str | None = None  # type: ignore[assignment]
+
+
+class X509Certificate(user.X509Certificate):
+    """A certificate that is only kept."""
+
+    value: str | None = None  # type: ignore[assignment]
+
+
+class User(scim.User[scim.AnyExtension], Generic[scim.AnyExtension]):
+    """A user whose attributes are kept as they were sent."""
+
+    profile_url: str | None = None  # type: ignore[assignment]
+    emails: list[Email] | None = None  # type: ignore[assignment]
+    photos: list[Photo] | None = None  # type: ignore[assignment]
+    x509_certificates: list[X509Certificate] | None = None  # type: ignore[assignment]
+
+
+USER = str(User.__schema__)
+ENTERPRISE_USER = str(scim.EnterpriseUser.__schema__)
+_User = User[scim.EnterpriseUser]
+_UserPatch = scim.PatchOp[_User]
+MODELS: dict[str, Any] = {USER: User, ENTERPRISE_USER: scim.EnterpriseUser}
+"""What ``/Schemas`` describes."""
+
+
+def describe(urn: str) -> Document:
+    """Return a schema of ``MODELS`` (RFC 7643 section 7)."""
+    document: Document = MODELS[urn].to_schema().model_dump()
+    return document
+
+
+def read_user(document: Document) -> Document:
+    """Return what a client has sent of a user, in the form of RFC 7643, without what is read-only.
+
+    :raises InvalidRequest: an attribute has another type (400).
+    """
+    return _dump(_valid(lambda: _User.model_validate(_tolerate(document), scim_policy=_POLICY)))
+
+
+def patch_user(current: Document, request: Document) -> Document:
+    """Return a user with the operations of a PATCH done (RFC 7644 section 3.5.2).
+
+    :param current: as ``read_user`` returns it.
+    :raises InvalidRequest: an operation is wrong (400).
+    """
+    operations = _member(request, "Operations")
+    if not isinstance(operations, list) or not operations:
+        raise InvalidRequest("invalidSyntax", "Operations: Must be a list of operations.")
+    request = {
+        "schemas": [str(scim.PatchOp.__schema__)],
+        "Operations": [each for one in operations for each in _tolerated_operations(one)],
+    }
+    if not request["Operations"]:
+        return current
+
+    def apply() -> Document:
+        resource = _User.model_validate(current, scim_policy=_POLICY)
+        patch = _UserPatch.model_validate(
+            request, scim_ctx=scim.Context.RESOURCE_PATCH_REQUEST, scim_policy=_POLICY
+        )
+        patch.patch(resource, scim_policy=_POLICY)
+        return _dump(resource)
+
+    return _valid(apply)
+
+
+def _dump(resource: Any) -> Document:
+    document: Document = resource.model_dump()
+    return {name: value for name, value in document.items() if name not in ("schemas", "password")}
+
+
+def _valid(work: Callable[[], Found]) -> Found:
+    """Turn the library's errors into ours."""
+    try:
+        return work()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        path = ".".join(map(str, first["loc"]))
+        kind = first["type"].removeprefix("scim_") if first["type"].startswith("scim_") else None
+        detail = f"{path}: {first['msg']}" if path else first["msg"]
+        raise InvalidRequest(kind or "invalidValue", detail) from error
+    except scim.SCIMException as error:
+        detail = _first_line(error)
+        raise InvalidRequest(error.scim_type or "invalidValue", detail) from error
+
+
+def _first_line(error: scim.SCIMException) -> str:
+    """Return what is wrong; of an error of pydantic in it, without the lines around it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    if len(lines) < 3:
+        return lines[0]
+    return f"{lines[1]}: {lines[2].partition(' [type=')[0]}"
+
+
+def _member(document: Document, name: str) -> Any:
+    """Return the value of a member, in any letter case of its name."""
+    return next((each for key, each in document.items() if key.lower() == name.lower()), None)
+
+
+def _tolerate(document: Document) -> Document:
+    """Bring the attributes of a user into the form of RFC 7643."""
+    return {
+        name: _tolerate_value(name, value)
+        for name, value in document.items()
+        if name.lower() not in READ_ONLY
+    }
+
+
+def _tolerate_value(path: str, value: Any) -> Any:
+    """Bring a value into the type of its attribute.
+
+    :param path: the attribute's name, perhaps after its schema.
+    """
+    name = path.rpartition(":")[2].lower()
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | float):
+        return str(value)
+    if path.lower() == ENTERPRISE_USER.lower() and isinstance(value, dict):
+        return {each: _tolerate_value(each, inner) for each, inner in value.items()}
+    if name == _MANAGER:
+        return _manager(value)
+    if name in _MULTIVALUED:
+        values = value if isinstance(value, list) else [value]
+        return [_entry(each) for each in values if each not in (None, "")]
+    if name == "active" and value == "":
+        return None
+    if isinstance(value, dict):
+        return {each: _tolerate_value(each, inner) for each, inner in value.items()}
+    return value
+
+
+def _entry(value: Any) -> Any:
+    """Return an entry of an attribute with several values, of which some send the value only."""
+    if isinstance(value, dict):
+        return {name: _tolerate_value(name, each) for name, each in value.items()}
+    return {"value": str(value)}
+
+
+def _manager(value: Any) -> Any:
+    """Return a manager, of whom some send the id only, or in a list."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if not isinstance(value, dict):
+        return None if value in (None, "") else {"value": str(value)}
+    known = {name: _tolerate_value(name, each) for name, each in value.items() if each is not None}
+    return known or None
+
+
+def _tolerated_operations(operation: Any) -> list[Document]:
+    """Bring an operation of a PATCH into the form of RFC 7644; none: it changes nothing."""
+    if not isinstance(operation, dict):
+        raise InvalidRequest("invalidSyntax", "Operations: Each must be an object.")
+    op, path, value = (_member(operation, name) for name in ("op", "path", "value"))
+    if not isinstance(op, str) or not isinstance(path, str | None):
+        raise InvalidRequest("invalidSyntax", "Operations: op and path must be texts.")
+    op, has_value = op.lower(), any(name.lower() == "value" for name in operation)
+    if not path:
+        if isinstance(value, dict):
+            value = {
+                name: each
+                for name, each in _tolerate(value).items()
+                if each is not None or op != "add"
+            }
+            if not value:
+                return []
+        return [{"op": op, "value": value}]
+    name = path.partition("[")[0].rpartition(":")[2].lower()
+    if name == "password" or (op == "add" and value is None and has_value):
+        return []
+    changed: Document = {"op": op, "path": path}
+    if op == "remove" and name == _MANAGER:
+        return [changed]
+    if has_value:
+        inside = path.endswith("]") and not isinstance(value, dict | list | None)
+        changed["value"] = _entry(value) if inside else _tolerate_value(path, value)
+        if name == _MANAGER and changed["value"] is None:
+            return [{"op": "remove", "path": path}]
+    return [changed]

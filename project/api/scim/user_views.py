@@ -1,0 +1,111 @@
+"""The endpoints of users in SCIM."""
+
+from typing import Any
+
+from flask import Response
+
+from project.api.scim import requests, route, schemas, users
+from project.api.scim.paging import Kind, list_page
+from project.api.scim.requests import is_admin, meets_if_match, read_body, requires
+from project.api.scim.responses import list_response, respond
+from project.database import Row, in_transaction
+from project.web import preconditions
+
+USERS = Kind(
+    name="users",
+    schema=schemas.USER,
+    operators=users.OPERATORS,
+    page=users.list_users,
+    skip=users.skip_users,
+    total=users.count_users,
+    find=users.find_users,
+)
+
+
+@route("/Users", "GET")
+@requires("users:read")
+def list_users() -> Response:
+    """List users, page by page, or those whom a filter finds.
+
+    :raises InvalidRequest: a parameter is wrong, or the filter is not supported (400).
+    """
+    page = list_page(USERS)
+    return respond(list_response(_shown(page.rows), page.total, **page.position))
+
+
+@route("/Users", "POST")
+@requires("users:write")
+@in_transaction
+def create_user() -> Response:
+    """Add a user.
+
+    :raises InvalidRequest: an attribute is missing or wrong (400).
+    :raises Taken: another user has the userName or the email (409).
+    """
+    user = users.create_user(read_body())
+    response = _respond(user, 201)
+    response.headers["Location"] = f"{requests.base_url()}/Users/{user.id}"
+    return response
+
+
+@route("/Users/<user_id>", "GET")
+@requires("users:read")
+def get_user(user_id: str) -> Response:
+    """Return one user.
+
+    :raises UserNotFound: no user has this id (404).
+    """
+    user = users.get_user(users.parse_id(user_id))
+    response = _respond(user)
+    if preconditions.is_known(user.version):
+        response.status_code, response.data = 304, b""
+    return response
+
+
+@route("/Users/<user_id>", "PUT")
+@requires("users:write")
+@in_transaction
+def replace_user(user_id: str) -> Response:
+    """Set all attributes of one user.
+
+    :raises: as ``users.replace_user``.
+    """
+    found = users.parse_id(user_id)
+    return _respond(users.replace_user(found, read_body(), meets_if_match, by_admin=is_admin()))
+
+
+@route("/Users/<user_id>", "PATCH")
+@requires("users:write")
+@in_transaction
+def update_user(user_id: str) -> Response:
+    """Change attributes of one user.
+
+    :raises: as ``users.patch_user``.
+    """
+    found = users.parse_id(user_id)
+    return _respond(users.patch_user(found, read_body(), meets_if_match, by_admin=is_admin()))
+
+
+@route("/Users/<user_id>", "DELETE")
+@requires("users:write")
+@in_transaction
+def delete_user(user_id: str) -> Response:
+    """Remove one user for ever.
+
+    :raises: as ``users.delete_user``.
+    """
+    users.delete_user(users.parse_id(user_id), meets_if_match, by_admin=is_admin())
+    return respond(None, 204)
+
+
+def _respond(user: Row, status: int = 200) -> Response:
+    [resource] = _shown([user])
+    response = respond(resource, status)
+    response.set_etag(preconditions.etag(user.version), weak=True)
+    return response
+
+
+def _shown(rows: Any) -> list[dict[str, Any]]:
+    selection = requests.read_selection(schemas.USER, schemas.ENTERPRISE_USER)
+    base_url = requests.base_url()
+    return [selection.of(users.to_scim(row, base_url)) for row in rows]
