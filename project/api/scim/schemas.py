@@ -202,24 +202,38 @@ def _tolerated_operations(operation: Any) -> list[Document]:
         raise InvalidRequest("invalidSyntax", "Operations: op and path must be texts.")
     op, has_value = op.lower(), any(name.lower() == "value" for name in operation)
     if not path:
-        if isinstance(value, dict):
-            value = {
-                name: each
-                for name, each in _tolerate(value).items()
-                if each is not None or op != "add"
-            }
-            if not value:
-                return []
-        return [{"op": op, "value": value}]
+        return _without_path(op, value)
     name = path.partition("[")[0].rpartition(":")[2].lower()
     if name == "password" or (op == "add" and value is None and has_value):
         return []
     changed: Document = {"op": op, "path": path}
-    if op == "remove" and name == _MANAGER:
-        return [changed]
-    if has_value:
+    if has_value and not (op == "remove" and name == _MANAGER):
         inside = path.endswith("]") and not isinstance(value, dict | list | None)
         changed["value"] = _entry(value) if inside else _tolerate_value(path, value)
-        if name == _MANAGER and changed["value"] is None:
+        if op == "remove":
+            changed["value"] = _without_references(changed["value"])
+        elif name == _MANAGER and changed["value"] is None:
             return [{"op": "remove", "path": path}]
     return [changed]
+
+
+def _without_path(op: str, value: Any) -> list[Document]:
+    """Return the operations for an object, some of whose keys Entra spells as paths."""
+    if not isinstance(value, dict):
+        return [{"op": op, "value": value}]
+    known = _tolerate(value)
+    if op == "add":
+        known = {name: each for name, each in known.items() if each is not None}
+    paths = {name: known.pop(name) for name in [*known] if "[" in name}
+    whole = [{"op": op, "value": known}] if known else []
+    return whole + [{"op": op, "path": path, "value": each} for path, each in paths.items()]
+
+
+def _without_references(value: Any) -> Any:
+    """Return the values that Entra removes without ``$ref``, which is null."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {"value": each["value"]} if isinstance(each, dict) and "value" in each else each
+        for each in value
+    ]
