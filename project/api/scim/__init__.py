@@ -23,12 +23,14 @@ def route(path: str, method: str) -> Callable[[Callable[..., Any]], Callable[...
     :param path: below ``/scim/v2``, such as ``/Users``.
     """
 
+    endpoint = f"{bp.name}.{method} {path.replace('.', '')}"
+
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         def add(state: Any) -> None:
             for slash in ("", "/"):
                 state.app.add_url_rule(
                     f"{PREFIX}{slash}{path}",
-                    f"{bp.name}.{view.__name__}",
+                    endpoint,
                     view,
                     methods=[method],
                     strict_slashes=False,

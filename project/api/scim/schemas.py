@@ -70,8 +70,15 @@ MODELS: dict[str, Any] = {USER: User, ENTERPRISE_USER: scim.EnterpriseUser}
 
 
 def describe(urn: str) -> Document:
-    """Return a schema of ``MODELS`` (RFC 7643 section 7)."""
+    """Return a schema of ``MODELS`` (RFC 7643 section 7).
+
+    Each user has an email, which only a userName that is an address can stand for.
+    """
     document: Document = MODELS[urn].to_schema().model_dump()
+    for attribute in document["attributes"]:
+        if urn == USER and attribute["name"] == "emails":
+            attribute["required"] = True
+            attribute["subAttributes"][0]["required"] = True
     return document
 
 
