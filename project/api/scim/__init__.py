@@ -22,7 +22,6 @@ def route(path: str, method: str) -> Callable[[Callable[..., Any]], Callable[...
 
     :param path: below ``/scim/v2``, such as ``/Users``.
     """
-
     endpoint = f"{bp.name}.{method} {path.replace('.', '')}"
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -87,7 +87,11 @@ def read_user(document: Document) -> Document:
 
     :raises InvalidRequest: an attribute has another type (400).
     """
-    return _dump(_valid(lambda: _User.model_validate(_tolerate(document), scim_policy=_POLICY)))
+    found = _dump(_valid(lambda: _User.model_validate(_tolerate(document), scim_policy=_POLICY)))
+    for name, values in found.items():
+        if isinstance(values, list) and sum(each.get("primary") is True for each in values) > 1:
+            raise InvalidRequest("invalidValue", f"{name}: Only one can be primary.")
+    return found
 
 
 def patch_user(current: Document, request: Document) -> Document:

@@ -34,7 +34,10 @@ class ProviderTestCase(SCIMTestCase):
 
 
 class OktaTests(ProviderTestCase):
-    """https://developer.okta.com/docs/api/openapi/okta-scim/guides/scim-20/"""
+    """Requests of Okta.
+
+    https://developer.okta.com/docs/api/openapi/okta-scim/guides/scim-20/
+    """
 
     def test_create_with_groups_and_password(self):
         user = self.create(
@@ -86,7 +89,10 @@ class OktaTests(ProviderTestCase):
 
 
 class EntraTests(ProviderTestCase):
-    """https://learn.microsoft.com/en-us/entra/identity/app-provisioning/use-scim-to-provision-users-and-groups"""
+    """Requests of Entra.
+
+    https://learn.microsoft.com/en-us/entra/identity/app-provisioning/use-scim-to-provision-users-and-groups
+    """
 
     def test_flag_in_the_address(self):
         answer = self.call("GET", "/Users?aadOptscim062020")
@@ -246,7 +252,10 @@ class GoogleTests(ProviderTestCase):
 
 
 class OneLoginTests(ProviderTestCase):
-    """https://developers.onelogin.com/scim/define-user-schema"""
+    """Requests of OneLogin.
+
+    https://developers.onelogin.com/scim/define-user-schema
+    """
 
     def test_slash_at_the_end_of_the_base_url(self):
         for path in ("//Users", "/Users/", "//Users/", f"//Users/{self.id}", f"/Users/{self.id}/"):
