@@ -65,6 +65,10 @@ ACTIONS: dict[str, Words] = {
     "user.removed": Words(
         N_("User removed"), N_("%(actor)s removed %(user)s, whose email was %(email)s")
     ),
+    "attributes.changed": Words(
+        N_("Attributes changed"),
+        N_("%(actor)s set attributes of %(user)s by SCIM: %(attributes)s"),
+    ),
     "users.created": Words(
         N_("Sample users added"),
         lambda values: ngettext(
@@ -294,6 +298,8 @@ def _values(event: Row) -> dict[str, str]:
     """Return what a sentence may say of the event's states."""
     before, after = event.before or {}, event.after or {}
     values = {name: _words(name, value) for name, value in (before | after).items()}
+    if event.action == "attributes.changed":
+        values["attributes"] = ", ".join(before | after)
     if event.action == "user.updated":
         changes = [(name, _words(name, before.get(name)), values[name]) for name in after]
         [(_name, values["old"], values["new"])] = changes[:1] or [("", "", "")]

@@ -22,9 +22,10 @@ def route(path: str, method: str) -> Callable[[Callable[..., Any]], Callable[...
 
     :param path: below ``/scim/v2``, such as ``/Users``.
     """
-    endpoint = f"{bp.name}.{method} {path.replace('.', '')}"
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+        endpoint = f"{bp.name}.{view.__name__} {method} {path.replace('.', '')}"
+
         def add(state: Any) -> None:
             for slash in ("", "/"):
                 state.app.add_url_rule(

@@ -582,7 +582,7 @@ def _recorded(kept: Kept) -> Document:
     main = _main(kept.attributes["emails"])
     others = [each for each in kept.attributes["emails"] if each is not main]
     state = {"userName": kept.user_name, "externalId": kept.external_id, **kept.attributes}
-    state |= {"displayName": None, "emails": others}
+    state |= {"displayName": None, "emails": others, **state.pop(schemas.ENTERPRISE_USER, {})}
     return {name: value for name, value in state.items() if value}
 
 

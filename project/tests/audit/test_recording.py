@@ -300,6 +300,10 @@ class EveryWriteTests(AuditTestCase):
         ("POST", "/welcome"),
         ("POST", "/forgot"),
         ("POST", "/setup"),
+        ("POST", "/scim/v2/Users"),
+        ("PUT", "/scim/v2/Users/1"),
+        ("PATCH", "/scim/v2/Users/1"),
+        ("DELETE", "/scim/v2/Users/1"),
     ]
     # The same calls again: what is there already, is gone or is as wanted.
     REFUSED: list[tuple[str, str, dict[str, Any], int]] = [

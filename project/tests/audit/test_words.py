@@ -100,6 +100,16 @@ class WordsTests(AuditTestCase):
                 "User 8 (removed) removed Carl, whose email was carl@example.com",
             ),
             (
+                event(
+                    "attributes.changed",
+                    "key:3",
+                    2,
+                    before={"title": "Lady", "name": {"givenName": "Ada"}},
+                    after={"title": "Countess", "department": "Engines"},
+                ),
+                "The API key “CI” set attributes of Bob by SCIM: title, name, department",
+            ),
+            (
                 event("users.created", "command:seed_db", after={"count": 1000}),
                 "The command seed_db added 1,000 users",
             ),
