@@ -44,6 +44,8 @@ WRONG_PREFIXES = [
 ]  # fmt: skip
 PROXY, ANOTHER_PROXY, STRANGER = "127.0.0.2", "127.0.1.7", "127.0.0.3"
 AWAY = "/users/away"  # the service ends the connection without an answer
+AWAY_SCIM = "/scim/v2/Users/away"
+SCIM_ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -53,7 +55,7 @@ class Echo(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer."""
-        if self.path == AWAY:
+        if self.path in (AWAY, AWAY_SCIM):
             self.close_connection = True
             return
         body = json.dumps(dict(self.headers)).encode()
@@ -134,7 +136,8 @@ def differences(app: Flask, text: str) -> list[str]:
     shared = set(shared_prefixes(app))
     return [
         *_other_prefixes(known, "shared", shared),
-        *_other_prefixes(known, "unshared", set(prefixes(app)) - shared),
+        *_other_prefixes(known, "unshared", set(prefixes(app)) - shared - {"/scim"}),
+        *_other_prefixes(known, "scim", {"/scim"}),
         *_compressed_etags(app, text),
     ]
 
@@ -281,9 +284,38 @@ class ErrorFormTests(NginxTestCase):
         with self.nginx(""):
             for prefix in prefixes(create_app("project.config.TestingConfig")):
                 with self.subTest(prefix):
-                    self.assertEqual(self.ask_wrongly(prefix), "application/json")
-                    self.assertEqual(self.ask_wrongly(f"{prefix}/x/y?z"), "application/json")
+                    json_type = "scim+json" if prefix == "/scim" else "json"
+                    form = f"application/{json_type}"
+                    self.assertEqual(self.ask_wrongly(prefix), form)
+                    self.assertEqual(self.ask_wrongly(f"{prefix}/x/y?z"), form)
                     self.assertEqual(self.ask_wrongly(f"{prefix}x"), "text/html")
+
+    def test_errors_of_scim_have_its_form(self):
+        with self.nginx():
+            for method, path, status, headers, detail in [
+                ("X", "/scim/v2/Users", 405, {}, "The method is not allowed here."),
+                (
+                    "POST",
+                    "/scim/v2//Users?aadOptscim062020",
+                    413,
+                    {"Content-Length": "10000001"},
+                    "The body is larger than 10,000,000 bytes.",
+                ),
+                ("GET", AWAY_SCIM, 502, {}, "The service cannot be reached."),
+            ]:
+                with self.subTest(path[:40]):
+                    connection = HTTPConnection("127.0.0.1", self.port, 10)
+                    connection.request(method, path, headers={"Accept": "text/html", **headers})
+                    response = connection.getresponse()
+                    body = json.loads(response.read())
+                    connection.close()
+
+                    self.assertEqual(response.status, status)
+                    kind = response.headers.get_content_type()
+                    self.assertEqual(kind, "application/scim+json")
+                    self.assertEqual(body["schemas"], [SCIM_ERROR])
+                    self.assertEqual(body["status"], str(status))
+                    self.assertIn(detail, body["detail"])
 
     def page(self, accepted: str = "", cookie: str = "", path: str = "/") -> str:
         """Return the page of what nginx refuses itself."""
