@@ -35,6 +35,9 @@ WRITE = "403 403 403 200 200 403 200 401 401 401"
 # The keys have scopes for users only.
 GROUPS_READ = "403 403 200 200 200 403 403 401 401 401"
 GROUPS_WRITE = "403 403 403 200 200 403 403 401 401 401"
+SCIM_READ = READ.replace("403", "401", 1)
+SCIM_WRITE = WRITE.replace("403", "401", 1)
+SCIM_KNOWN = "401 200 200 200 200 200 200 401 401 401"
 OWN_READ = "403 200 200 200 200 200 403 401 401 401"
 # The keys belong to an administrator, whom only callers with the scope ``admin`` may change.
 OWN_WRITE = "403 200 200 200 200 403 403 401 401 401"
@@ -149,6 +152,24 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /setup": (REDIRECT, None),
     "POST /setup": (REDIRECT, {**PERSON, "password": PASSWORD, "code": "x"}),
 }
+PATCH = {"Operations": [{"op": "replace", "path": "title", "value": "x"}]}
+SCIM_PERSON = {"userName": PERSON["email"]}
+SCIM_ROWS: dict[str, tuple[str, Any]] = {
+    "GET /Users": (SCIM_READ, None),
+    "POST /Users": (SCIM_WRITE.replace("200", "201"), SCIM_PERSON),
+    "GET /Users/TARGET": (SCIM_READ, None),
+    "PUT /Users/TARGET": (SCIM_WRITE, SCIM_PERSON),
+    "PATCH /Users/TARGET": (SCIM_WRITE, PATCH),
+    "DELETE /Users/TARGET": (SCIM_WRITE.replace("200", "204"), None),
+    "GET /ServiceProviderConfig": (SCIM_KNOWN, None),
+    "GET /ResourceTypes": (SCIM_KNOWN, None),
+    "GET /ResourceTypes/<name>": (SCIM_KNOWN.replace("200", "404"), None),
+    "GET /Schemas": (SCIM_KNOWN, None),
+    "GET /Schemas/<urn>": (SCIM_KNOWN.replace("200", "404"), None),
+}
+for row, answers in SCIM_ROWS.items():
+    for prefix in ("/scim/v2", "/scim/v2/"):
+        ROWS[row.replace(" ", f" {prefix}")] = answers
 PAGES = {
     "",
     "bulk",
