@@ -36,6 +36,17 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_scim_users_external_id"), "scim_users", ["external_id"])
     op.create_table(
+        "scim_emails",
+        sa.Column("email_folded", sa.String(512), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], op.f("fk_scim_emails_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("email_folded", "user_id", name=op.f("pk_scim_emails")),
+        **_OPTIONS,
+    )
+    op.create_index(op.f("ix_scim_emails_user_id"), "scim_emails", ["user_id"])
+    op.create_table(
         "scim_places",
         sa.Column("listing", sa.String(64), nullable=False),
         sa.Column("start_index", sa.Integer(), autoincrement=False, nullable=False),
@@ -49,4 +60,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("scim_places")
+    op.drop_table("scim_emails")
     op.drop_table("scim_users")

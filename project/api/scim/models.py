@@ -35,6 +35,19 @@ class SCIMUser(db.Model):  # type: ignore[name-defined,misc]
     __table_args__ = TABLE_OPTIONS
 
 
+class SCIMEmail(db.Model):  # type: ignore[name-defined,misc]
+    """An email of a user beside that in the directory, by which a filter finds them too."""
+
+    __tablename__ = "scim_emails"
+
+    email_folded: Mapped[str] = mapped_column(String(FOLDED_EMAIL_LENGTH), primary_key=True)
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+    __table_args__ = TABLE_OPTIONS
+
+
 class SCIMPlace(db.Model):  # type: ignore[name-defined,misc]
     """Where a page of a list begins: after which id, as the page before it has ended.
 

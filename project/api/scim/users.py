@@ -31,11 +31,11 @@ from project.api.scim.filters import (
     terms,
     too_many,
 )
-from project.api.scim.models import MAX_ATTRIBUTES_BYTES, SCIMUser
+from project.api.scim.models import MAX_ATTRIBUTES_BYTES, SCIMEmail, SCIMUser
 from project.api.users import service
 from project.api.users.errors import EmailTaken, UserNotFound
 from project.api.users.folding import check_email, fold_email, fold_username, prefix_range
-from project.api.users.models import User
+from project.api.users.models import FOLDED_EMAIL_LENGTH, User
 from project.api.users.schemas import Email
 from project.database import Row, read, write
 from project.web.fields import TEXT_LENGTH, Text
@@ -54,6 +54,7 @@ _ATTRIBUTES_CHANGED = audit.register("attributes.changed")
 
 _users: Any = User.__table__.c
 _scim: Any = SCIMUser.__table__.c
+_emails: Any = SCIMEmail.__table__.c
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 _COLUMNS = (
     *(_users[name] for name in ("id", "username", "email", "email_folded", "version")),
@@ -97,13 +98,20 @@ def _starting(column: Any) -> Any:
 
 _BY_IDS = _OF_ALL.where(_users.id.in_(_in("values")))
 _BY_EXTERNAL_IDS = _OF_KNOWN.where(_scim.external_id.in_(_in("values"))).limit(_LIMIT)
-_BY_EMAILS = _OF_ALL.where(_users.email_folded.in_(_in("values")))
+_BY_EMAILS = sa.union_all(
+    _OF_ALL.where(_users.email_folded.in_(_in("values"))),
+    _OF_ALL.join(SCIMEmail.__table__, _emails.user_id == _users.id).where(
+        _emails.email_folded.in_(_in("values"))
+    ),
+)
 _BY_NAMES = _by_name(
     _scim.user_name_folded.in_(_in("values")), _users.email_folded.in_(_in("values"))
 )
 _BY_NAME_START = _by_name(_starting(_scim.user_name_folded), _starting(_users.email_folded))
 _BY_USERNAME_START = _OF_ALL.where(_starting(_users.username_folded)).limit(_LIMIT)
 _INSERT = sa.insert(SCIMUser.__table__)
+_ADD_EMAIL = sa.insert(SCIMEmail.__table__)
+_REMOVE_EMAILS = sa.delete(SCIMEmail.__table__).where(_emails.user_id == sa.bindparam("user_id"))
 _UPDATE = sa.update(SCIMUser.__table__).where(_scim.user_id == sa.bindparam("key"))
 
 
@@ -242,7 +250,7 @@ def _equal_emails(same: Sequence[Term]) -> Matches:
     values = [value for value in set(folded.values()) if value]
     for row in read(_BY_EMAILS, {"values": values}) if values else ():
         for term in same:
-            if row.email_folded == folded[term] and _has_email(row, term):
+            if _has_email(row, term):
                 yield term, row
 
 
@@ -355,6 +363,7 @@ def create_user(sent: Document) -> Row:
         active = wanted.active is not False
         user = service.create_user(wanted.username, wanted.email, active=active)
         write(_INSERT, {"user_id": user.id, **_columns(wanted.kept)})
+    _add_emails(user.id, wanted.kept)
     audit.record(_ATTRIBUTES_CHANGED, user.id, after=_recorded(wanted.kept))
     return _stored(user.id)
 
@@ -445,8 +454,24 @@ def _keep(row: Row, wanted: Wanted) -> bool:
     with _naming_what_is_taken(wanted):
         key = {"user_id" if is_new else "key": row.id}
         write(_INSERT if is_new else _UPDATE, {**key, **_columns(after)})
+    if _other_emails(before) != _other_emails(after):
+        write(_REMOVE_EMAILS, {"user_id": row.id})
+        _add_emails(row.id, after)
     audit.record(_ATTRIBUTES_CHANGED, row.id, before=_recorded(before), after=_recorded(after))
     return _seen(before) != _seen(after)
+
+
+def _other_emails(kept: Kept) -> set[str]:
+    """Return the folded emails beside the main one."""
+    main = _main(kept.attributes["emails"])
+    others = [each for each in kept.attributes["emails"] if each is not main]
+    folded = {_folded_email(each["value"]) for each in others}
+    return {each for each in folded if 0 < len(each) <= FOLDED_EMAIL_LENGTH}
+
+
+def _add_emails(user_id: int, kept: Kept) -> None:
+    for folded in _other_emails(kept):
+        write(_ADD_EMAIL, {"user_id": user_id, "email_folded": folded})
 
 
 def _stored(user_id: int) -> Row:

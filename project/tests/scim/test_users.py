@@ -88,6 +88,29 @@ class WhoIsWhoTests(SCIMTestCase):
         emails = [{"value": "b@example.com", "type": "work", "primary": True}]
         self.assertEqual(user["emails"], emails)
 
+    def test_other_emails_find_the_user_too(self):
+        self.create(
+            userName="u",
+            emails=[
+                {"value": "a@example.com", "primary": True, "type": "home"},
+                {"value": "W@example.com", "type": "work"},
+                {"value": "W@example.com", "type": "other"},
+                {"value": "no address", "type": "x"},
+            ],
+        )
+
+        for condition in (
+            'emails eq "w@example.com"',
+            'emails[type eq "work"].value eq "W@EXAMPLE.com"',
+        ):
+            self.assertEqual(self.find(condition), ["2"])
+        self.assertEqual(self.find('emails[type eq "work"].value eq "a@example.com"'), [])
+        self.patch("2", {"op": "remove", "path": 'emails[type eq "work"]'})
+        self.assertEqual(self.find('emails[type eq "work"].value eq "w@example.com"'), [])
+        self.assertEqual(self.find('emails.value eq "w@example.com"'), ["2"])
+        self.call("DELETE", "/Users/2")
+        self.assertEqual(self.find('emails.value eq "w@example.com"'), [])
+
     def test_user_name_stands_for_a_missing_email(self):
         user = self.create(userName="Ada@example.com")
 
