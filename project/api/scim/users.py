@@ -81,19 +81,10 @@ def _in(name: str) -> Any:
     return sa.bindparam(name, expanding=True)
 
 
-def _by_name(of_known: Any, of_others: Any) -> Any:
-    """Return the SELECT of the users by their userName, which is the email of those without a row.
-
-    :param of_known: the condition on ``user_name_folded``.
-    :param of_others: the same on ``email_folded``.
-    """
-    known = _OF_KNOWN.where(of_known).limit(_LIMIT).subquery()
-    others = _OF_ALL.where(of_others, _scim.user_id.is_(None)).limit(_LIMIT).subquery()
-    return sa.union_all(sa.select(*known.c), sa.select(*others.c))
-
-
-def _starting(column: Any) -> Any:
-    return sa.and_(column >= sa.bindparam("start"), column < sa.bindparam("end"))
+def _first(statement: sa.Select[Any], column: Any) -> sa.Select[Any]:
+    """Return the SELECT of the first users with a text in a range of a column's index."""
+    starting = statement.where(column >= sa.bindparam("start"), column < sa.bindparam("end"))
+    return starting.order_by(column).limit(_LIMIT)
 
 
 _BY_IDS = _OF_ALL.where(_users.id.in_(_in("values")))
@@ -104,11 +95,23 @@ _BY_EMAILS = sa.union_all(
         _emails.email_folded.in_(_in("values"))
     ),
 )
-_BY_NAMES = _by_name(
-    _scim.user_name_folded.in_(_in("values")), _users.email_folded.in_(_in("values"))
+# Those without a row answer to their email.
+_BY_NAMES = sa.union_all(
+    _OF_KNOWN.where(_scim.user_name_folded.in_(_in("values"))),
+    _OF_ALL.where(_users.email_folded.in_(_in("values")), _scim.user_id.is_(None)),
 )
-_BY_NAME_START = _by_name(_starting(_scim.user_name_folded), _starting(_users.email_folded))
-_BY_USERNAME_START = _OF_ALL.where(_starting(_users.username_folded)).limit(_LIMIT)
+_BY_NAME_START = sa.union_all(
+    *(
+        sa.select(*_first(statement, column).subquery().c)
+        for statement, column in (
+            (_OF_KNOWN, _scim.user_name_folded),
+            (_OF_ALL, _users.email_folded),
+        )
+    )
+)
+"""Also those whose email begins so, although they have another userName: to leave them out would
+read more than the limit."""
+_BY_USERNAME_START = _first(_OF_ALL, _users.username_folded)
 _INSERT = sa.insert(SCIMUser.__table__)
 _ADD_EMAIL = sa.insert(SCIMEmail.__table__)
 _REMOVE_EMAILS = sa.delete(SCIMEmail.__table__).where(_emails.user_id == sa.bindparam("user_id"))
@@ -239,8 +242,7 @@ def _equal_names(same: Sequence[Term]) -> Matches:
 
 def _by_names(folded: Iterable[str], query: Query = read) -> dict[str, Row]:
     """Return users by their folded userName: those with a row come before an equal email."""
-    values = [*folded]
-    found = query(_BY_NAMES, {"values": values, "limit": 2 * len(values)})
+    found = query(_BY_NAMES, {"values": [*folded]})
     by_email = {row.email_folded: row for row in found if row.user_name is None}
     return by_email | {row.user_name_folded: row for row in found if row.user_name is not None}
 

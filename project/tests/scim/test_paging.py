@@ -81,11 +81,11 @@ class PagingTests(SCIMTestCase):
         self.assertEqual(self.ids("startIndex=999999999999"), [])
 
     def test_total_is_counted_once_in_a_while(self):
-        with mock.patch.object(paging.time, "monotonic", return_value=1000.0):
+        with mock.patch("project.api.scim.paging.time.monotonic", return_value=1000.0):
             self.ids("count=10")
             make_users(1)
             self.ids("count=10")
-        with mock.patch.object(paging.time, "monotonic", return_value=1031.0):
+        with mock.patch("project.api.scim.paging.time.monotonic", return_value=1031.0):
             total = self.call("GET", "/Users?count=10").json["totalResults"]
 
         self.assertEqual(total, 252)
