@@ -4,13 +4,12 @@ A page by ``startIndex`` begins after the id with which the page before it has e
 caller; so what is removed meanwhile causes no gap. See docs/decisions/scim.md.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from flask import current_app, request
+from flask import request
 from sqlalchemy.dialects import mysql, sqlite
 
 from project.api.scim.errors import InvalidRequest, NotSupported
@@ -24,9 +23,7 @@ from project.web.guard import principal
 from project.web.pagination import make_cursor, read_cursor
 from project.web.pruning import prunes
 
-TOTAL_SECONDS = 30
 PLACE_RETENTION = timedelta(hours=1)
-_TOTALS = "scim.totals"
 _places: Any = SCIMPlace.__table__
 _NEAREST = (
     sa.select(_places.c.start_index, _places.c.after_id)
@@ -105,7 +102,7 @@ def _of_all(kind: Kind, start: int, count: int) -> Page:
         _commit_place(listing, start + count, rows[-1].id)
     is_end = after is not None and len(rows) < count and (rows or start == 1)
     total = (
-        start - 1 + len(rows) if is_end else max(_total(kind), start - 1 + len(rows) if rows else 0)
+        start - 1 + len(rows) if is_end else max(kind.total(), start - 1 + len(rows) if rows else 0)
     )
     return Page(rows, total, {"startIndex": start})
 
@@ -120,7 +117,7 @@ def _by_cursor(kind: Kind, condition: Filter | None, cursor: str, count: int) ->
         raise InvalidRequest("invalidCursor", detail) from error
     if condition is None:
         found = kind.page(after, count + 1)
-        total = len(found) if not after and len(found) <= count else _total(kind)
+        total = len(found) if not after and len(found) <= count else kind.total()
     else:
         ids, fetch = kind.find(condition)
         total = len(ids)
@@ -142,7 +139,7 @@ def _find_place(kind: Kind, listing: str, start: int) -> int | None:
     known, after = found[0] if found else (1, 0)
     if known == start:
         return int(after)
-    return None if start > _total(kind) else kind.skip(after, start - known)
+    return None if start > kind.total() else kind.skip(after, start - known)
 
 
 @in_transaction
@@ -151,16 +148,6 @@ def _commit_place(listing: str, start: int, after: int) -> None:
     statement = _REMEMBER["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"]
     values = {"listing": listing, "start_index": start, "after_id": after, "created_at": utcnow()}
     write(statement, values)
-
-
-def _total(kind: Kind) -> int:
-    """Return the number of all resources, as it was within the last ``TOTAL_SECONDS``."""
-    totals: dict[str, tuple[float, int]] = current_app.extensions.setdefault(_TOTALS, {})
-    until, total = totals.get(kind.name, (0.0, 0))
-    if until < time.monotonic():
-        total = kind.total()
-        totals[kind.name] = time.monotonic() + TOTAL_SECONDS, total
-    return total
 
 
 @prunes("places of SCIM lists")

@@ -8,6 +8,7 @@ from project.api.scim import requests, route, schemas, users
 from project.api.scim.paging import Kind, list_page
 from project.api.scim.requests import is_admin, meets_if_match, read_body, requires
 from project.api.scim.responses import list_response, respond
+from project.api.scim.totals import Total
 from project.database import Row, in_transaction
 from project.web import preconditions
 
@@ -17,7 +18,7 @@ USERS = Kind(
     operators=users.OPERATORS,
     page=users.list_users,
     skip=users.skip_users,
-    total=users.count_users,
+    total=Total("users", users.count_users, users.last_id).get,
     find=users.find_users,
 )
 

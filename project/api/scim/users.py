@@ -74,6 +74,8 @@ _SKIP = (
     .offset(sa.bindparam("skipped", type_=sa.Integer))
 )
 _COUNT = sa.select(sa.func.count()).select_from(User.__table__)
+_COUNT_SOME = sa.select(sa.func.count()).select_from(sa.select(_users.id).limit(_LIMIT).subquery())
+_LAST_ID = sa.select(sa.func.max(_users.id))
 _BY_ID = _OF_ALL.where(_users.id == sa.bindparam("user_id"))
 
 
@@ -184,10 +186,16 @@ def skip_users(after: int, count: int) -> int | None:
     return found[0].id if found else None
 
 
-def count_users() -> int:
-    """Return the number of users; slow with a million."""
-    total: int = read(_COUNT, {})[0][0]
+def count_users(limit: int | None = None) -> int:
+    """Return the number of users, but at most the limit; without one, slow with a million."""
+    found = read(_COUNT, {}) if limit is None else read(_COUNT_SOME, {"limit": limit})
+    total: int = found[0][0]
     return total
+
+
+def last_id() -> int:
+    """Return the highest id of a user; 0: there are none."""
+    return read(_LAST_ID, {})[0][0] or 0
 
 
 def find_users(condition: Filter) -> tuple[list[int], Callable[[Sequence[int]], Sequence[Row]]]:

@@ -1,11 +1,12 @@
 """Pages of lists."""
 
+import time
 from datetime import timedelta
 from unittest import mock
 
 from project import db
 from project.api.models import SCIMPlace
-from project.api.scim import paging, users
+from project.api.scim import paging, totals, users
 from project.clock import utcnow
 from project.database import in_transaction
 from project.tests.factories import make_users
@@ -81,14 +82,28 @@ class PagingTests(SCIMTestCase):
         self.assertEqual(self.ids("startIndex=999999999999"), [])
 
     def test_total_is_counted_once_in_a_while(self):
-        with mock.patch("project.api.scim.paging.time.monotonic", return_value=1000.0):
+        with mock.patch("project.api.scim.totals.time.monotonic", return_value=1000.0):
             self.ids("count=10")
             make_users(1)
             self.ids("count=10")
-        with mock.patch("project.api.scim.paging.time.monotonic", return_value=1031.0):
+        with mock.patch("project.api.scim.totals.time.monotonic", return_value=1031.0):
             total = self.call("GET", "/Users?count=10").json["totalResults"]
 
         self.assertEqual(total, 252)
+
+    def test_many_are_counted_beside_the_requests(self):
+        self.call("DELETE", "/Users/7")
+        with mock.patch.object(totals, "MOST_COUNTED", 100):
+            first = self.call("GET", "/Users?count=10").json["totalResults"]
+            deadline = time.monotonic() + 10
+            while (second := self.total()) == first and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+        self.assertEqual((first, second), (251, 250))
+
+    def total(self) -> int:
+        """Return what a page says of all."""
+        return self.call("GET", "/Users?count=10").json["totalResults"]  # type: ignore[no-any-return]
 
     def test_deep_page_is_a_few_statements(self):
         self.ids("startIndex=1&count=100")

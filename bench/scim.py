@@ -1,0 +1,138 @@
+"""Read all users by SCIM, page by page, as an identity provider does; say what each page costs.
+
+Usage: python -m bench.scim [USERS]; 1,000,000 by default. Fails when a page needs more of the
+database's time, or the whole reading more time, than it may.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from statistics import median, quantiles
+from threading import current_thread, main_thread
+from typing import Any
+from unittest import mock
+
+from pymysql.connections import Connection
+from tqdm import tqdm
+
+from bench import report
+from bench.growth import DATABASE_OPTIONS
+from e2e.processes import MariaDB, manage
+from e2e.round_trip import write_rows
+
+PAGE = 100
+MOST_PAGE_MS = 50
+MOST_MINUTES = 10
+HEAD = ["by", "users", "pages", "seconds", "median, ms", "99 %, ms", "longest page, ms"]
+FILL = """
+    INSERT INTO scim_users (user_id, user_name, user_name_folded, external_id, attributes)
+    SELECT id, CONCAT('upn.', email), CONCAT('upn.', email_folded), CONCAT('x', id), '{}'
+    FROM users"""
+ATTRIBUTES = (
+    '{"name": {"givenName": "Ada", "familyName": "Lovelace"}, "title": "Countess",'
+    ' "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {"department": "Engines"}}'
+)
+
+
+@contextmanager
+def database_time() -> Iterator[list[float]]:
+    """Give a list whose only number grows by the seconds for which the database is waited for."""
+    spent = [0.0]
+    with ExitStack() as stack:
+        for name in ("query", "commit", "rollback", "begin"):
+            stack.enter_context(mock.patch.object(Connection, name, _timed(name, spent)))
+        yield spent
+
+
+def _timed(name: str, spent: list[float]) -> Any:
+    call = getattr(Connection, name)
+
+    def timed(self: Any, *arguments: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return call(self, *arguments, **options)
+        finally:
+            if current_thread() is main_thread():  # others count the users
+                spent[0] += time.perf_counter() - start
+
+    return timed
+
+
+def make_app(url: str) -> tuple[Any, str]:
+    """Return the application on a database with users, and an API key."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.devnull
+    from project import create_app, db
+    from project.api.users import service
+    from project.commands.accounts import create_key
+    from project.config import ProductionConfig
+
+    class Settings(ProductionConfig):
+        SECRET_KEY = "scim" * 10
+        SQLALCHEMY_DATABASE_URI = url
+        LOG_LEVEL = "ERROR"
+
+    app = create_app(Settings)
+    with app.app_context(), redirect_stdout(StringIO()) as printed:
+        from sqlalchemy import text
+
+        db.session.execute(text(FILL.replace("'{}'", ":attributes")), {"attributes": ATTRIBUTES})
+        service.create_user("Okta", "okta@example.com", active=True, role="viewer")
+        db.session.commit()
+        create_key("okta@example.com", "bench", ["users:read"], None)
+    return app, printed.getvalue().strip()
+
+
+def read_all(app: Any, key: str, count: int, by: str) -> tuple[tuple[Any, ...], bool]:
+    """Read all users; return a row of the table, and whether it was quick enough."""
+    client, pages, found = app.test_client(), [], 0
+    headers = {"Authorization": f"Bearer {key}"}
+    position: Any = 1 if by == "startIndex" else ""
+    start = time.perf_counter()
+    with database_time() as spent, tqdm(total=count + 1, unit=" users", desc=by) as progress:
+        while position is not None:
+            before = spent[0]
+            query = f"{by}={position}&count={PAGE}"
+            page = client.get(f"/scim/v2/Users?{query}", headers=headers).json
+            pages.append((spent[0] - before) * 1000)
+            rows = len(page["Resources"])
+            found += rows
+            progress.update(rows)
+            position = page.get("nextCursor") if by == "cursor" else position + rows
+            if by == "startIndex" and position > page["totalResults"]:
+                break
+    seconds = time.perf_counter() - start
+    if found != count + 1:
+        raise RuntimeError(f"{found:,} users were read instead of {count + 1:,}.")
+    figures = [median(pages), quantiles(pages, n=100)[98], max(pages)]
+    row = (by, f"{count:,}", f"{len(pages):,}", *map(report.figure, [seconds, *figures]))
+    return row, max(pages) <= MOST_PAGE_MS and seconds <= MOST_MINUTES * 60
+
+
+def main() -> int:
+    """Measure, and publish."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with MariaDB(DATABASE_OPTIONS) as database, tempfile.TemporaryDirectory() as folder:
+        url, rows = database.create_database("scim"), Path(folder, "users.csv")
+        write_rows(rows, count)
+        manage("db", "upgrade", DATABASE_URL=url)
+        manage("import_users", str(rows), DATABASE_URL=url)
+        app, key = make_app(url)
+        results = [read_all(app, key, count, by) for by in ("startIndex", "cursor")]
+    what = (
+        f"All users by pages of {PAGE}, one after the other; the seconds are those of the whole"
+        f" reading, the others the database's for a page. {os.cpu_count()} CPUs,"
+        f" {' '.join(DATABASE_OPTIONS)}."
+    )
+    conditions = report.conditions("Flask", "SQLAlchemy", "PyMySQL")
+    table = report.table(HEAD, [row for row, _is_quick in results])
+    report.publish("scim", f"{conditions} {what}\n\n{table}")
+    return 0 if all(is_quick for _row, is_quick in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
