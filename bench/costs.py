@@ -65,6 +65,28 @@ def requests(cursor: str, etag: str) -> dict[str, Callable[[], EnvironBuilder]]:
     }
 
 
+def scim_requests() -> dict[str, Callable[[], EnvironBuilder]]:
+    """Return by name what makes the next request of each kind of SCIM, which needs a key."""
+    users = "/scim/v2/Users"
+
+    def title() -> dict[str, Any]:
+        return {"op": "Replace", "path": "title", "value": f"T{next(_numbers)}"}
+
+    return {
+        "SCIM: one user": lambda: EnvironBuilder(f"{users}/7"),
+        "SCIM: by userName": lambda: EnvironBuilder(
+            f"{users}?filter=userName+eq+%22made-up-7@example.com%22"
+        ),
+        "SCIM: page of 20": lambda: EnvironBuilder(f"{users}?startIndex=1&count=20"),
+        "SCIM: create": lambda: EnvironBuilder(
+            users, method="POST", json={"userName": f"scim-{next(_numbers)}@example.com"}
+        ),
+        "SCIM: PATCH": lambda: EnvironBuilder(
+            f"{users}/9", method="PATCH", json={"Operations": [title()]}
+        ),
+    }
+
+
 def measure(app: Any, make: Callable[[], EnvironBuilder], headers: dict[str, str]) -> Cost:
     """Return the cost of one request, as the mean of many."""
     from project.tests.wire import recorded_commands
@@ -146,6 +168,7 @@ def measure_all(folder: str) -> tuple[str, dict[str, Cost]]:
     key = {"Authorization": f"Bearer {printed.getvalue().strip()}"}
     del kinds["the page /"]  # is not for keys
     costs |= {f"{name}, with a key": measure(app, kinds[name], key) for name in kinds}
+    costs |= {name: measure(app, make, key) for name, make in scim_requests().items()}
     with app.app_context():
         return db.engine.dialect.name, costs
 
