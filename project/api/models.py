@@ -3,7 +3,6 @@
 from project.api.audit.models import AuditEvent
 from project.api.auth.models import APIKey, Link, Mail, Session, SetupCode, SignInAttempts
 from project.api.groups.models import Group, GroupMember
-from project.api.scim.models import SCIMPlace, SCIMUser
 from project.api.scim.models import SCIMEmail, SCIMPlace, SCIMUser
 from project.api.transfer.models import Import, ImportChange
 from project.api.users.models import AdministratorGuard, User, UserWord
