@@ -121,21 +121,38 @@ def setup_code() -> None:
 
 
 @manager.option(
+    "--service",
+    action="store_true",
+    help="add the key's user too: an active one without a password, for a machine, with the least"
+    " role that has the scopes",
+)
+@manager.option(
     "--days", type=positive_integer, help="days until it expires; default: it never expires"
 )
 @manager.option(
     "--scope",
     dest="scopes",
     action="append",
-    required=True,
+    default=[],
     choices=scopes(),
-    help="a scope of the key; may be repeated",
+    help="a scope of the key; may be repeated; default with --service: all of users and groups",
 )
-@manager.option("--name", required=True, help="the purpose of the key")
-@manager.option("email", help="the email address of the key's user")
-def create_key(email: str, name: str, scopes: list[str], days: int | None) -> None:
+@manager.option("--name", help="the purpose of the key; default with --service: the user's name")
+@manager.option(
+    "user",
+    help="the email address of the key's user; with --service also a name, such as okta, whose"
+    " address is then okta@service.invalid",
+)
+def create_key(
+    user: str, name: str | None, scopes: list[str], days: int | None, service: bool
+) -> None:
     """Create an API key for a user, and print it; it cannot be shown again."""
-    accounts.create_key(email, name, scopes, days)
+    if service:
+        accounts.create_service_key(user, name, scopes, days)
+    elif name and scopes:
+        accounts.create_key(user, name, scopes, days)
+    else:
+        raise SystemExit("Provide --name and --scope, or --service.")
 
 
 @manager.option("email", nargs="?", help="only the keys of the user with this email address")

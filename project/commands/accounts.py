@@ -1,5 +1,6 @@
 """Accounts: administrators, passwords and API keys."""
 
+import re
 import sys
 from collections.abc import Callable
 from getpass import getpass
@@ -14,13 +15,18 @@ from project.api.auth import setup
 from project.api.users import service as users
 from project.api.users.errors import EmailTaken
 from project.api.users.folding import fold_email
-from project.api.users.models import User
+from project.api.users.models import ROLES, User
 from project.api.users.schemas import UserCreate
+from project.clock import utcnow
 from project.database import Row, db, in_transaction
 from project.errors import AppError
 from project.logs import printable
+from project.web import guard
 from project.web.contract import validate
 from project.web.guard import SCOPES_OF_ROLE, Principal
+
+SERVICE_DOMAIN = "service.invalid"
+"""Of the addresses of service accounts; nobody can ever receive mail there (RFC 6761 section 6.4)."""
 
 KEY_COLUMNS = "id prefix name user scopes created expires used suspended".split()
 
@@ -76,14 +82,52 @@ def create_key(email: str, name: str, scopes: list[str], days: int | None) -> No
 
     def make() -> Row:
         user = db.session.get_one(User, user_id, with_for_update=True)
-        who = Principal(user_id, user.username, user.role, SCOPES_OF_ROLE[user.role])
-        return auth.create_key(who, name, scopes, days)
+        return _create_key(user, name, scopes, days)
 
     print(_exit_on_error(in_transaction(make)).key)
 
 
+@audit.by_command("create_key")
+def create_service_key(account: str, name: str | None, scopes: list[str], days: int | None) -> None:
+    """Add a user for a machine, with an API key, and print the key; it cannot be shown again.
+
+    The user is active, has no password, and the least role that has the scopes.
+
+    :param account: the user's name, or an email address.
+    :param name: the key's; None: the user's.
+    :param scopes: empty: those that provisioning needs.
+    :param days: the number of days for which it is valid; None: until it is removed.
+    """
+    username = account.partition("@")[0]
+    email = account if "@" in account else f"{account}@{SERVICE_DOMAIN}"
+    _exit_on_error(lambda: validate(UserCreate, {"username": username, "email": email}))
+    scopes = scopes or [each for each in guard.scopes() if re.match("(users|groups):", each)]
+    role = next(each for each in ROLES if SCOPES_OF_ROLE[each].issuperset(scopes))
+
+    def make() -> Row:
+        user = users.create_user(username, email, active=True, role=role)
+        return _create_key(user, name or username, scopes, days)
+
+    try:
+        key = in_transaction(make)()
+    except EmailTaken as error:
+        raise SystemExit(
+            f"There is a user with the email {email} already. Without --service, create_key makes"
+            " a further key for them."
+        ) from error
+    print(f"{email} was added (user:{key.user_id}, {role}).", file=sys.stderr)
+    print(key.key)
+
+
+def _create_key(user: User | Row, name: str, scopes: list[str], days: int | None) -> Row:
+    who = Principal(user.id, user.username, user.role, SCOPES_OF_ROLE[user.role])
+    return auth.create_key(who, name, scopes, days)
+
+
 def list_keys(email: str | None) -> None:
     """Print API keys as tab-separated values, without the keys themselves.
+
+    Those that expire soon are named on standard error.
 
     :param email: only those of the user with this email; None: all.
     """
@@ -103,6 +147,11 @@ def list_keys(email: str | None) -> None:
             "yes" if key.suspended else "no",
         ]
         print(*map(printable, values), sep="\t")
+    now = utcnow()
+    for key in keys:
+        if days := auth.days_left(key.expires_at, now):
+            text = f"{key.id} ({printable(key.name)}) expires in {days} day{'s' * (days > 1)}."
+            print(text, file=sys.stderr)
 
 
 @audit.by_command("resume_key")

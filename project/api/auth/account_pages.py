@@ -220,6 +220,7 @@ def _render(who: guard.Principal, **more: Any) -> str:
         this_session=who.session,
         device_words=device_words,
         now=utcnow(),
+        days_left=service.days_left,
         theme=theme(),
         keys=service.list_keys(user.id),
         **shown,

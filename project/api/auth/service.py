@@ -6,7 +6,8 @@ what they write must persist when the request is refused: a password attempt and
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from math import ceil
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -37,6 +38,9 @@ SIGN_IN_SECONDS = 60
 """The minimum time between two writes of a user's ``last_sign_in_at``."""
 
 KEYS_PER_USER = 50
+EXPIRES_SOON = timedelta(days=14)
+"""For how long before a key expires people are told."""
+
 SESSIONS_SHOWN = 50
 _SESSION_STARTED = audit.register("session.started")
 _SESSION_FAILED = audit.register("session.failed")
@@ -343,6 +347,13 @@ def list_keys(user_id: int | None = None) -> Sequence[Row]:
     if user_id is None:
         return read(_ALL_KEYS, {})
     return read(_KEYS_OF_USER, {"user_id": user_id})
+
+
+def days_left(expires_at: datetime | None, now: datetime) -> int | None:
+    """Return in how many days a key expires, rounded up; None: not soon, or it has expired."""
+    if expires_at is None or not now < expires_at <= now + EXPIRES_SOON:
+        return None
+    return ceil((expires_at - now) / timedelta(days=1))
 
 
 def key_names(ids: Iterable[int]) -> dict[int, str]:

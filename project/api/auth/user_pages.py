@@ -141,6 +141,7 @@ def _render(user: Row, form: UserPageForm | None, **more: Any) -> str:
             "keys": service.list_keys(user.id),
             "device_words": device_words,
             "now": utcnow(),
+            "days_left": service.days_left,
             "events": [(event, words.describe(event, names, link)) for event in page.rows],
             "older": page.next,
             "is_older": cursor is not None,

@@ -1,12 +1,15 @@
 """Sessions and API keys of one's own, over the wire; AccountTests has name, email and password."""
 
 import re
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
 from project import db
 from project.api.auth import service as auth
+from project.api.models import APIKey
 from project.api.users import service
+from project.clock import utcnow
 from project.database import in_transaction
 from project.tests.auth.test_pages import AS_PERSON, PageTestCase
 from project.tests.auth.test_views import ADA, PASSWORD
@@ -110,6 +113,18 @@ class KeysTests(PageTestCase):
         self.make(expires_in_days="")
 
         self.assertIsNone(auth.list_keys(1)[0].expires_at)
+
+    def test_key_that_expires_soon_is_marked(self):
+        self.make()
+        for days, mark in [(1, "Expires in 1 day<"), (14, "Expires in 14 days<"), (15, None)]:
+            expires_at = utcnow() + timedelta(days=days, minutes=-1 if mark else 1)
+            db.session.query(APIKey).update({"expires_at": expires_at})
+            db.session.commit()
+            with self.subTest(days):
+                page = self.client.get("/account").text
+
+                self.assertIn(mark or "valid until <time", page)
+                self.assertEqual("Expires in" in page, mark is not None)
 
     def test_form_sent_twice_makes_one_key(self):
         page = self.client.get("/account").text

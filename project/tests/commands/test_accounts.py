@@ -2,16 +2,18 @@
 
 import io
 import tempfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+from project.api.audit.service import list_events
 from project.api.auth import principals
 from project.api.auth import service as auth
 from project.api.users import service
 from project.commands import accounts
 from project.database import in_transaction
 from project.tests.commands.base import CommandTestCase
-from project.tests.factories import make_user
+from project.tests.factories import all_users, make_user
 
 PASSWORD = "grey otters paddle home at dusk"
 EMAIL = "ada@example.com"
@@ -131,3 +133,72 @@ class AccountCommandTests(CommandTestCase):
         self.assertIn("--password-stdin or --password-file FILE", asked.stderr)
         self.assertEqual(added.returncode, 0, added.stderr)
         self.assertEqual(service.count_users(), 1)
+
+
+class ServiceAccountTests(CommandTestCase):
+    """create_key --service, and what list_keys says of keys that expire."""
+
+    def test_account_and_key_are_made_together(self):
+        key = self.printed(accounts.create_service_key, "okta", None, [], None).strip()
+
+        [user] = all_users()
+        self.assertEqual((user.username, user.email), ("okta", "okta@service.invalid"))
+        self.assertEqual((user.active, user.password_hash, user.role), (True, None, "editor"))
+        self.assertLessEqual({"users:read", "users:write"}, principals.by_key(key).scopes)
+        self.assertNotIn("admin", principals.by_key(key).scopes)
+        [made] = auth.list_keys()
+        self.assertEqual((made.name, made.expires_at), ("okta", None))
+        events = list_events(9, actor="command:create_key")
+        self.assertEqual([each.action for each in events], ["key.created", "user.created"])
+
+    def test_role_is_the_least_that_has_the_scopes(self):
+        for scopes, role in [
+            (["users:read"], "viewer"),
+            (["users:read", "users:write"], "editor"),
+            (["users:read", "admin"], "admin"),
+        ]:
+            with self.subTest(scopes):
+                key = self.printed(accounts.create_service_key, role, "a key", scopes, 7).strip()
+
+                self.assertEqual(principals.by_key(key).role, role)
+                self.assertEqual(principals.by_key(key).scopes, set(scopes))
+        self.assertEqual({key.name for key in auth.list_keys()}, {"a key"})
+
+    def test_email_may_be_given_and_is_taken_once(self):
+        self.printed(accounts.create_service_key, "Robot@Example.com", None, [], None)
+
+        [user] = all_users()
+        self.assertEqual((user.username, user.email), ("Robot", "Robot@Example.com"))
+        with self.assertRaisesRegex(SystemExit, "robot@example.com .* Without --service"):
+            accounts.create_service_key("robot@example.com", None, [], None)
+        with self.assertRaisesRegex(SystemExit, "email: "):
+            accounts.create_service_key("no name", None, [], None)
+        self.assertEqual((len(all_users()), len(auth.list_keys())), (1, 1))
+
+    def test_command_line_needs_name_and_scope_of_keys_of_people_only(self):
+        make_user(email=EMAIL, role="viewer", active=True)
+        for access in ("open", "protected"):
+            settings = {"ACCESS": access, "TEST_LOG_LEVEL": "CRITICAL"}
+            made = self.manage("create_key", f"okta-{access}", "--service", environment=settings)
+
+            self.assertEqual(made.returncode, 0, made.stderr)
+            self.assertEqual(principals.by_key(made.stdout.strip()).role, "editor")
+            self.assertIn(f"okta-{access}@service.invalid", made.stderr)
+        for arguments in [(), ("--name", "x"), ("--scope", "users:read")]:
+            refused = self.manage("create_key", EMAIL, *arguments)
+
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn("--name and --scope", refused.stderr)
+
+    def test_keys_that_expire_soon_are_named(self):
+        make_user(email=EMAIL, role="viewer", active=True)
+        for name, days in [("now", 1), ("soon", 14), ("later", 15), ("never", None)]:
+            self.printed(accounts.create_key, EMAIL, name, ["users:read"], days)
+        with redirect_stdout(io.StringIO()) as lines, redirect_stderr(io.StringIO()) as warnings:
+            accounts.list_keys(None)
+
+        self.assertEqual(len(lines.getvalue().splitlines()), 5)
+        self.assertRegex(
+            warnings.getvalue(),
+            r"\A1 \(now\) expires in 1 days?\.\n2 \(soon\) expires in 14 days?\.\n\Z",
+        )
