@@ -29,7 +29,7 @@ from project.api.transfer.row_rules import read_row, read_user_id
 from project.api.transfer.stream import BadRow, Row
 from project.api.users import fields, queries, word_index
 from project.api.users.models import FOLDED, User
-from project.api.users.service import run_after_deactivation
+from project.api.users.service import check_not_own, run_after_deactivation
 from project.clock import utcnow
 from project.database import db, in_transaction, read, write
 from project.database.connections import close_thread_connections
@@ -565,6 +565,12 @@ def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
         return Outcome(row.line, "skipped", _SAME)
     if state["role"] == "admin":  # even since an earlier row
         return Outcome(row.line, "failed", _IS_ADMINISTRATOR)
+    deactivates = "active" in changes and not values["active"]
+    if deactivates and user.user_id is not None:
+        try:
+            check_not_own(user.user_id)
+        except AppError as error:
+            return Outcome(row.line, "failed", error.message)
     old, new = state["email_folded"], values["email_folded"]
     if new != old:
         if new in known.by_mailbox:
@@ -573,7 +579,7 @@ def _change(user: _User | None, row: _ValidRow, known: _Known) -> Outcome:
         known.by_mailbox[new] = user
         user.has_moved = True
     user.was_renamed |= not FOLDED.keys().isdisjoint(changes)
-    user.deactivations += "active" in changes and not values["active"]
+    user.deactivations += deactivates
     user.before = user.before or state
     kept = () if "password_hash" in changes else ("password_hash",)
     user.state = state | {

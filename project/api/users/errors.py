@@ -34,6 +34,16 @@ class OnlyByAdministrators(Forbidden):
     """The user is an administrator, but the caller is not (403)."""
 
     message = "Only administrators may change or remove an administrator."
+    by_key = (
+        "This key may not change or remove an administrator: it needs the scope admin, and an"
+        " administrator as its user."
+    )
+
+
+class KeyOwnAccount(Forbidden):
+    """An API key would deactivate or remove the account that it belongs to (403)."""
+
+    message = "A key cannot deactivate or remove the account that it belongs to."
 
 
 class OwnAccount(Conflict):

@@ -24,7 +24,7 @@ from project.api.users.passwords import check_password, hash_password
 from project.api.users.words import search_words
 from project.clock import utcnow
 from project.database import Row, db, in_transaction, read, write
-from project.web.guard import known_principal, own_email_change
+from project.web.guard import ADMIN, Principal, known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1
 SEARCH_PARTS = ("email", "username", "word")
@@ -375,6 +375,7 @@ def update_user(
         something else that clients see of the user has changed in the same transaction.
     :raises Invalid: a new password is easy to guess (400).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
+    :raises KeyOwnAccount: an API key would deactivate its own account (403).
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the version is not the expected one (412).
@@ -386,6 +387,8 @@ def update_user(
     if work_out is not None:
         more, further = work_out(user)
         changes = changes | more
+    if changes.get("active") is False:
+        check_not_own(user_id)
     if changes.get("role", user.role) != "admin" or not changes.get("active", user.active):
         _check_not_last_administrator(user)
     new_password = "password" in changes
@@ -451,11 +454,13 @@ def delete_user(
 
     :return: the user as it was.
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
+    :raises KeyOwnAccount: an API key would remove its own account (403).
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the version is not the expected one (412).
     """
     user = _lock_user(user_id, is_expected, by_admin)
+    check_not_own(user_id)
     _check_not_last_administrator(user)
     run_before_removal([user_id])
     write(_DELETE, {"user_id": user_id})
@@ -479,11 +484,31 @@ def _lock_user(user_id: int, is_expected: Callable[[int], bool], by_admin: bool)
     if not found:
         raise errors.UserNotFound
     user = found[0]
-    if user.role == "admin" and not by_admin:
-        raise errors.OnlyByAdministrators
+    if user.role == "admin":
+        key = _calling_key()
+        if key is not None and ADMIN not in key.scopes:  # also with open access
+            raise errors.OnlyByAdministrators(errors.OnlyByAdministrators.by_key)
+        if not by_admin:
+            raise errors.OnlyByAdministrators
     if not is_expected(user.version):
         raise errors.UserChanged
     return user
+
+
+def _calling_key() -> Principal | None:
+    """Return the caller if it is an API key."""
+    who = known_principal()
+    return who if who is not None and who.key_id is not None else None
+
+
+def check_not_own(user_id: int) -> None:
+    """Refuse an API key that would deactivate or remove its own account, and so end itself.
+
+    :raises KeyOwnAccount: it would (403).
+    """
+    key = _calling_key()
+    if key is not None and key.user_id == user_id:
+        raise errors.KeyOwnAccount
 
 
 def _check_not_last_administrator(user: Row) -> None:

@@ -97,6 +97,7 @@ def update_user(user_id: UserId, body: UserUpdate) -> Row:
 
     :raises WrongId: the id is not a decimal integer (400).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
+    :raises KeyOwnAccount: an API key would deactivate or remove its own account (403).
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
@@ -122,6 +123,7 @@ def replace_user(user_id: UserId, body: UserReplace) -> Row:
 
     :raises WrongId: the id is not a decimal integer (400).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
+    :raises KeyOwnAccount: an API key would deactivate or remove its own account (403).
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
@@ -144,6 +146,7 @@ def delete_user(user_id: UserId) -> Row:
 
     :raises WrongId: the id is not a decimal integer (400).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
+    :raises KeyOwnAccount: an API key would deactivate or remove its own account (403).
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
