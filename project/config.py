@@ -224,6 +224,10 @@ class BaseConfig:
     REGISTRATION = FromEnvironment("REGISTRATION", True, on_or_off)
     """Whether people may create their own account by ``POST /auth/register``: on or off."""
 
+    DEACTIVATION_GUARD = FromEnvironment("DEACTIVATION_GUARD", True, on_or_off)
+    """Whether an API key that deactivates or removes unusually many users within an hour is stopped
+    until an administrator lets it go on: on or off."""
+
     PUBLIC_URL = FromEnvironment[Any]("PUBLIC_URL", None, public_url)
     """The address of the service in the links of mails, such as ``https://users.example``. A mail
     may be asked for by anybody, so its links do not follow the ``Host`` of a request."""
@@ -286,6 +290,7 @@ class TestingConfig(BaseConfig):
     WTF_CSRF_ENABLED = False
     ACCESS = "open"
     REGISTRATION = True
+    DEACTIVATION_GUARD = True
     PUBLIC_URL = None
     SMTP_URL = None
     MAIL_FROM = None

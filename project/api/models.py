@@ -5,7 +5,7 @@ from project.api.auth.models import APIKey, Link, Mail, Session, SetupCode, Sign
 from project.api.groups.models import Group, GroupMember
 from project.api.scim.models import SCIMEmail, SCIMPlace, SCIMUser
 from project.api.transfer.models import Import, ImportChange
-from project.api.users.models import AdministratorGuard, User, UserWord
+from project.api.users.models import AdministratorGuard, DeactivationGuard, User, UserWord
 from project.web.idempotency import IdempotencyKey
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "AuditEvent",
     "Group",
     "GroupMember",
+    "DeactivationGuard",
     "IdempotencyKey",
     "Import",
     "ImportChange",

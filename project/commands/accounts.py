@@ -26,7 +26,7 @@ from project.web.contract import validate
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
 SERVICE_DOMAIN = "service.invalid"
-"""Of the addresses of service accounts; nobody can ever receive mail there (RFC 6761 section 6.4)."""
+"""Of the addresses of service accounts: no mail is ever received there (RFC 6761 section 6.4)."""
 
 KEY_COLUMNS = "id prefix name user scopes created expires used suspended".split()
 

@@ -157,6 +157,17 @@ ACTIONS: dict[str, Words] = {
         N_("API key resumed"),
         N_("%(actor)s resumed the API key “%(name)s” (%(scopes)s) of %(user)s"),
     ),
+    "key.stopped": Words(
+        N_("API key stopped"),
+        N_(
+            "%(actor)s of %(user)s was stopped, since it had deactivated or removed %(count)s users"
+            " within an hour"
+        ),
+    ),
+    "key.allowed": Words(
+        N_("API key let go on"),
+        N_("%(actor)s let the API key “%(name)s” of %(user)s go on for an hour"),
+    ),
     "key.used": Words(N_("API key used"), N_("%(actor)s of %(user)s was used")),
     "audit.pruned": Words(
         N_("Old events removed"), N_("%(actor)s removed all events from before %(older_than)s")

@@ -10,9 +10,11 @@ guard.register_scope("users:write", roles=["editor"])
 bp = Blueprint("users", __name__)
 
 from project.api.users import bulk_pages, pages, views  # noqa: E402, F401  (they add their routes to bp)
+from project.api.users.errors import TooManyDeactivations  # noqa: E402
 
 
 def init_app(app: Flask) -> None:
     """Register the feature."""
     error_handlers.register_prefix(app, "/users")
+    app.register_error_handler(TooManyDeactivations, views.stop_key)
     app.register_blueprint(bp)

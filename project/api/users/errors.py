@@ -1,6 +1,15 @@
 """The errors of the users feature."""
 
-from project.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, PreconditionFailed
+from project.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    Message,
+    NotFound,
+    PreconditionFailed,
+    TooManyRequests,
+)
 
 
 class UserNotFound(NotFound):
@@ -44,6 +53,22 @@ class KeyOwnAccount(Forbidden):
     """An API key would deactivate or remove the account that it belongs to (403)."""
 
     message = "A key cannot deactivate or remove the account that it belongs to."
+
+
+class TooManyDeactivations(TooManyRequests):
+    """An API key has deactivated or removed too many active users within an hour (429).
+
+    :param count: how many users those were.
+    """
+
+    def __init__(self, retry_after: int = 3600, count: int = 50) -> None:
+        super().__init__(retry_after)
+        self.count = count
+        self.message = Message(
+            "This key has deactivated or removed %(count)s active users within an hour, and may do"
+            " no more for now. An administrator can let it go on, on the page /provisioning.",
+            count=count,
+        )
 
 
 class OwnAccount(Conflict):

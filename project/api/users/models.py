@@ -106,6 +106,25 @@ class UserWord(db.Model):  # type: ignore[name-defined,misc]
     )
 
 
+class DeactivationGuard(db.Model):  # type: ignore[name-defined,misc]
+    """What an API key has deactivated and removed within the last hour; see deactivation_guard.
+
+    ``times`` is a JSON list of at most 50 times, in seconds since 1970. ``stopped_at`` is when the
+    key was stopped, which is recorded once an hour. Until ``allowed_until``, nothing is counted.
+    The key may be gone: ids of keys are never given twice, and the row goes after two hours.
+    """
+
+    __tablename__ = "deactivation_guards"
+
+    key_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    times: Mapped[str] = mapped_column(String(1024))
+    stopped_at: Mapped[datetime | None] = mapped_column(DateTime)
+    allowed_until: Mapped[datetime | None] = mapped_column(DateTime)
+    changed_at: Mapped[datetime] = mapped_column(DateTime, index=True)
+
+    __table_args__ = TABLE_OPTIONS
+
+
 class AdministratorGuard(db.Model):  # type: ignore[name-defined,misc]
     """One row, which every loss of an administrator changes, and the making of the first one.
 

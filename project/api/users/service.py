@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from project.api.audit import service as audit
 from project.api.audit.people import Person, register_search
 from project.api.audit.words import register_names
-from project.api.users import errors, fields, queries, word_index
+from project.api.users import deactivation_guard, errors, fields, queries, word_index
 from project.api.users.folding import fold_email, fold_username, prefix_range
 from project.api.users.models import FOLDED, AdministratorGuard, User
 from project.api.users.passwords import check_password, hash_password
@@ -379,6 +379,7 @@ def update_user(
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the version is not the expected one (412).
+    :raises TooManyDeactivations: the API key has deactivated too many users within an hour (429).
     :raises EmailTaken: another user has this mailbox (400).
     """
     password_hash = _hash_new_password(user_id, changes) if "password" in changes else ""
@@ -407,6 +408,8 @@ def update_user(
     if new_password:
         values["password_hash"] = password_hash
     deactivated = changed.get("active") is False
+    if deactivated:
+        _count_deactivation()
     with _refuse_taken_email():
         write(_DEACTIVATE if deactivated else _UPDATE, {"user_id": user_id, **values})
     if not changed.keys().isdisjoint(FOLDED):
@@ -458,11 +461,14 @@ def delete_user(
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the version is not the expected one (412).
+    :raises TooManyDeactivations: the API key has removed too many users within an hour (429).
     """
     user = _lock_user(user_id, is_expected, by_admin)
     check_not_own(user_id)
     _check_not_last_administrator(user)
     run_before_removal([user_id])
+    if user.active:
+        _count_deactivation()
     write(_DELETE, {"user_id": user_id})
     audit.record(_USER_REMOVED, user.id, before=_state(user))
     return user
@@ -509,6 +515,15 @@ def check_not_own(user_id: int) -> None:
     key = _calling_key()
     if key is not None and key.user_id == user_id:
         raise errors.KeyOwnAccount
+
+
+def _count_deactivation() -> None:
+    """Count an active user whom the caller deactivates or removes, if that is an API key.
+
+    :raises TooManyDeactivations: there were too many within an hour (429).
+    """
+    if key := _calling_key():
+        deactivation_guard.count(key)
 
 
 def _check_not_last_administrator(user: Row) -> None:

@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from project.api.users import bp, paging, service
+from flask import Response
+
+from project.api.users import bp, deactivation_guard, paging, service
+from project.api.users.errors import TooManyDeactivations
 from project.api.users.schemas import (
     UserCreate,
     UserId,
@@ -21,8 +24,9 @@ from project.web.contract import (
     returns_page,
     validate,
 )
+from project.web.error_handlers import handle_app_error
 from project.web.fields import parse_id
-from project.web.guard import is_admin, may, require, require_admin
+from project.web.guard import is_admin, may, principal, require, require_admin
 from project.web.pagination import Page
 from project.web.preconditions import meets_if_match
 from project.web.transactions import transactional
@@ -101,6 +105,7 @@ def update_user(user_id: UserId, body: UserUpdate) -> Row:
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
+    :raises TooManyDeactivations: the API key has deactivated or removed too many users (429).
     :raises EmailTaken: another user has this mailbox (400).
     :raises WrongPassword: the current password, required to change one's own email, is wrong (400).
     :raises TooManyAttempts: there were too many wrong passwords before (429).
@@ -127,6 +132,7 @@ def replace_user(user_id: UserId, body: UserReplace) -> Row:
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
+    :raises TooManyDeactivations: the API key has deactivated or removed too many users (429).
     :raises EmailTaken: another user has this mailbox (400).
     :raises WrongPassword: the current password, required to change one's own email, is wrong (400).
     :raises TooManyAttempts: there were too many wrong passwords before (429).
@@ -150,8 +156,15 @@ def delete_user(user_id: UserId) -> Row:
     :raises UserNotFound: no user has this id (404).
     :raises LastAdministrator: there would be no active administrator left (409).
     :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
+    :raises TooManyDeactivations: the API key has deactivated or removed too many users (429).
     """
     return service.delete_user(parse_id(user_id), meets_if_match, by_admin=may("admin"))
+
+
+def stop_key(error: TooManyDeactivations) -> Response:
+    """Answer a key that has deactivated too many users, and record it: the request is undone."""
+    deactivation_guard.commit_stop(principal(), error.count)
+    return handle_app_error(error)
 
 
 def _update(user_id: str, body: UserUpdate | UserReplace) -> Row:

@@ -179,6 +179,15 @@ class WordsTests(AuditTestCase):
                 "Bob made the API key “CI” (users:read, admin) for their own account",
             ),
             (
+                event("key.stopped", "key:3", 2, after={"count": 50}),
+                "The API key “CI” of Bob was stopped, since it had deactivated or removed 50 users"
+                " within an hour",
+            ),
+            (
+                event("key.allowed", ADA, 2, after={"id": 3, "name": "CI"}),
+                "Ada Lovelace let the API key “CI” of Bob go on for an hour",
+            ),
+            (
                 event("key.removed", ADA, 2, before=key),
                 "Ada Lovelace revoked the API key “CI” (users:read, admin) of Bob",
             ),

@@ -1,0 +1,39 @@
+"""Create the tables of what keys have deactivated within an hour, and of the last SCIM requests."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+OPTIONS = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in {
+        "engine": "InnoDB",
+        "charset": "utf8mb4",
+        "collate": "utf8mb4_bin",
+    }.items()
+}
+
+
+def upgrade() -> None:
+    op.create_table(
+        "deactivation_guards",
+        sa.Column("key_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("times", sa.String(1024), nullable=False),
+        sa.Column("stopped_at", sa.DateTime(), nullable=True),
+        sa.Column("allowed_until", sa.DateTime(), nullable=True),
+        sa.Column("changed_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("key_id", name=op.f("pk_deactivation_guards")),
+        **OPTIONS,
+    )
+    op.create_index(
+        op.f("ix_deactivation_guards_changed_at"), "deactivation_guards", ["changed_at"]
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("deactivation_guards")
