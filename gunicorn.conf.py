@@ -210,12 +210,13 @@ def start_service(worker: Any) -> None:
         worker.log.warning(
             "ACCESS=open: anybody who reaches this service may read, change and remove every user"
         )
-    from project.api import auth
+    from project.api import auth, provisioning
     from project.web import lingering, pruning
 
     util.close_graceful = lingering.close
     pruning.start(worker.wsgi)
     auth.start(worker.wsgi, announce=worker.age == 1)
+    provisioning.start(worker.wsgi)
 
 
 def pre_request(_worker: Any, request: Any) -> None:

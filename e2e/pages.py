@@ -210,6 +210,23 @@ def make_key(page: Page) -> None:
     expect(page.locator("#made-key")).to_be_visible()
 
 
+def stop_key(page: Page) -> None:
+    """Let a key remove so many users that it is stopped, and look again."""
+    url = page.url.removesuffix("/provisioning")
+    person = {"username": "Admin", "email": "admin@example.com", "password": PASSWORD}
+    token = page.request.post(f"{url}/auth/login", data=person).json()["auth_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    key = {"name": "identity provider", "scopes": ["users:write"]}
+    made = page.request.post(f"{url}/auth/keys", data=key, headers=headers).json()["data"]
+    for _ in range(6):
+        body = {"username": "Leaver", "email": f"{uuid4()}@example.com", "active": True}
+        added = page.request.post(f"{url}/users", data=body, headers=headers).json()["data"]
+        with_key = {"Authorization": f"Bearer {made['key']}"}
+        page.request.delete(f"{url}/users/{added['id']}", headers=with_key)
+    page.reload()
+    expect(page.get_by_role("alert").first).to_be_visible()
+
+
 # The ids of the editor and of Ada Lovelace; see ``prepare``.
 EDITOR, ADA = 4, 5
 PAGES: dict[str, list[Visit]] = {
@@ -288,6 +305,10 @@ PAGES: dict[str, list[Visit]] = {
         Visit("activity-found", f"/activity?user={ADA}&action=user.created"),
         Visit("activity-choice", "/activity?user=example.com&actor=nobody"),
         Visit("activity-nothing-found", "/activity?to=2020-01-01"),
+    ],
+    "/provisioning": [
+        Visit("provisioning", "/provisioning"),
+        Visit("provisioning-stopped", "/provisioning", "admin", stop_key),
     ],
     "/import": [Visit("import", "/import", "editor"), Visit("import-open", "/import", OPEN)],
     "/import/<import_id>": [

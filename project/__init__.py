@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from project import config as settings
 from project import database, logs
 from project.api import audit, auth, docs, groups, ops, scim, transfer, users
+from project.api import audit, auth, docs, ops, provisioning, transfer, users
 from project.database import db
 from project.web import (
     bar,
@@ -52,6 +53,7 @@ def create_app(config: type | str | None = None) -> Flask:
     audit.init_app(app)
     auth.init_app(app)
     scim.init_app(app)
+    provisioning.init_app(app)
     docs.init_app(app)
     cors.init_app(app)
     response_headers.init_app(app)

@@ -33,7 +33,22 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_deactivation_guards_changed_at"), "deactivation_guards", ["changed_at"]
     )
+    op.create_table(
+        "scim_requests",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("method", sa.String(16), nullable=False),
+        sa.Column("route", sa.String(64), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("message", sa.String(512), nullable=True),
+        sa.Column("key_id", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_scim_requests")),
+        sqlite_autoincrement=True,
+        **OPTIONS,
+    )
+    op.create_index(op.f("ix_scim_requests_key_id_id"), "scim_requests", ["key_id", "id"])
 
 
 def downgrade() -> None:
+    op.drop_table("scim_requests")
     op.drop_table("deactivation_guards")

@@ -7,7 +7,7 @@ import structlog
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader, run_simple
 
-from project.api import auth
+from project.api import auth, provisioning
 from project.version import VERSION
 from project.web import pruning
 
@@ -30,6 +30,7 @@ def run_server(app: Flask, host: str, port: int, reload: bool) -> None:
         log.info("started", version=VERSION)
         pruning.start(app)
         auth.start(app)
+        provisioning.start(app)
     run_simple(
         host,
         port,

@@ -304,6 +304,7 @@ class EveryWriteTests(AuditTestCase):
         ("PUT", "/scim/v2/Users/1"),
         ("PATCH", "/scim/v2/Users/1"),
         ("DELETE", "/scim/v2/Users/1"),
+        ("POST", "/provisioning"),
     ]
     # The same calls again: what is there already, is gone or is as wanted.
     REFUSED: list[tuple[str, str, dict[str, Any], int]] = [

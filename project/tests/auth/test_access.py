@@ -126,6 +126,8 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /export/download": (READ_PAGE, None),
     "GET /activity": (ADMIN_PAGE, None),
     "GET /activity/download": (ADMIN_PAGE, None),
+    "GET /provisioning": (ADMIN_PAGE, None),
+    "POST /provisioning": (ADMIN_PAGE.replace("200", "303"), {"key_id": "KEY"}),
     "GET /account": (OWN_PAGE, None),
     "POST /account": (REDIRECT, {**PERSON, "version": "1", "current_password": PASSWORD}),
     "POST /account/password": (
@@ -190,6 +192,7 @@ PAGES = {
     "import",
     "export",
     "activity",
+    "provisioning",
 }
 
 
@@ -250,6 +253,8 @@ class AccessTests(BaseTestCase):
             path = path.replace("IMPORT", self.import_of(path))
         if body == UPLOAD:
             body = {"file": (BytesIO(b"username,email"), UPLOAD["file"])}
+        if body == {"key_id": "KEY"}:
+            body = {"key_id": str(key_id)}
         client = self.app.test_client()
         if path.split("/")[1] in PAGES:
             if session:
