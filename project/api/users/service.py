@@ -409,7 +409,7 @@ def update_user(
         values["password_hash"] = password_hash
     deactivated = changed.get("active") is False
     if deactivated:
-        _count_deactivation()
+        _check_deactivation(user)
     with _refuse_taken_email():
         write(_DEACTIVATE if deactivated else _UPDATE, {"user_id": user_id, **values})
     if not changed.keys().isdisjoint(FOLDED):
@@ -464,11 +464,11 @@ def delete_user(
     :raises TooManyDeactivations: the API key has removed too many users within an hour (429).
     """
     user = _lock_user(user_id, is_expected, by_admin)
-    check_not_own(user_id)
     _check_not_last_administrator(user)
     run_before_removal([user_id])
     if user.active:
         _count_deactivation()
+    _check_deactivation(user)
     write(_DELETE, {"user_id": user_id})
     audit.record(_USER_REMOVED, user.id, before=_state(user))
     return user
@@ -517,13 +517,16 @@ def check_not_own(user_id: int) -> None:
         raise errors.KeyOwnAccount
 
 
-def _count_deactivation() -> None:
-    """Count an active user whom the caller deactivates or removes, if that is an API key.
+def _check_deactivation(user: Row) -> None:
+    """Count a user whom the caller is about to deactivate or remove, if that is an API key.
 
+    :raises KeyOwnAccount: it is the key's own account (403).
     :raises TooManyDeactivations: there were too many within an hour (429).
     """
     if key := _calling_key():
-        deactivation_guard.count(key)
+        check_not_own(user.id)
+        if user.active:
+            deactivation_guard.count(key)
 
 
 def _check_not_last_administrator(user: Row) -> None:

@@ -102,7 +102,7 @@ class RecordingTests(BaseTestCase):
                 raise SystemExit  # ends the thread
 
         self.record(1)
-        with mock.patch.object(recording.time, "sleep", pause):
+        with mock.patch("project.api.provisioning.recording.time.sleep", pause):
             thread = recording.start(self.app)
             thread.join()
 
@@ -133,7 +133,7 @@ class PruningTests(BaseTestCase):
 
         self.assertEqual(removed, 3 + 10 + 20)
         left = [(row.key_id, row.status) for row in db.session.query(SCIMRequest)]
-        expected = [(1, status) for status in range(10, 60)]
+        expected: list[tuple[int | None, int]] = [(1, status) for status in range(10, 60)]
         expected += [(2, status) for status in range(9)]
         expected += [(None, status) for status in range(20, 70)]
         self.assertCountEqual(left, expected)
