@@ -30,6 +30,7 @@ LIFETIME = timedelta(days=30)
 
 _EXTENSION = "scim_requests"
 _ADDRESS = re.compile(r"[^\s'\"<>]+@[^\s'\"<>]+")
+_QUOTED = re.compile(r"""(?<!\w)(["']).*?\1(?!\w)""")
 _requests: Any = SCIMRequest.__table__
 _LAST = select(*_requests.c).order_by(_requests.c.id.desc()).limit(KEPT)
 _IS_OF_KEY = _requests.c.key_id == bindparam("of_key", type_=Integer)
@@ -106,6 +107,8 @@ def without_values(text: str) -> str:
     if isinstance(text, Message):
         values = {name: _shown(value) for name, value in text.values.items()}
         text = text.template % values if values else text.template
+    else:
+        text = _QUOTED.sub("…", text)
     return _ADDRESS.sub("…", text)
 
 

@@ -27,7 +27,8 @@ class WithoutValuesTests(TestCase):
             (Message("At most %(limit)s, not %(value)s.", limit=200, value="x"),
              "At most 200, not …."),
             (Message("userName: %(reason)s", reason=inner), "userName: Must not be …."),
-            ("No: 'ada@example.com' <bob@example.com>, x@y", "No: '…' <…>, …"),
+            ("No: 'ada@example.com' <bob@example.com>, x@y", "No: … <…>, …"),
+            ("The key's user isn't 'Ada\\'s' or \"O'Neil\".", "The key's user isn't … or …."),
         ]:  # fmt: skip
             with self.subTest(text):
                 self.assertEqual(recording.without_values(text), kept)
