@@ -8,8 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from project import config as settings
 from project import database, logs
-from project.api import audit, auth, docs, groups, ops, scim, transfer, users
-from project.api import audit, auth, docs, ops, provisioning, transfer, users
+from project.api import audit, auth, docs, groups, ops, provisioning, scim, transfer, users
 from project.database import db
 from project.web import (
     bar,

@@ -3,8 +3,8 @@
 from project.api.audit.models import AuditEvent
 from project.api.auth.models import APIKey, Link, Mail, Session, SetupCode, SignInAttempts
 from project.api.groups.models import Group, GroupMember
-from project.api.scim.models import SCIMEmail, SCIMPlace, SCIMUser
 from project.api.provisioning.models import SCIMRequest
+from project.api.scim.models import SCIMEmail, SCIMPlace, SCIMUser
 from project.api.transfer.models import Import, ImportChange
 from project.api.users.models import AdministratorGuard, DeactivationGuard, User, UserWord
 from project.web.idempotency import IdempotencyKey

@@ -388,8 +388,6 @@ def update_user(
     if work_out is not None:
         more, further = work_out(user)
         changes = changes | more
-    if changes.get("active") is False:
-        check_not_own(user_id)
     if changes.get("role", user.role) != "admin" or not changes.get("active", user.active):
         _check_not_last_administrator(user)
     new_password = "password" in changes
@@ -465,10 +463,8 @@ def delete_user(
     """
     user = _lock_user(user_id, is_expected, by_admin)
     _check_not_last_administrator(user)
-    run_before_removal([user_id])
-    if user.active:
-        _count_deactivation()
     _check_deactivation(user)
+    run_before_removal([user_id])
     write(_DELETE, {"user_id": user_id})
     audit.record(_USER_REMOVED, user.id, before=_state(user))
     return user
