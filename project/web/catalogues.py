@@ -58,7 +58,8 @@ def extract_python(file: IO[bytes], keywords: Any, comments: Any, options: Any) 
                     match each:
                         case ast.Assign([ast.Name("message" | "reason")], ast.Constant(str(text))):
                             yield each.lineno, None, text, []
-            case ast.Call(ast.Name("EmailSyntaxError"), [ast.Constant(str(text))]):
+            # Babel does not find calls among the arguments of others.
+            case ast.Call(ast.Name("EmailSyntaxError" | "Message"), [ast.Constant(str(text))]):
                 yield node.lineno, None, text, []
 
 

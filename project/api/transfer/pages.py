@@ -1,5 +1,6 @@
 """The pages to import users: a file is uploaded, looked at, imported, and undone if wanted."""
 
+import re
 from typing import Any
 
 from flask import Response, current_app, flash, redirect, render_template, request, url_for
@@ -354,10 +355,27 @@ def _render(template: str, found: Row, **values: Any) -> str:
 def _readable(report: dict[str, Any]) -> dict[str, Any]:
     """Return a report whose reasons are in the person's language."""
     rows = [
-        (line, result, translated(imports.unpacked(reason)))
+        (line, result, translated(_as_people_call(imports.unpacked(reason))))
         for line, result, reason in report.get("rows", [])
     ]
     return {**report, "rows": rows} if report else {}
+
+
+def _as_people_call(reason: str) -> str:
+    """Return a reason in which fields have their names for people."""
+    if not isinstance(reason, Message):
+        return reason
+    values = {
+        name: _names_in(value) if name in {"field", "fields"} else _as_people_call(value)
+        for name, value in reason.values.items()
+    }
+    return Message(reason.template, **values)
+
+
+def _names_in(fields: str) -> str:
+    """Return a list of fields, of which one may be followed by its column in brackets."""
+    pattern = r"(?:^|(?<=, ))[a-z_]+\b"
+    return re.sub(pattern, lambda found: translated(FIELDS.get(found[0], found[0])), fields)
 
 
 def _state(found: Row) -> str:

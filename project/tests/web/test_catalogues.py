@@ -81,6 +81,7 @@ class CatalogueTest(unittest.TestCase):
             "User does not exist",
             "Must not be blank.",
             "Must have at most %(limit)s characters; this has %(length)s.",
+            "%(value)s was refused. %(reason)s",
             "An email address must have an @-sign.",
             "This is a very common password.",
         ):
