@@ -23,7 +23,7 @@ _LABELS = {
     "username": lazy_gettext("Username"),
     "email": lazy_gettext("Email address"),
     "active": lazy_gettext("Active"),
-    "created_at": lazy_gettext("Created"),
+    "created_at": lazy_gettext("Added"),
     "updated_at": lazy_gettext("Last changed"),
     "role": lazy_gettext("Role"),
     "last_sign_in_at": lazy_gettext("Last sign-in"),
