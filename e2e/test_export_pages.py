@@ -72,7 +72,7 @@ class ExportPageTests(ExportPageTestCase):
         columns = self.page.get_by_role("group", name="Columns")
         for box in columns.get_by_role("checkbox").all():
             expect(box).to_be_checked()
-        for name in ["ID", "Active", "Created", "Last changed", "Role", "Last sign-in"]:
+        for name in ["ID", "Active", "Added", "Last changed", "Role", "Last sign-in"]:
             columns.get_by_label(name, exact=True).uncheck()
 
         self.assertEqual(
