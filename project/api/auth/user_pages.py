@@ -21,6 +21,7 @@ from project.api.auth.forms import ROLE_NAMES, SessionForm, UserPageForm
 from project.api.users import service as users
 from project.api.users.errors import LastAdministrator, OnlyByAdministrators, UserChanged
 from project.api.users.pages import list_parameters
+from project.api.users.panels import render_panels
 from project.api.users.schemas import UserUpdate
 from project.clock import utcnow
 from project.database import Row, in_transaction
@@ -150,7 +151,7 @@ def _render(user: Row, form: UserPageForm | None, **more: Any) -> str:
         del form.role
     return render_template(
         "auth/user.html", user=user, form=form, values=list_parameters(), roles=ROLE_NAMES,
-        **found, **more,
+        panels=render_panels(user), **found, **more,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ guard.register_scope("groups:write", roles=["editor"])
 
 bp = Blueprint("groups", __name__)
 
-from project.api.groups import views  # noqa: E402, F401  (they add their routes to bp)
+from project.api.groups import pages, views  # noqa: E402, F401  (they add their routes to bp)
 
 
 def init_app(app: Flask) -> None:

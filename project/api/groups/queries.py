@@ -24,9 +24,11 @@ ARE_MEMBERS = MEMBERS.c.user_id.in_(sa.bindparam("ids", expanding=True))
 USERS_HAVE_IDS = _users.id.in_(sa.bindparam("ids", expanding=True))
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 _SORTED_BY = {"id": GROUPS.c.id, "display_name": GROUPS.c.display_name_folded}
-_FILTERS = {
-    "display_name": GROUPS.c.display_name_folded == sa.bindparam("display_name"),
-    "external_id": GROUPS.c.external_id == sa.bindparam("external_id"),
+_FOLDED = GROUPS.c.display_name_folded
+_FILTERS: dict[str, list[sa.ColumnElement[bool]]] = {
+    "display_name": [_FOLDED == sa.bindparam("display_name")],
+    "external_id": [GROUPS.c.external_id == sa.bindparam("external_id")],
+    "q": [_FOLDED >= sa.bindparam("from"), _FOLDED < sa.bindparam("to")],
 }
 
 _shown = [GROUPS.c[name] for name in STORED]
@@ -87,17 +89,18 @@ def page(sort: str, filters: tuple[str, ...], after: bool) -> sa.Select[Any]:
     """Return the SELECT of a page of groups; its rows include the sort key.
 
     :param sort: ``id`` or ``display_name``; with ``-``, descending.
-    :param filters: ``display_name`` and ``external_id``, the latter in order of id.
+    :param filters: ``display_name``; ``external_id``, in order of id; ``q``, the groups whose name
+        is in the range of the parameters ``from`` and ``to``, in order of name.
     :param after: whether the page starts after the group with the parameter ``key``.
     """
     [column], descending = order_of(sort), sort.startswith("-")
-    conditions = [_FILTERS[name] for name in filters]
+    conditions = [each for name in filters for each in _FILTERS[name]]
     if after:
         key = sa.bindparam("key", type_=column.type)
         conditions += keyset.after([column], [key], descending=descending)
     statement = sa.select(*_shown, *([column] if column.name not in STORED else []))
     statement = statement.where(*conditions)
-    if not filters and column is not GROUPS.c.id:
+    if (not filters or "q" in filters) and column is not GROUPS.c.id:
         for dialect in ("mysql", "mariadb"):
             index = "FORCE INDEX (uq_groups_display_name_folded)"
             statement = statement.with_hint(GROUPS, index, dialect)
@@ -107,7 +110,7 @@ def page(sort: str, filters: tuple[str, ...], after: bool) -> sa.Select[Any]:
 @cache
 def total(filters: tuple[str, ...]) -> sa.Select[Any]:
     """Return the SELECT that counts groups."""
-    conditions = [_FILTERS[name] for name in filters]
+    conditions = [each for name in filters for each in _FILTERS[name]]
     return sa.select(sa.func.count()).select_from(GROUPS).where(*conditions)
 
 

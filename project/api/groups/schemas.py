@@ -70,6 +70,11 @@ class GroupListQuery(BaseModel):
     sort: Literal["id", "-id", "display_name", "-display_name"] = Field(
         "id", description="The order: `id` by default; with `-`, descending."
     )
+    q: DisplayName | None = Field(
+        None,
+        description="Groups whose name starts with this, in any letter case, in order of name."
+        " Cannot be combined with `sort`, `display_name` or `external_id`.",
+    )
     display_name: DisplayName | None = Field(
         None, description="The group with exactly this name, in any letter case."
     )
@@ -82,7 +87,10 @@ class GroupListQuery(BaseModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.external_id is not None and "sort" in self.model_fields_set:
+        given = self.model_fields_set
+        if self.q is not None and (others := given & {"sort", "display_name", "external_id"}):
+            raise PydanticCustomError("alone", "Cannot be combined with q.", {"field": min(others)})
+        if self.external_id is not None and "sort" in given:
             message = "Cannot be combined with external_id."
             raise PydanticCustomError("order", message, {"field": "sort"})
         return self

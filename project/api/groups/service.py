@@ -20,7 +20,7 @@ from project.api.groups.schemas import GroupListQuery, PageQuery
 from project.api.users import queries as user_queries
 from project.api.users import service as users
 from project.api.users.fields import COLUMNS as USER_COLUMNS
-from project.api.users.folding import fold_username
+from project.api.users.folding import fold_username, prefix_range
 from project.clock import utcnow
 from project.database import Row, read, write
 from project.web.pagination import Page, find_page
@@ -85,7 +85,8 @@ def list_groups(
 
     :param after: start after the group with this sort key; None: from the first.
     :param sort: ``id`` or ``display_name``; with ``-``, descending.
-    :param filters: ``display_name``, in any letter case, and ``external_id``.
+    :param filters: ``display_name``, in any letter case, and ``external_id``, in order of id; or
+        ``q``, the start of the name, in order of name.
     """
     key = {} if after is None else {"key": after[0]}
     statement = queries.page(sort, tuple(filters), after is not None)
@@ -103,14 +104,14 @@ def list_page(query: GroupListQuery) -> Page:
 
     :raises Invalid: the cursor is not valid for this order and these filters (400).
     """
-    chosen = {"display_name": query.display_name, "external_id": query.external_id}
-    filters = {name: value for name, value in chosen.items() if value is not None}
+    filters = query.model_dump(include={"q", "display_name", "external_id"}, exclude_none=True)
+    sort = query.sort if query.q is None else "display_name"
 
     def find(limit: int, after: Sequence[Any] | None) -> Sequence[Row]:
-        return list_groups(limit, after, sort=query.sort, filters=filters)
+        return list_groups(limit, after, sort=sort, filters=filters)
 
-    kind = f"groups {query.sort} {sorted(_folded(filters).items())}"
-    page = find_page(query, kind, queries.order_of(query.sort), find)
+    kind = f"groups {sort} {sorted(_folded(filters).items())}"
+    page = find_page(query, kind, queries.order_of(sort), find)
     return page._replace(total=count_groups(filters)) if query.total else page
 
 
@@ -327,9 +328,12 @@ def _is_id(number: int) -> bool:
 
 
 def _folded(filters: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the filters' parameters."""
     folded = dict(filters)
     if "display_name" in folded:
         folded["display_name"] = fold_username(folded["display_name"])
+    if "q" in folded:
+        folded["from"], folded["to"] = prefix_range(fold_username(folded.pop("q")))
     return folded
 
 

@@ -257,6 +257,11 @@ class EveryWriteTests(AuditTestCase):
         ("POST", "/groups/1/members", {"json": {"ids": [2]}}),
         ("DELETE", "/groups/1/members", {"json": {"ids": [2]}}),
         ("DELETE", "/groups/1", {}),
+        ("POST", "/group", {"data": {"display_name": "Research"}}),
+        ("POST", "/group/2", {"data": {"display_name": "R&D", "version": "1"}}),
+        ("POST", "/group/2/members", {"data": {"user_id": "2"}}),
+        ("POST", "/group/2/members/remove", {"data": {"user_id": "2"}}),
+        ("POST", "/group/2/remove", {"data": {"version": "4"}}),
         ("DELETE", "/users/2", {}),
         ("POST", "/", {"data": {"username": "Cid", "email": "cid@example.com"}}),
         (

@@ -118,6 +118,21 @@ ROWS: dict[str, tuple[str, Any]] = {
     "GET /import/IMPORT/failed": (WRITE_PAGE, None),
     "GET /import/IMPORT/undo": (WRITE_PAGE, None),
     "POST /import/IMPORT/undo": (WRITE_PAGE.replace("200", "303"), {}),
+    "GET /group": (READ_PAGE, None),
+    "POST /group": (WRITE_PAGE.replace("200", "303"), {"display_name": "New"}),
+    "GET /group/download": (READ_PAGE, None),
+    "GET /group/GROUP": (READ_PAGE, None),
+    "POST /group/GROUP": (
+        WRITE_PAGE.replace("200", "303"),
+        {"display_name": "x", "version": "1"},
+    ),
+    "POST /group/GROUP/members": (
+        WRITE_PAGE.replace("200", "303"),
+        {"person": "target@example.com"},
+    ),
+    "POST /group/GROUP/members/remove": (WRITE_PAGE.replace("200", "303"), {"user_id": "0"}),
+    "GET /group/GROUP/remove": (WRITE_PAGE, None),
+    "POST /group/GROUP/remove": (WRITE_PAGE.replace("200", "303"), {"version": "1"}),
     "GET /sign-in": (OPEN, None),
     "POST /sign-in": (REDIRECT, LOGIN),
     "POST /sign-out": (REDIRECT, {}),
@@ -193,6 +208,7 @@ PAGES = {
     "export",
     "activity",
     "provisioning",
+    "group",
 }
 
 

@@ -76,3 +76,8 @@ class PlanTests(BaseTestCase):
                 statement = queries.page(f"{sign}{sort}", filters, after)
                 with self.subTest(f"groups {sign}{sort} {filters} {after}"):
                     self.assertEqual(faults(statement, values | key), [])
+        found = {"key": "group 0500", "from": "group 05", "to": "group 06"}
+        for after in (False, True):
+            with self.subTest(f"groups by the start of the name {after}"):
+                statement = queries.page("display_name", ("q",), after)
+                self.assertEqual(faults(statement, values | found), [])

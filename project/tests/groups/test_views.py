@@ -194,9 +194,16 @@ class ListGroupsTests(BaseTestCase):
         self.assertEqual(self.found(display_name="nobody"), [])
         self.assertEqual(self.found(external_id="x"), ["b", "c"])
         self.assertEqual(self.found(external_id="x", display_name="C"), ["c"])
+        self.assertEqual(self.found(q="B"), ["b", "B2"])
+        self.assertEqual(self.found(q="b2x"), [])
 
     def test_total_counts_all_matches(self):
-        for query, total in [("", 5), ("&external_id=x", 2), ("&display_name=nobody", 0)]:
+        for query, total in [
+            ("", 5),
+            ("&external_id=x", 2),
+            ("&display_name=nobody", 0),
+            ("&q=b", 2),
+        ]:
             data = self.client.get(f"/groups?limit=1&total=true{query}").json["data"]
             self.assertEqual(data["total"], total)
 
@@ -207,7 +214,10 @@ class ListGroupsTests(BaseTestCase):
             ("sort=id&external_id=x", "sort"),
             ("limit=0", "limit"),
             ("display_name=", "display_name"),
-            ("q=a", "q"),
+            ("q=", "q"),
+            ("q=a&sort=id", "sort"),
+            ("q=a&display_name=a&external_id=x", "display_name"),
+            ("name=a", "name"),
             ("limit=1&limit=2", "limit"),
             (f"cursor={cursor}&sort=-id", "cursor"),
             (f"cursor={cursor}&external_id=x", "cursor"),

@@ -69,6 +69,7 @@ class ProtectedBarTest(BaseTestCase):
 
     def test_links_are_those_that_the_person_may_use(self):
         paths = {
+            "groups.index": "/group",
             "transfer.import_form": "/import",
             "transfer.export_form": "/export",
             "audit.activity": "/activity",
@@ -76,9 +77,9 @@ class ProtectedBarTest(BaseTestCase):
         }
         for role, expected in [
             (None, ["API"]),
-            ("viewer", ["Users", "Export", "API"]),
-            ("editor", ["Users", "Import", "Export", "API"]),
-            ("admin", ["Users", "Import", "Export", "Activity", "API"]),
+            ("viewer", ["Users", "Groups", "Export", "API"]),
+            ("editor", ["Users", "Groups", "Import", "Export", "API"]),
+            ("admin", ["Users", "Groups", "Import", "Export", "Activity", "API"]),
         ]:
             with self.subTest(role):
                 self.app.jinja_env.globals["paths"] = paths
