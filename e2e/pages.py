@@ -225,6 +225,24 @@ def stop_key(page: Page) -> None:
         page.request.delete(f"{url}/users/{added['id']}", headers=with_key)
     page.reload()
     expect(page.get_by_role("alert").first).to_be_visible()
+def add_nameless_group(page: Page) -> None:
+    """Submit the form for a group without a name."""
+    page.locator("main summary").click()
+    send_empty(page)
+
+
+def add_nobody(page: Page) -> None:
+    """Add to a group somebody whom nobody knows."""
+    page.locator("main input[name=person]").fill("nobody")
+    page.locator("main form[action$=members] button").click()
+    expect(page.locator(".is-invalid")).to_be_visible()
+
+
+def add_somebody(page: Page) -> None:
+    """Add to a group one of several."""
+    page.locator("main input[name=person]").fill("example")
+    page.locator("main form[action$=members] button").click()
+    expect(page.get_by_role("alert")).to_be_visible()
 
 
 # The ids of the editor and of Ada Lovelace; see ``prepare``.
@@ -261,6 +279,18 @@ PAGES: dict[str, list[Visit]] = {
         Visit("user-last-administrator", "/user/1", "admin", demote),
     ],
     "/remove/<user_id>": [Visit("remove", f"/remove/{ADA}")],
+    "/group": [
+        Visit("groups", "/group"),
+        Visit("groups-error", "/group", OPEN, add_nameless_group),
+        Visit("groups-nothing-found", "/group?q=nobody", "viewer"),
+    ],
+    "/group/<group_id>": [
+        Visit("group", "/group/1", "editor"),
+        Visit("group-viewer", "/group/1", "viewer"),
+        Visit("group-error", "/group/1", OPEN, add_nobody),
+        Visit("group-choice", "/group/1", OPEN, add_somebody),
+    ],
+    "/group/<group_id>/remove": [Visit("group-remove", "/group/1/remove")],
     "/sign-in": [
         Visit("sign-in", "/sign-in", NOBODY),
         Visit("sign-in-error", "/sign-in", NOBODY, send_empty),
@@ -454,6 +484,9 @@ def prepare(browser: Browser, url: str) -> None:
         send("PATCH", f"/users/{added['id']}", {"active": True, "role": role})
     for username, email in PEOPLE:
         send("POST", "/users", {"username": username, "email": email})
+    for name in ("Research & Development", "Operations"):
+        send("POST", "/groups", {"display_name": name})
+    send("POST", "/groups/1/members", {"ids": [EDITOR, ADA, ADA + 1]})
     send("POST", "/auth/keys", {"name": "robot", "scopes": ["users:read", "admin"]})
     context.close()
 
