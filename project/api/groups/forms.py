@@ -20,5 +20,5 @@ class GroupPageForm(GroupForm, VersionedForm):
 class MemberForm(PageForm):
     """Adds or removes a member: by id, or whom the text means."""
 
-    person = StringField(_("Name, email address or ID"), filters=[strip])
+    person = StringField(_("Add a member by name, email address or ID"), filters=[strip])
     user_id = HiddenField()
