@@ -83,7 +83,7 @@ def get_resource_type(name: str) -> Response:
 def list_schemas() -> Response:
     """List the schemas of all resources."""
     _refuse_filter()
-    return _list([_schema(urn) for urn in schemas.MODELS])
+    return _list([_schema(urn) for urn in schemas.SCHEMAS])
 
 
 @route("/Schemas/<urn>", "GET")
@@ -93,7 +93,7 @@ def get_schema(urn: str) -> Response:
 
     :raises ResourceNotFound: there is no such schema (404).
     """
-    for each in schemas.MODELS:
+    for each in schemas.SCHEMAS:
         if each.lower() == urn.lower():
             return respond(_schema(each))
     raise ResourceNotFound("schema")
@@ -134,7 +134,9 @@ def _schema(urn: str) -> dict[str, Any]:
 
 @cache
 def _described(urn: str) -> dict[str, Any]:
-    return schemas.describe(urn)
+    from project.api.scim import library
+
+    return library.describe(urn)
 
 
 def _meta(kind: str, path: str) -> dict[str, Any]:

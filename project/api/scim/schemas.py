@@ -1,26 +1,16 @@
-"""The resources of SCIM as models of scim2-models, and what they tolerate.
+"""What clients send of resources, brought into the form of RFC 7643 and validated.
 
-The models validate what clients send, apply a PATCH and describe themselves in ``/Schemas``. What
-identity providers send beyond the RFCs is brought into their form before. See
-docs/decisions/scim.md.
+Identity providers send more than the RFCs allow. See docs/decisions/scim.md.
 """
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
-
-import scim2_models as scim
-from pydantic import ValidationError
-from scim2_models.resources import user
+from typing import Any
 
 from project.api.scim.errors import InvalidRequest
 
-# Unknown attributes are left out; `Remove` with a value, and a path whose filter finds nothing, are
-# Entra's.
-_POLICY = scim.ScimPolicy(
-    unknown=scim.ScimPolicy.Unknown.ignore,
-    remove_value_as_filter=scim.ScimPolicy.RemoveValue.apply,
-    unmatched_path_filter=scim.ScimPolicy.UnmatchedPathFilter.create,
-)
+USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+SCHEMAS = (USER, ENTERPRISE_USER)
+"""What ``/Schemas`` describes."""
 READ_ONLY = frozenset({"id", "meta", "groups", "schemas"})
 _MULTIVALUED = frozenset(
     {
@@ -30,56 +20,8 @@ _MULTIVALUED = frozenset(
 )
 _MANAGER = "manager"
 
+
 Document = dict[str, Any]
-Found = TypeVar("Found")
-
-
-class Email(user.Email):
-    """An address as it was sent: that of the user is checked by the rules of the directory."""
-
-    value: str | None = None
-
-
-class Photo(user.Photo):
-    """A photo whose address is only kept."""
-
-    value: str | None = None  # type: ignore[assignment]
-
-
-class X509Certificate(user.X509Certificate):
-    """A certificate that is only kept."""
-
-    value: str | None = None  # type: ignore[assignment]
-
-
-class User(scim.User[scim.AnyExtension], Generic[scim.AnyExtension]):
-    """A user whose attributes are kept as they were sent."""
-
-    profile_url: str | None = None  # type: ignore[assignment]
-    emails: list[Email] | None = None  # type: ignore[assignment]
-    photos: list[Photo] | None = None  # type: ignore[assignment]
-    x509_certificates: list[X509Certificate] | None = None  # type: ignore[assignment]
-
-
-USER = str(User.__schema__)
-ENTERPRISE_USER = str(scim.EnterpriseUser.__schema__)
-_User = User[scim.EnterpriseUser]
-_UserPatch = scim.PatchOp[_User]
-MODELS: dict[str, Any] = {USER: User, ENTERPRISE_USER: scim.EnterpriseUser}
-"""What ``/Schemas`` describes."""
-
-
-def describe(urn: str) -> Document:
-    """Return a schema of ``MODELS`` (RFC 7643 section 7).
-
-    Each user has an email, which only a userName that is an address can stand for.
-    """
-    document: Document = MODELS[urn].to_schema().model_dump()
-    for attribute in document["attributes"]:
-        if urn == USER and attribute["name"] == "emails":
-            attribute["required"] = True
-            attribute["subAttributes"][0]["required"] = True
-    return document
 
 
 def read_user(document: Document) -> Document:
@@ -87,7 +29,9 @@ def read_user(document: Document) -> Document:
 
     :raises InvalidRequest: an attribute has another type (400).
     """
-    found = _dump(_valid(lambda: _User.model_validate(_tolerate(document), scim_policy=_POLICY)))
+    from project.api.scim import library
+
+    found = library.read_user(_tolerate(document))
     for name, values in found.items():
         if isinstance(values, list) and sum(each.get("primary") is True for each in values) > 1:
             raise InvalidRequest("invalidValue", f"{name}: Only one can be primary.")
@@ -100,53 +44,13 @@ def patch_user(current: Document, request: Document) -> Document:
     :param current: as ``read_user`` returns it.
     :raises InvalidRequest: an operation is wrong (400).
     """
+    from project.api.scim import library
+
     operations = _member(request, "Operations")
     if not isinstance(operations, list) or not operations:
         raise InvalidRequest("invalidSyntax", "Operations: Must be a list of operations.")
-    request = {
-        "schemas": [str(scim.PatchOp.__schema__)],
-        "Operations": [each for one in operations for each in _tolerated_operations(one)],
-    }
-    if not request["Operations"]:
-        return current
-
-    def apply() -> Document:
-        resource = _User.model_validate(current, scim_policy=_POLICY)
-        patch = _UserPatch.model_validate(
-            request, scim_ctx=scim.Context.RESOURCE_PATCH_REQUEST, scim_policy=_POLICY
-        )
-        patch.patch(resource, scim_policy=_POLICY)
-        return _dump(resource)
-
-    return _valid(apply)
-
-
-def _dump(resource: Any) -> Document:
-    document: Document = resource.model_dump()
-    return {name: value for name, value in document.items() if name not in ("schemas", "password")}
-
-
-def _valid(work: Callable[[], Found]) -> Found:
-    """Turn the library's errors into ours."""
-    try:
-        return work()
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        path = ".".join(map(str, first["loc"]))
-        kind = first["type"].removeprefix("scim_") if first["type"].startswith("scim_") else None
-        detail = f"{path}: {first['msg']}" if path else first["msg"]
-        raise InvalidRequest(kind or "invalidValue", detail) from error
-    except scim.SCIMException as error:
-        detail = _first_line(error)
-        raise InvalidRequest(error.scim_type or "invalidValue", detail) from error
-
-
-def _first_line(error: scim.SCIMException) -> str:
-    """Return what is wrong; of an error of pydantic in it, without the lines around it."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    if len(lines) < 3:
-        return lines[0]
-    return f"{lines[1]}: {lines[2].partition(' [type=')[0]}"
+    known = [each for one in operations for each in _tolerated_operations(one)]
+    return library.patch_user(current, known) if known else current
 
 
 def _member(document: Document, name: str) -> Any:
