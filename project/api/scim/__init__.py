@@ -1,8 +1,9 @@
 """SCIM 2.0 (RFC 7643, 7644, 9865) below ``/scim/v2``, over the services of users.
 
-Each resource type has two files: its mapping and storage (``users.py``) and its endpoints
-(``user_views.py``). What all types share stands in the others; only ``library.py`` knows
-scim2-models. May import users and the layers below it.
+Each resource type has files of its own: the mapping (``user_mapping.py``), the SELECTs
+(``user_queries.py``), the writes (``users.py``) and the endpoints (``user_views.py``). What all
+types share stands in the others; only ``library.py`` knows scim2-models. May import users and the
+layers below it.
 """
 
 from collections.abc import Callable

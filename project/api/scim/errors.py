@@ -6,7 +6,7 @@ from flask import Response
 
 from project.api.scim.responses import respond
 from project.api.users.errors import OnlyByAdministrators
-from project.errors import AppError, Conflict, Forbidden, Invalid, NotFound, TooLarge
+from project.errors import AppError, Conflict, Forbidden, Invalid, Message, NotFound, TooLarge
 from project.web.error_handlers import Failure
 from project.web.guard import MissingCredentials
 
@@ -15,7 +15,10 @@ MAX_CHARACTERS = 1000
 
 
 class InvalidRequest(Invalid):
-    """The request is wrong in a way that has a keyword of RFC 7644, table 9 (400)."""
+    """The request is wrong in a way that has a keyword of RFC 7644, table 9 (400).
+
+    :param detail: what is wrong; a ``Message`` if it contains what was sent.
+    """
 
     def __init__(self, scim_type: str, detail: str) -> None:
         super().__init__(detail)
@@ -28,7 +31,7 @@ class Taken(Conflict):
     scim_type = "uniqueness"
 
     def __init__(self, attribute: str, value: str) -> None:
-        super().__init__(f"{attribute}: another user has {value!r}.")
+        super().__init__(Message(f"{attribute}: Another user has %(value)s.", value=repr(value)))
 
 
 class ResourceNotFound(NotFound):

@@ -14,6 +14,7 @@ from scim2_models.resources import user
 
 from project.api.scim.errors import InvalidRequest
 from project.api.scim.filters import MULTIVALUED, Filter, Logical, Term, invalid_filter
+from project.errors import Message
 
 # Unknown attributes are left out; `Remove` with a value, and a path whose filter finds nothing, are
 # Entra's.
@@ -109,7 +110,7 @@ def parse_filter(text: str, names: Mapping[str, str], schema: str) -> Filter:
     try:
         node = scim.ScimFilter(text).ast
     except scim.InvalidFilterException as error:
-        raise invalid_filter(str(error)) from error
+        raise invalid_filter(Message("%(problem)s", problem=error)) from error
     return _convert(node, names, schema)
 
 
@@ -126,11 +127,15 @@ def _valid(work: Callable[[], Found]) -> Found:
         first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(map(str, first["loc"]))
         kind = first["type"].removeprefix("scim_") if first["type"].startswith("scim_") else None
-        detail = f"{path}: {first['msg']}" if path else first["msg"]
-        raise InvalidRequest(kind or "invalidValue", detail) from error
+        reason = f"{path}: {first['msg']}" if path else first["msg"]
+        raise _invalid(kind, reason) from error
     except scim.SCIMException as error:
-        detail = _first_line(error)
-        raise InvalidRequest(error.scim_type or "invalidValue", detail) from error
+        raise _invalid(error.scim_type, _first_line(error)) from error
+
+
+def _invalid(kind: str | None, reason: str) -> InvalidRequest:
+    """Return the error for what the library refuses; its sentences may have what was sent."""
+    return InvalidRequest(kind or "invalidValue", Message("%(reason)s", reason=reason))
 
 
 def _first_line(error: scim.SCIMException) -> str:
@@ -149,11 +154,11 @@ def _convert(node: FilterNode, names: Mapping[str, str], schema: str) -> Filter:
         name = _name(node.attr_path, names, schema)
         part = node.attr_path.sub_attr
         if part is not None and not (name in MULTIVALUED and part.lower() == "value"):
-            raise invalid_filter(f"{node.attr_path} cannot be searched for.")
+            raise invalid_filter(Message("%(path)s cannot be searched for.", path=node.attr_path))
         return Term(name, node.op.value, _text(node))
     if isinstance(node, ValuePath):
         return _value_path(node, _name(node.attr_path, names, schema))
-    raise invalid_filter(f"{node} is not supported.")
+    raise invalid_filter(Message("%(filter)s is not supported.", filter=node))
 
 
 def _value_path(node: ValuePath, name: str) -> Term:
@@ -166,20 +171,23 @@ def _value_path(node: ValuePath, name: str) -> Term:
     value = values.pop("value", None)
     is_known = len(parts) == (kind is not None) + (value is not None)
     if name not in MULTIVALUED or value is None or not is_known or (kind and kind.op.value != "eq"):
-        raise invalid_filter(f"{node} is not supported.")
+        raise invalid_filter(Message("%(filter)s is not supported.", filter=node))
     return Term(name, value.op.value, _text(value), _text(kind).lower() if kind else None)
 
 
 def _name(path: AttrPath, names: Mapping[str, str], schema: str) -> str:
     name = names.get(path.attr.lower())
     if name is None or (path.uri or schema).lower() != schema:
+        known = ", ".join(names.values())
         raise invalid_filter(
-            f"{path} cannot be searched for. What can be: {', '.join(names.values())}."
+            Message(
+                "%(path)s cannot be searched for. What can be: %(known)s.", path=path, known=known
+            )
         )
     return name
 
 
 def _text(node: Comparison) -> str:
     if not isinstance(node.value, str):
-        raise invalid_filter(f"{node.attr_path}: The value must be a text in double quotes.")
+        raise invalid_filter("The value must be a text in double quotes.")
     return node.value

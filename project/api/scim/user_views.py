@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response
 
-from project.api.scim import requests, route, schemas, users
+from project.api.scim import requests, route, schemas, user_mapping, user_queries, users
 from project.api.scim.paging import Kind, list_page
 from project.api.scim.requests import is_admin, meets_if_match, read_body, requires
 from project.api.scim.responses import list_response, respond
@@ -15,11 +15,11 @@ from project.web import preconditions
 USERS = Kind(
     name="users",
     schema=schemas.USER,
-    operators=users.OPERATORS,
-    page=users.list_users,
-    skip=users.skip_users,
-    total=Total("users", users.count_users, users.last_id).get,
-    find=users.find_users,
+    operators=user_queries.OPERATORS,
+    page=user_queries.list_users,
+    skip=user_queries.skip_users,
+    total=Total("users", user_queries.count_users, user_queries.last_id).get,
+    find=user_queries.find_users,
 )
 
 
@@ -56,7 +56,7 @@ def get_user(user_id: str) -> Response:
 
     :raises UserNotFound: no user has this id (404).
     """
-    user = users.get_user(users.parse_id(user_id))
+    user = user_queries.get_user(user_mapping.parse_id(user_id))
     response = _respond(user)
     if preconditions.is_known(user.version):
         response.status_code, response.data = 304, b""
@@ -71,7 +71,7 @@ def replace_user(user_id: str) -> Response:
 
     :raises: as ``users.replace_user``.
     """
-    found = users.parse_id(user_id)
+    found = user_mapping.parse_id(user_id)
     return _respond(users.replace_user(found, read_body(), meets_if_match, by_admin=is_admin()))
 
 
@@ -83,7 +83,7 @@ def update_user(user_id: str) -> Response:
 
     :raises: as ``users.patch_user``.
     """
-    found = users.parse_id(user_id)
+    found = user_mapping.parse_id(user_id)
     return _respond(users.patch_user(found, read_body(), meets_if_match, by_admin=is_admin()))
 
 
@@ -95,7 +95,7 @@ def delete_user(user_id: str) -> Response:
 
     :raises: as ``users.delete_user``.
     """
-    users.delete_user(users.parse_id(user_id), meets_if_match, by_admin=is_admin())
+    users.delete_user(user_mapping.parse_id(user_id), meets_if_match, by_admin=is_admin())
     return respond(None, 204)
 
 
@@ -109,4 +109,4 @@ def _respond(user: Row, status: int = 200) -> Response:
 def _shown(rows: Any) -> list[dict[str, Any]]:
     selection = requests.read_selection(schemas.USER, schemas.ENTERPRISE_USER)
     base_url = requests.base_url()
-    return [selection.of(users.to_scim(row, base_url)) for row in rows]
+    return [selection.of(user_mapping.to_scim(row, base_url)) for row in rows]

@@ -4,7 +4,7 @@ from unittest import mock
 
 from sqlalchemy.exc import OperationalError
 
-from project.api.scim import users
+from project.api.scim import user_queries
 from project.tests.factories import make_user
 from project.tests.scim.base import ERROR, PATCH_OP, SCIMTestCase
 
@@ -233,14 +233,14 @@ class ErrorTests(SCIMTestCase):
 
     def test_database_that_is_away(self):
         away = OperationalError("SELECT", {}, Exception(2003, "no server"))
-        with mock.patch.object(users, "read", side_effect=away):
+        with mock.patch.object(user_queries, "read", side_effect=away):
             answer = self.call("GET", "/Users/1")
 
         self.assert_error(answer, 503, None, "not available")
         self.assertEqual(answer.headers["Retry-After"], "2")
 
     def test_unexpected_error_says_nothing_about_itself(self):
-        with mock.patch.object(users, "read", side_effect=RuntimeError("secret")):
+        with mock.patch.object(user_queries, "read", side_effect=RuntimeError("secret")):
             answer = self.call("GET", "/Users/1")
 
         self.assert_error(answer, 500, None, "request")

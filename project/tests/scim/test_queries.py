@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import text
 
 from project import db
-from project.api.scim import paging, users
+from project.api.scim import paging
+from project.api.scim import user_queries as users
 from project.tests.factories import make_users
 from project.tests.plans import explain
 from project.tests.scim.base import SCIMTestCase
@@ -16,7 +17,7 @@ PLACE = {"listing": "users key:1", "start": 101}
 SELECTS: list[tuple[Any, dict[str, Any]]] = [
     (users._PAGE, {"after": 5, "limit": 100}),
     (users._SKIP, {"after": 5, "skipped": 50}),
-    (users._BY_ID, {"user_id": 5}),
+    (users.BY_ID, {"user_id": 5}),
     (users._BY_IDS, {"values": [1, 2]}),
     (users._BY_EXTERNAL_IDS, {**VALUES, "limit": 5}),
     (users._BY_EMAILS, VALUES),
