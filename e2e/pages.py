@@ -225,6 +225,8 @@ def stop_key(page: Page) -> None:
         page.request.delete(f"{url}/users/{added['id']}", headers=with_key)
     page.reload()
     expect(page.get_by_role("alert").first).to_be_visible()
+
+
 def add_nameless_group(page: Page) -> None:
     """Submit the form for a group without a name."""
     page.locator("main summary").click()
