@@ -5,12 +5,15 @@ Identity providers send more than the RFCs allow. See docs/decisions/scim.md.
 
 from typing import Any
 
-from project.api.scim.errors import InvalidRequest
+from project.api.scim.errors import InvalidRequest, TooManyAttributes
 
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 SCHEMAS = (USER, ENTERPRISE_USER)
 """What ``/Schemas`` describes."""
+MAX_VALUES = 1000
+"""How many values an attribute may have, and operations a PATCH."""
+MAX_DEPTH = 3
 READ_ONLY = frozenset({"id", "meta", "groups", "schemas"})
 _MULTIVALUED = frozenset(
     {
@@ -49,6 +52,8 @@ def patch_user(current: Document, request: Document) -> Document:
     operations = _member(request, "Operations")
     if not isinstance(operations, list) or not operations:
         raise InvalidRequest("invalidSyntax", "Operations: Must be a list of operations.")
+    if len(operations) > MAX_VALUES:
+        raise InvalidRequest("invalidValue", f"Operations: There may be {MAX_VALUES} at most.")
     known = [each for one in operations for each in _tolerated_operations(one)]
     return library.patch_user(current, known) if known else current
 
@@ -67,45 +72,57 @@ def _tolerate(document: Document) -> Document:
     }
 
 
-def _tolerate_value(path: str, value: Any) -> Any:
+def _tolerate_value(path: str, value: Any, depth: int = 0) -> Any:
     """Bring a value into the type of its attribute.
 
     :param path: the attribute's name, perhaps after its schema.
+    :param depth: of the value; what lies deeper than any attribute is left out.
     """
+    if depth > MAX_DEPTH:
+        return None
     name = path.rpartition(":")[2].lower()
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):
         return str(value)
     if path.lower() == ENTERPRISE_USER.lower() and isinstance(value, dict):
-        return {each: _tolerate_value(each, inner) for each, inner in value.items()}
+        return {each: _tolerate_value(each, inner, depth + 1) for each, inner in value.items()}
     if name == _MANAGER:
-        return _manager(value)
+        return _manager(value, depth)
     if name in _MULTIVALUED:
         values = value if isinstance(value, list) else [value]
-        return [_entry(each) for each in values if each not in (None, "")]
+        if len(values) > MAX_VALUES:
+            raise TooManyAttributes
+        return [_entry(each, depth) for each in values if each not in (None, "")]
     if name == "active" and value == "":
         return None
     if isinstance(value, dict):
-        return {each: _tolerate_value(each, inner) for each, inner in value.items()}
+        return {each: _tolerate_value(each, inner, depth + 1) for each, inner in value.items()}
     return value
 
 
-def _entry(value: Any) -> Any:
+def _entry(value: Any, depth: int = 0) -> Any:
     """Return an entry of an attribute with several values, of which some send the value only."""
     if isinstance(value, dict):
-        return {name: _tolerate_value(name, each) for name, each in value.items()}
-    return {"value": str(value)}
+        return {name: _tolerate_value(name, each, depth + 1) for name, each in value.items()}
+    return _value(value)
 
 
-def _manager(value: Any) -> Any:
+def _manager(value: Any, depth: int) -> Any:
     """Return a manager, of whom some send the id only, or in a list."""
     if isinstance(value, list):
         value = value[0] if value else None
     if not isinstance(value, dict):
-        return None if value in (None, "") else {"value": str(value)}
-    known = {name: _tolerate_value(name, each) for name, each in value.items() if each is not None}
-    return known or None
+        return None if value in (None, "") else _value(value)
+    known = {name: _tolerate_value(name, each, depth + 1) for name, each in value.items()}
+    return {name: each for name, each in known.items() if each is not None} or None
+
+
+def _value(value: Any) -> Document:
+    """Return an object with a value that was sent without one."""
+    if isinstance(value, list):
+        raise InvalidRequest("invalidValue", "A list must not be in a list.")
+    return {"value": str(value)}
 
 
 def _tolerated_operations(operation: Any) -> list[Document]:

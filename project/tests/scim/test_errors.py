@@ -1,5 +1,6 @@
 """Errors in SCIM's form, from any depth."""
 
+from typing import Any
 from unittest import mock
 
 from sqlalchemy.exc import OperationalError
@@ -130,6 +131,36 @@ class ErrorTests(SCIMTestCase):
         ]:
             with self.subTest(body):
                 self.assert_error(self.call("POST", "/Users", body), 400, "invalidValue", detail)
+
+    def test_values_that_are_nested_deeply(self):
+        user_id = self.create(userName="ada@example.com")["id"]
+        for depth in (4, 900):
+            for name in ("name", "manager", "emails", "x", "roles"):
+                for value in ("x", [], {}):
+                    nested: Any = value
+                    for _ in range(depth):
+                        nested = {name: nested} if value == {} else [nested]
+                    body = {"userName": "b@example.com", name: nested}
+                    whole = {"Operations": [{"op": "replace", "value": body}]}
+                    by_path = {"Operations": [{"op": "replace", "path": name, "value": nested}]}
+                    with self.subTest(name, depth=depth, value=value):
+                        statuses = {
+                            self.call("PUT", f"/Users/{user_id}", body).status_code,
+                            self.call("PATCH", f"/Users/{user_id}", whole).status_code,
+                            self.call("PATCH", f"/Users/{user_id}", by_path).status_code,
+                        }
+
+                        self.assertLessEqual(statuses, {200, 400})
+
+    def test_more_values_than_anybody_has(self):
+        user_id = self.create(userName="ada@example.com")["id"]
+        many = [{"value": f"{number}@example.com"} for number in range(1001)]
+        body = {"userName": "b@example.com", "emails": many}
+        operations = [{"op": "add", "path": "title", "value": "x"}] * 1001
+
+        self.assert_error(self.call("POST", "/Users", body), 413, None, "attributes")
+        answer = self.call("PATCH", f"/Users/{user_id}", {"Operations": operations})
+        self.assert_error(answer, 400, "invalidValue", "1000")
 
     def test_wrong_operations(self):
         user_id = self.create(userName="ada@example.com")["id"]
