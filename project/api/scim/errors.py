@@ -5,8 +5,7 @@ from typing import Any
 from flask import Response
 
 from project.api.scim.responses import respond
-from project.api.users.errors import OnlyByAdministrators
-from project.errors import AppError, Conflict, Forbidden, Invalid, Message, NotFound, TooLarge
+from project.errors import AppError, Conflict, Invalid, Message, NotFound, TooLarge
 from project.web.error_handlers import Failure
 from project.web.guard import MissingCredentials
 
@@ -48,12 +47,6 @@ class NotSupported(Invalid):
     message = "This is not supported; see /ServiceProviderConfig."
 
 
-class OwnAccount(Forbidden):
-    """A key would deactivate or remove the account to which it belongs (403)."""
-
-    message = "This is the account of the key itself, which cannot deactivate or remove it."
-
-
 class TooManyAttributes(TooLarge):
     """A user's attributes are too large to be kept (413)."""
 
@@ -87,8 +80,6 @@ def _scim_type(error: Exception) -> str | None:
 
 def _detail(failure: Failure) -> str:
     sentences = [failure.message]
-    if isinstance(failure.error, OnlyByAdministrators):
-        sentences.append("The key needs the scope admin, and an administrator as its user.")
     if isinstance(failure.error, AppError):
         sentences += [f"{each.field}: {each.message}" for each in failure.errors]
     if failure.request_id is not None:

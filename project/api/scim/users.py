@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from project.api.audit import service as audit
 from project.api.scim import schemas
-from project.api.scim.errors import OwnAccount, Taken
+from project.api.scim.errors import Taken
 from project.api.scim.models import SCIMEmail, SCIMUser
 from project.api.scim.user_mapping import (
     Document,
@@ -33,7 +33,6 @@ from project.api.scim.user_queries import BY_ID, users_by_name
 from project.api.users import service
 from project.api.users.errors import EmailTaken
 from project.database import Row, write
-from project.web.guard import known_principal
 
 _ATTRIBUTES_CHANGED = audit.register("attributes.changed")
 _scim: Any = SCIMUser.__table__.c
@@ -82,7 +81,7 @@ def patch_user(
 
     :param is_expected: returns whether the caller wants to change the version found.
     :raises InvalidRequest: an operation is wrong (400).
-    :raises OwnAccount: the caller's key would deactivate its own account (403).
+    :raises KeyOwnAccount: an API key would deactivate its own account (403).
     :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
     :raises UserNotFound: no user has this id (404).
     :raises Taken: another user has the userName or the email (409).
@@ -105,9 +104,8 @@ def patch_user(
 def delete_user(user_id: int, is_expected: Callable[[int], bool], *, by_admin: bool) -> None:
     """Remove a user.
 
-    :raises: as ``service.delete_user``, and OwnAccount: it is the caller's own account (403).
+    :raises: as ``service.delete_user``.
     """
-    _check_not_own(user_id)
     service.delete_user(user_id, is_expected, by_admin=by_admin)
 
 
@@ -124,8 +122,6 @@ def _update(
         nonlocal wanted
         row = _stored(user_id)
         wanted = change(row)
-        if wanted.active is False:
-            _check_not_own(user_id)
         changes: dict[str, Any] = {"username": wanted.username, "email": wanted.email}
         if wanted.active is not None:
             changes["active"] = wanted.active
@@ -164,12 +160,6 @@ def _add_emails(user_id: int, kept: Kept) -> None:
 def _stored(user_id: int) -> Row:
     """Return a user as this transaction sees it."""
     return write(BY_ID, {"user_id": user_id}).rows[0]
-
-
-def _check_not_own(user_id: int) -> None:
-    who = known_principal()
-    if who is not None and who.user_id == user_id:
-        raise OwnAccount
 
 
 def _check_name(user_name: str, user_id: int | None = None) -> None:

@@ -231,7 +231,7 @@ class RuleTests(SCIMTestCase):
                 answer = self.call(method, "/Users/1", body)
 
                 self.assertEqual(answer.status_code, 403)
-                self.assertIn("account of the key", answer.json["detail"])
+                self.assertIn("account that it belongs to", answer.json["detail"])
 
     def test_removed_user_is_free_again(self):
         user = self.create(userName="ada@example.com")
