@@ -139,6 +139,18 @@ def register_prefix(
         app.extensions[_SHARED].append(prefix)
 
 
+def watch_prefix(app: Flask, prefix: str, see: Callable[[Failure, Response], None]) -> None:
+    """Call a function with each error at and below a registered path, and its response."""
+    render = app.extensions[_RENDERERS][prefix]
+
+    def render_and_tell(failure: Failure) -> Response:
+        response: Response = render(failure)
+        see(failure, response)
+        return response
+
+    app.extensions[_RENDERERS][prefix] = render_and_tell
+
+
 def prefixes(app: Flask) -> tuple[str, ...]:
     """Return the registered prefixes."""
     return tuple(app.extensions[_RENDERERS])

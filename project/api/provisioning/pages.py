@@ -8,6 +8,7 @@ from wtforms import HiddenField
 
 from project.api.auth import service as auth
 from project.api.provisioning import bp, recording
+from project.api.scim import PREFIX
 from project.api.users import deactivation_guard
 from project.api.users.deactivation_guard import Stop
 from project.database import Row, in_transaction
@@ -15,8 +16,6 @@ from project.web.fields import parse_id
 from project.web.forms import PageForm
 from project.web.guard import ADMIN, SESSION, require
 from project.web.languages import gettext as _
-
-SCIM_PATH = "/scim/v2"
 
 
 class AllowForm(PageForm):
@@ -74,7 +73,7 @@ def _render(form: AllowForm) -> str:
     requests, stops = recording.list_requests(key_id), deactivation_guard.list_stops()
     known = {key_id, *(each.key_id for each in (*requests, *stops))} - {None}
     shown = Shown(
-        (current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/") + SCIM_PATH,
+        (current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/") + PREFIX,
         key_id,
         [*requests],
         [*stops],

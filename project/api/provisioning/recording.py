@@ -14,13 +14,17 @@ from threading import Lock, Thread
 from typing import Any
 
 import structlog
-from flask import Flask, current_app
+from flask import Flask, Response, current_app, request
 from sqlalchemy import Integer, bindparam, delete, insert, select
 
+from project.api import scim
 from project.api.provisioning.models import MESSAGE_LENGTH, METHOD_LENGTH, ROUTE_LENGTH, SCIMRequest
 from project.clock import utcnow
 from project.database import Row, close_thread_connections, db, in_transaction, read
 from project.errors import Message
+from project.web import error_handlers
+from project.web.error_handlers import Failure
+from project.web.guard import known_principal
 from project.web.pruning import prunes
 
 SECONDS_BETWEEN_WRITES = 1
@@ -77,8 +81,29 @@ class _Waiting:
 
 
 def init_app(app: Flask) -> None:
-    """Prepare the list of an app's requests."""
+    """Record all requests below the path of SCIM; others pay nothing for it."""
     app.extensions[_EXTENSION] = _Waiting()
+    error_handlers.watch_prefix(app, "/scim", _record_failure)
+    app.after_request_funcs.setdefault(scim.bp.name, []).append(_record_success)
+
+
+def _record_failure(failure: Failure, response: Response) -> None:
+    """Record a request that failed, also at an address without a route."""
+    sentences = [failure.message, *(f"{each.field}: {each.message}" for each in failure.errors)]
+    _record(response.status_code, " ".join(map(without_values, sentences)))
+
+
+def _record_success(response: Response) -> Response:
+    if response.status_code < 400:
+        _record(response.status_code, None)
+    return response
+
+
+def _record(status: int, message: str | None) -> None:
+    rule, who = request.url_rule, known_principal()
+    path = "(unknown)" if rule is None else rule.rule.removeprefix(scim.PREFIX)
+    route = re.sub("<.+?>", "<id>", path).replace("//", "/").rstrip("/") or "/"
+    record_request(request.method, route, status, message, who and who.key_id)
 
 
 def record_request(
