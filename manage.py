@@ -14,6 +14,7 @@ from project.api.users.schemas import ROLE_FILTERS
 from project.commands import accounts, backups, search, server, testing, transfer
 from project.commands import audit as audit_trail
 from project.commands import database as schema
+from project.commands import scim_check as scim
 from project.config import ConfigError, positive_integer
 from project.database.failures import is_old_schema
 from project.version import VERSION
@@ -153,6 +154,18 @@ def create_key(
         accounts.create_key(user, name, scopes, days)
     else:
         raise SystemExit("Provide --name and --scope, or --service.")
+
+
+@manager.option(
+    "--key",
+    help="the API key; default: SCIM_KEY, or that of a service account which exists only meanwhile",
+)
+@manager.option(
+    "--url", help="the address of the service; default: PUBLIC_URL, or http://127.0.0.1:5000"
+)
+def scim_check(url: str | None, key: str | None) -> None:
+    """Do over HTTP what an identity provider does, and say for each step whether it works."""
+    scim.check(url, key)
 
 
 @manager.option("email", nargs="?", help="only the keys of the user with this email address")

@@ -91,32 +91,47 @@ def create_key(email: str, name: str, scopes: list[str], days: int | None) -> No
 def create_service_key(account: str, name: str | None, scopes: list[str], days: int | None) -> None:
     """Add a user for a machine, with an API key, and print the key; it cannot be shown again.
 
+    The parameters are those of ``add_service_account``.
+    """
+
+    def add() -> tuple[Row, Row]:
+        try:
+            return in_transaction(add_service_account)(account, name, scopes, days)
+        except EmailTaken as error:
+            raise SystemExit(
+                f"There is a user with the email {_service_email(account)} already. Without"
+                " --service, create_key makes a further key for them."
+            ) from error
+
+    user, key = _exit_on_error(add)
+    print(f"{user.email} was added (user:{user.id}, {user.role}).", file=sys.stderr)
+    print(key.key)
+
+
+def add_service_account(
+    account: str, name: str | None, scopes: list[str], days: int | None
+) -> tuple[Row, Row]:
+    """Add a user for a machine, with an API key; return both.
+
     The user is active, has no password, and the least role that has the scopes.
 
     :param account: the user's name, or an email address.
     :param name: the key's; None: the user's.
     :param scopes: empty: those that provisioning needs.
     :param days: the number of days for which it is valid; None: until it is removed.
+    :raises Invalid: the name or the address is none (400).
+    :raises EmailTaken: there is a user with this address (400).
     """
-    username = account.partition("@")[0]
-    email = account if "@" in account else f"{account}@{SERVICE_DOMAIN}"
-    _exit_on_error(lambda: validate(UserCreate, {"username": username, "email": email}))
+    username, email = account.partition("@")[0], _service_email(account)
+    validate(UserCreate, {"username": username, "email": email})
     scopes = scopes or [each for each in guard.scopes() if re.match("(users|groups):", each)]
     role = next(each for each in ROLES if SCOPES_OF_ROLE[each].issuperset(scopes))
+    user = users.create_user(username, email, active=True, role=role)
+    return user, _create_key(user, name or username, scopes, days)
 
-    def make() -> Row:
-        user = users.create_user(username, email, active=True, role=role)
-        return _create_key(user, name or username, scopes, days)
 
-    try:
-        key = in_transaction(make)()
-    except EmailTaken as error:
-        raise SystemExit(
-            f"There is a user with the email {email} already. Without --service, create_key makes"
-            " a further key for them."
-        ) from error
-    print(f"{email} was added (user:{key.user_id}, {role}).", file=sys.stderr)
-    print(key.key)
+def _service_email(account: str) -> str:
+    return account if "@" in account else f"{account}@{SERVICE_DOMAIN}"
 
 
 def _create_key(user: User | Row, name: str, scopes: list[str], days: int | None) -> Row:
