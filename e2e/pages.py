@@ -245,6 +245,22 @@ def add_somebody(page: Page) -> None:
     page.locator("main input[name=person]").fill("example")
     page.locator("main form[action$=members] button").click()
     expect(page.get_by_role("alert")).to_be_visible()
+def send_scim(page: Page) -> None:
+    """Send requests as an identity provider does, and look again."""
+    url = page.url.removesuffix("/provisioning")
+    person = {"email": "admin@example.com", "password": PASSWORD}
+    token = page.request.post(f"{url}/auth/login", data=person).json()["auth_token"]
+    key = {"name": "Okta", "scopes": ["users:read"]}
+    bearer = {"Authorization": f"Bearer {token}"}
+    made = page.request.post(f"{url}/auth/keys", data=key, headers=bearer).json()["data"]
+    bearer = {"Authorization": f"Bearer {made['key']}"}
+    page.request.get(f"{url}/scim/v2/Users?count=1", headers=bearer)
+    page.request.get(f"{url}/scim/v2/Users?filter=name eq 1", headers=bearer)
+    page.request.post(f"{url}/scim/v2/Users", data={"userName": "x"}, headers=bearer)
+    page.request.get(f"{url}/scim/v2/Users")
+    page.wait_for_timeout(2_000)  # they are stored every second
+    page.reload()
+    expect(page.locator("main table")).to_be_visible()
 
 
 # The ids of the editor and of Ada Lovelace; see ``prepare``.
@@ -340,6 +356,7 @@ PAGES: dict[str, list[Visit]] = {
     ],
     "/provisioning": [
         Visit("provisioning", "/provisioning"),
+        Visit("provisioning-requests", "/provisioning", "admin", send_scim),
         Visit("provisioning-stopped", "/provisioning", "admin", stop_key),
     ],
     "/import": [Visit("import", "/import", "editor"), Visit("import-open", "/import", OPEN)],

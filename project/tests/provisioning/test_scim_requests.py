@@ -5,9 +5,12 @@ from unittest import mock
 
 from sqlalchemy.exc import OperationalError
 
+from project.api.audit import service as audit
 from project.api.provisioning import recording
 from project.api.scim import users
-from project.tests.scim.base import USER, SCIMTestCase
+from project.api.users import deactivation_guard, service
+from project.tests.factories import make_user
+from project.tests.scim.base import ERROR, PATCH_OP, USER, SCIMTestCase
 from project.tests.wire import recorded_commands
 
 ADA = {"schemas": [USER], "userName": "ada@example.com"}
@@ -68,6 +71,23 @@ class RecordedTests(SCIMTestCase):
         for message in failures:
             self.assertTrue(message)
             self.assertNotRegex(str(message), "(?i)ada|lovelace")
+
+    def test_guard_answers_in_the_form_of_scim_and_is_shown(self):
+        ids = [make_user(active=True).id for _ in range(6)]
+        operation = {"op": "Replace", "path": "active", "value": "False"}
+        for user_id in ids[:5]:
+            self.patch(str(user_id), operation)
+
+        body = {"schemas": [PATCH_OP], "Operations": [operation]}
+        answer = self.call("PATCH", f"/Users/{ids[5]}", body)
+
+        self.assertEqual((answer.status_code, answer.json["status"]), (429, "429"))
+        self.assertEqual(answer.json["schemas"], [ERROR])
+        self.assertTrue(3500 < int(answer.headers["Retry-After"]) <= 3600)
+        self.assertTrue(service.get_user(ids[5]).active)
+        self.assertIn("removed 5 active users within an hour", str(self.messages()[-1]))
+        self.assertIn("key.stopped", [each.action for each in audit.list_events(9)])
+        self.assertEqual([stop.key_id for stop in deactivation_guard.list_stops()], [1])
 
     def test_request_that_was_rolled_back_or_met_an_outage_is_there(self):
         away = mock.Mock(side_effect=OperationalError("", {}, ConnectionError("gone")))
