@@ -260,7 +260,7 @@ def send_scim(page: Page) -> None:
     page.request.get(f"{url}/scim/v2/Users")
     page.wait_for_timeout(2_000)  # they are stored every second
     page.reload()
-    expect(page.locator("main table")).to_be_visible()
+    expect(page.locator("main ol")).to_be_visible()
 
 
 # The ids of the editor and of Ada Lovelace; see ``prepare``.

@@ -128,7 +128,7 @@ def record_request(
 
 
 def without_values(text: str) -> str:
-    """Return a sentence without the texts in it that somebody has sent, and without addresses."""
+    """Return a sentence without what somebody has sent, which is any value but numbers."""
     if isinstance(text, Message):
         values = {name: _shown(value) for name, value in text.values.items()}
         text = text.template % values if values else text.template
@@ -140,7 +140,7 @@ def without_values(text: str) -> str:
 def _shown(value: Any) -> Any:
     if isinstance(value, Message):
         return without_values(value)
-    return "…" if isinstance(value, str) else value
+    return value if isinstance(value, int) else "…"
 
 
 def commit_waiting(app: Flask) -> int:

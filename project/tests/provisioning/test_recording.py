@@ -26,6 +26,7 @@ class WithoutValuesTests(TestCase):
             (Message("100 % wrong."), "100 % wrong."),
             (Message("At most %(limit)s, not %(value)s.", limit=200, value="x"),
              "At most 200, not …."),
+            (Message("No %(filter)s.", filter=ValueError("Ada")), "No …."),
             (Message("userName: %(reason)s", reason=inner), "userName: Must not be …."),
             ("No: 'ada@example.com' <bob@example.com>, x@y", "No: … <…>, …"),
             ("The key's user isn't 'Ada\\'s' or \"O'Neil\".", "The key's user isn't … or …."),
