@@ -245,6 +245,8 @@ def add_somebody(page: Page) -> None:
     page.locator("main input[name=person]").fill("example")
     page.locator("main form[action$=members] button").click()
     expect(page.get_by_role("alert")).to_be_visible()
+
+
 def send_scim(page: Page) -> None:
     """Send requests as an identity provider does, and look again."""
     url = page.url.removesuffix("/provisioning")

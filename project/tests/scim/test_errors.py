@@ -136,7 +136,8 @@ class ErrorTests(SCIMTestCase):
         user_id = self.create(userName="ada@example.com")["id"]
         for depth in (4, 900):
             for name in ("name", "manager", "emails", "x", "roles"):
-                for value in ("x", [], {}):
+                values: list[Any] = ["x", [], {}]
+                for value in values:
                     nested: Any = value
                     for _ in range(depth):
                         nested = {name: nested} if value == {} else [nested]
