@@ -10,7 +10,7 @@ from flask import current_app, request
 from project.api.scim import PREFIX
 from project.api.scim.errors import InvalidRequest
 from project.api.scim.responses import MEDIA_TYPE, Selection
-from project.errors import FieldError, Forbidden, UnsupportedInput
+from project.errors import FieldError, Forbidden, Message, UnsupportedInput
 from project.web import guard, preconditions
 from project.web.body import current_request
 
@@ -43,7 +43,8 @@ def requires(scope: str | None = None) -> Callable[[View], View]:
         def wrapper(**kwargs: Any) -> Any:
             who = guard.principal()
             if scope is not None and scope not in who.scopes:
-                raise Forbidden(errors=[FieldError("scope", f"The key needs {scope}.")])
+                needed = Message("The key needs %(scope)s.", scope=scope)
+                raise Forbidden(errors=[FieldError("scope", needed)])
             return view(**kwargs)
 
         return wrapper
