@@ -24,7 +24,6 @@ class SCIMTestCase(BaseTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.app.config["DEACTIVATION_GUARD"] = False  # suites of others remove all they have added
         self.key = self.make_key(*self.scopes, **self.account)
 
     def make_key(self, *scopes: str, **account: Any) -> str:
