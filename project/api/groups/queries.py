@@ -34,15 +34,23 @@ _FILTERS: dict[str, list[sa.ColumnElement[bool]]] = {
 _shown = [GROUPS.c[name] for name in STORED]
 BY_ID = sa.select(*_shown).where(HAS_ID)
 LOCKED = BY_ID.with_for_update()
+BY_IDS = sa.select(*_shown).where(HAS_IDS)
+_name = GROUPS.c.display_name_folded
+BY_NAME_START = (
+    sa.select(*_shown)
+    .where(_name >= sa.bindparam("start"), _name < sa.bindparam("end"))
+    .order_by(_name)
+    .limit(_LIMIT)
+)
 KNOWN_USERS = sa.select(_users.id).where(USERS_HAVE_IDS).order_by(_users.id)
 KNOWN_USERS = KNOWN_USERS.with_for_update(read=True)
 """The users with these ids, who stay until the transaction ends."""
 MEMBER_IDS = sa.select(MEMBERS.c.user_id).where(IN_GROUP).order_by(MEMBERS.c.user_id)
 MEMBER_IDS_AMONG = MEMBER_IDS.where(ARE_MEMBERS)
+MEMBER_BEYOND = MEMBER_IDS.limit(1).offset(sa.bindparam("number", type_=sa.Integer))
 GROUP_IDS_OF = sa.select(MEMBERS.c.group_id).where(ARE_MEMBERS).distinct()
 MEMBERS_OF = (
-    sa.select(MEMBERS.c.group_id, MEMBERS.c.user_id, _users.username)
-    .join_from(MEMBERS, User.__table__)
+    sa.select(MEMBERS.c.group_id, MEMBERS.c.user_id)
     .where(MEMBERS.c.group_id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(MEMBERS.c.group_id, MEMBERS.c.user_id)
 )

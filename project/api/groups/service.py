@@ -93,6 +93,21 @@ def list_groups(
     return read(statement, {"limit": limit, **key, **_folded(filters)})
 
 
+def get_groups(group_ids: Sequence[int]) -> Sequence[Row]:
+    """Return the groups with these ids that there are, in any order."""
+    return read(queries.BY_IDS, {"ids": group_ids}) if group_ids else ()
+
+
+def list_groups_by_start(text: str, limit: int) -> Sequence[Row]:
+    """Return the first groups whose names begin with a text, in any letter case.
+
+    :param text: not blank.
+    """
+    # Folded with a letter behind it: a space at the end counts, as it does within a name.
+    start, end = prefix_range(fold_username(f"{text}.")[:-1])
+    return read(queries.BY_NAME_START, {"start": start, "end": end, "limit": limit})
+
+
 def count_groups(filters: Mapping[str, str] = {}) -> int:
     """Return the number of groups."""
     number: int = read(queries.total(tuple(filters)), _folded(filters))[0][0]
@@ -149,6 +164,17 @@ def members_page(group_id: int, query: PageQuery, columns: tuple[str, ...]) -> P
     return page
 
 
+def list_groups_of(user_id: int, limit: int, after: Sequence[Any] | None = None) -> Sequence[Row]:
+    """Return groups of a user in order of id; a user who does not exist is in none.
+
+    :param user_id: one that users can have.
+    :param after: start after the group with this id, as the first value; None: from the first.
+    """
+    key = {} if after is None else {"key": after[0]}
+    statement = queries.page_of_user(after is not None)
+    return read(statement, {"limit": limit, "user_id": user_id, **key})
+
+
 def page_of_user(user_id: int, query: PageQuery) -> Page:
     """Return a page of the groups of a user, in order of id.
 
@@ -157,9 +183,7 @@ def page_of_user(user_id: int, query: PageQuery) -> Page:
     """
 
     def find(limit: int, after: Sequence[Any] | None) -> Sequence[Row]:
-        key = {} if after is None else {"key": after[0]}
-        statement = queries.page_of_user(after is not None)
-        return read(statement, {"limit": limit, "user_id": user_id, **key})
+        return list_groups_of(user_id, limit, after)
 
     if not _is_id(user_id):
         users.get_user(user_id)
@@ -169,9 +193,22 @@ def page_of_user(user_id: int, query: PageQuery) -> Page:
     return page
 
 
-def members_of(group_ids: Sequence[int]) -> Sequence[Row]:
-    """Return all members of some groups: ``group_id``, ``user_id``, ``username``, in this order."""
-    return read(queries.MEMBERS_OF, {"ids": group_ids}) if group_ids else ()
+def members_of(group_ids: Sequence[int], *, written: bool = False) -> Sequence[Row]:
+    """Return all members of some groups: ``group_id`` and ``user_id``, in this order.
+
+    :param written: as this transaction has written them.
+    """
+    if not group_ids:
+        return ()
+    parameters = {"ids": group_ids}
+    if written:
+        return write(queries.MEMBERS_OF, parameters).rows
+    return read(queries.MEMBERS_OF, parameters)
+
+
+def has_more_members(group_id: int, number: int) -> bool:
+    """Return whether a group, as this transaction has written it, has more members than that."""
+    return bool(write(queries.MEMBER_BEYOND, {"of_group": group_id, "number": number}).rows)
 
 
 def groups_of(user_ids: Sequence[int]) -> Sequence[Row]:
@@ -263,9 +300,7 @@ def add_members(
     :raises GroupChanged: the version is not the expected one (412).
     :raises UnknownMembers: some ids are those of no user, and these are refused (400).
     """
-    group = _lock(group_id, is_expected)
-    known = _known(user_ids, unknown)
-    return _changed(group, _add(group, known), 0)
+    return change_members(group_id, user_ids, (), unknown, is_expected)
 
 
 def remove_members(
@@ -277,8 +312,29 @@ def remove_members(
     :raises GroupNotFound: no group has this id (404).
     :raises GroupChanged: the version is not the expected one (412).
     """
+    return change_members(group_id, (), user_ids, is_expected=is_expected)
+
+
+def change_members(
+    group_id: int,
+    added: Collection[int],
+    removed: Collection[int],
+    unknown: Unknown = "refuse",
+    is_expected: Callable[[int], bool] = _any_version,
+) -> Row:
+    """Remove users from a group and add others, in one step.
+
+    :param added: who becomes a member; nobody of ``removed``.
+    :param unknown: what becomes of ids of no user among the added.
+    :return: the group, and in ``changed``, how many were added or removed.
+    :raises GroupNotFound: no group has this id (404).
+    :raises GroupChanged: the version is not the expected one (412).
+    :raises UnknownMembers: some ids are those of no user, and these are refused (400).
+    """
     group = _lock(group_id, is_expected)
-    return _changed(group, 0, _remove(group, _present(group.id, _ids(user_ids))))
+    known = _known(added, unknown)
+    number = _remove(group, _present(group.id, _ids(removed)))
+    return _changed(group, _add(group, known), number)
 
 
 def replace_members(

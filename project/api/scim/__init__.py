@@ -1,9 +1,9 @@
-"""SCIM 2.0 (RFC 7643, 7644, 9865) below ``/scim/v2``, over the services of users.
+"""SCIM 2.0 (RFC 7643, 7644, 9865) below ``/scim/v2``, over the services of users and groups.
 
 Each resource type has files of its own: the mapping (``user_mapping.py``), the SELECTs
 (``user_queries.py``), the writes (``users.py``) and the endpoints (``user_views.py``). What all
-types share stands in the others; only ``library.py`` knows scim2-models. May import users and the
-layers below it.
+types share stands in the others; only ``library.py`` knows scim2-models. May import groups, users
+and the layers below it.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def route(path: str, method: str) -> Callable[[Callable[..., Any]], Callable[...
     return decorate
 
 
-from project.api.scim import discovery, errors, user_views  # noqa: E402, F401  (they add routes to bp)
+from project.api.scim import discovery, errors, group_views, user_views  # noqa: E402, F401  (they add routes to bp)
 
 
 def init_app(app: Flask) -> None:

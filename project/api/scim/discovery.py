@@ -12,7 +12,7 @@ from project.api.scim.responses import list_response, respond
 from project.errors import Forbidden
 
 _CORE = "urn:ietf:params:scim:schemas:core:2.0"
-_RESOURCE_TYPES = [
+_RESOURCE_TYPES: list[dict[str, Any]] = [
     {
         "id": "User",
         "name": "User",
@@ -20,6 +20,13 @@ _RESOURCE_TYPES = [
         "endpoint": "/Users",
         "schema": schemas.USER,
         "schemaExtensions": [{"schema": schemas.ENTERPRISE_USER, "required": False}],
+    },
+    {
+        "id": "Group",
+        "name": "Group",
+        "description": "A group of users.",
+        "endpoint": "/Groups",
+        "schema": schemas.GROUP,
     },
 ]
 _CONFIG = {
@@ -108,7 +115,7 @@ def refuse() -> Response:
     raise NotSupported
 
 
-for _path in ("/Me", "/Bulk", "/.search", "/Users/.search"):
+for _path in ("/Me", "/Bulk", "/.search", "/Users/.search", "/Groups/.search"):
     for _method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
         route(_path, _method)(refuse)
 

@@ -25,12 +25,13 @@ class InvalidRequest(Invalid):
 
 
 class Taken(Conflict):
-    """Another user has this value of a unique attribute (409)."""
+    """Another user or group has this value of a unique attribute (409)."""
 
     scim_type = "uniqueness"
 
-    def __init__(self, attribute: str, value: str) -> None:
-        super().__init__(Message(f"{attribute}: Another user has %(value)s.", value=repr(value)))
+    def __init__(self, attribute: str, value: str, kind: str = "user") -> None:
+        detail = Message(f"{attribute}: Another {kind} has %(value)s.", value=repr(value))
+        super().__init__(detail)
 
 
 class ResourceNotFound(NotFound):

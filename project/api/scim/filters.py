@@ -1,9 +1,12 @@
 """Filters (RFC 7644 section 3.4.2.2): limited to what indexes answer."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from project.api.scim.errors import InvalidRequest
+from project.api.users.service import LARGEST_ID
+from project.database import Row
 
 MAX_TERMS = 20
 MAX_MATCHES = 1000
@@ -34,6 +37,12 @@ class Logical(NamedTuple):
 
 
 Filter = Term | Logical
+Matches = Iterable[tuple[Term, Row]]
+Finders = Mapping[str, Callable[[Sequence[Term]], Matches]]
+"""By attribute, what returns the rows for which comparisons by ``eq`` are true, with these."""
+Fetch = Callable[[Sequence[int]], Sequence[Row]]
+Found = tuple[list[int], Fetch]
+"""The ids of rows, in order, and what returns some of the rows."""
 Operators = Mapping[str, frozenset[str]]
 """By attribute, the operators that a filter may have; ``emails`` is ``emails.value``."""
 
@@ -70,14 +79,53 @@ def terms(found: Filter) -> Iterator[Term]:
             yield from terms(part)
 
 
-def matches(found: Filter, ids: Mapping[Term, set[int]]) -> set[int]:
+def find(
+    condition: Filter,
+    equal: Finders,
+    part: Callable[[Term], Iterable[Row]],
+    by_ids: Fetch,
+) -> Found:
+    """Return what a filter finds.
+
+    :param part: returns the rows for which a comparison by ``sw`` or ``co`` is true.
+    :param by_ids: returns rows by their ids, in any order.
+    :raises InvalidRequest: a comparison finds too many (400, ``tooMany``).
+    """
+    wanted = set(terms(condition))
+    rows: dict[int, Row] = {}
+    ids: dict[Term, set[int]] = {term: set() for term in wanted}
+    for name, find_equal in equal.items():
+        if same := [term for term in wanted if term.operator == "eq" and term.attribute == name]:
+            for term, row in find_equal(same):
+                ids[term].add(row.id)
+                rows[row.id] = row
+    for term in wanted:
+        if term.operator != "eq":
+            ids[term] = {row.id for row in part(term)}
+
+    def fetch(page: Sequence[int]) -> Sequence[Row]:
+        if missing := [each for each in page if each not in rows]:
+            rows.update((row.id, row) for row in by_ids(missing))
+        return [rows[each] for each in page if each in rows]
+
+    return sorted(_matches(condition, ids)), fetch
+
+
+def read_id(text: str) -> int | None:
+    """Return an id; it must be spelled as ``id`` is. None: no user and no group has it."""
+    if re.fullmatch("[1-9][0-9]{0,9}", text) and int(text) <= LARGEST_ID:
+        return int(text)
+    return None
+
+
+def _matches(found: Filter, ids: Mapping[Term, set[int]]) -> set[int]:
     """Return the ids of the resources for which a filter is true.
 
     :param ids: those that each of its comparisons finds.
     """
     if isinstance(found, Term):
         return ids[found]
-    sets = [matches(part, ids) for part in found.parts]
+    sets = [_matches(part, ids) for part in found.parts]
     return set.intersection(*sets) if found.operator == "and" else set.union(*sets)
 
 

@@ -57,19 +57,31 @@ class User(scim.User[scim.AnyExtension], Generic[scim.AnyExtension]):
 
 _User = User[scim.EnterpriseUser]
 _UserPatch = scim.PatchOp[_User]
-_MODELS: Mapping[str, Any] = {str(model.__schema__): model for model in (User, scim.EnterpriseUser)}
+_MODELS: Mapping[str, Any] = {
+    str(model.__schema__): model for model in (User, scim.EnterpriseUser, scim.Group)
+}
+# What is otherwise here than in the models, by schema, attribute and, before a dot, its attribute.
+_DESCRIBED_OTHERWISE: Mapping[tuple[str, str], Document] = {
+    # Each user has an email, which only a userName that is an address can stand for.
+    (str(User.__schema__), "emails"): {"required": True},
+    (str(User.__schema__), "emails.value"): {"required": True},
+    (str(scim.Group.__schema__), "displayName"): {"uniqueness": "server"},
+    (str(scim.Group.__schema__), "members.$ref"): {"referenceTypes": ["User"]},
+    (str(scim.Group.__schema__), "members.type"): {"canonicalValues": ["User"]},
+}
 
 
 def describe(urn: str) -> Document:
-    """Return a schema (RFC 7643 section 7).
-
-    Each user has an email, which only a userName that is an address can stand for.
-    """
+    """Return a schema (RFC 7643 section 7)."""
     document: Document = _MODELS[urn].to_schema().model_dump()
     for attribute in document["attributes"]:
-        if urn == str(User.__schema__) and attribute["name"] == "emails":
-            attribute["required"] = True
-            attribute["subAttributes"][0]["required"] = True
+        name = attribute["name"]
+        attribute |= _DESCRIBED_OTHERWISE.get((urn, name), {})
+        parts = attribute.get("subAttributes", [])
+        if name == "members":  # which have no name (RFC 7643 section 8.7.1)
+            parts[:] = [part for part in parts if part["name"] != "display"]
+        for part in parts:
+            part |= _DESCRIBED_OTHERWISE.get((urn, f"{name}.{part['name']}"), {})
     return document
 
 

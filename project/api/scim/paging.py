@@ -13,7 +13,7 @@ from flask import request
 from sqlalchemy.dialects import mysql, sqlite
 
 from project.api.scim.errors import InvalidRequest, NotSupported
-from project.api.scim.filters import Filter, Operators, parse
+from project.api.scim.filters import Filter, Found, Operators, parse
 from project.api.scim.models import SCIMPlace
 from project.api.scim.requests import DEFAULT_COUNT, MAX_COUNT, read_number
 from project.clock import utcnow
@@ -59,7 +59,7 @@ class Kind(NamedTuple):
     page: Callable[[int, int], Sequence[Row]]
     skip: Callable[[int, int], int | None]
     total: Callable[[], int]
-    find: Callable[[Filter], tuple[list[int], Callable[[Sequence[int]], Sequence[Row]]]]
+    find: Callable[[Filter], Found]
 
 
 class Page(NamedTuple):

@@ -3,13 +3,18 @@
 Identity providers send more than the RFCs allow. See docs/decisions/scim.md.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from project.api.scim.errors import InvalidRequest, TooManyAttributes
+from project.errors import Message
 
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE_USER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-SCHEMAS = (USER, ENTERPRISE_USER)
+SCHEMAS = (USER, ENTERPRISE_USER, GROUP)
 """What ``/Schemas`` describes."""
 MAX_VALUES = 1000
 """How many values an attribute may have, and operations a PATCH."""
@@ -49,18 +54,62 @@ def patch_user(current: Document, request: Document) -> Document:
     """
     from project.api.scim import library
 
-    operations = _member(request, "Operations")
+    known = [each for one in operations_of(request) for each in _tolerated_operations(one)]
+    return library.patch_user(current, known) if known else current
+
+
+class Operation(NamedTuple):
+    """An operation of a PATCH.
+
+    :ivar op: ``add``, ``remove`` or ``replace``.
+    :ivar path: None: the whole resource.
+    :ivar has_value: whether there is a value, which may be null.
+    """
+
+    op: str
+    path: str | None
+    value: Any
+    has_value: bool
+
+
+def operations_of(request: Document) -> Iterator[Operation]:
+    """Yield the operations of a PATCH (RFC 7644 section 3.5.2).
+
+    :raises InvalidRequest: there are none or too many, or one is no operation (400).
+    """
+    operations = value_of(request, "Operations")
     if not isinstance(operations, list) or not operations:
         raise InvalidRequest("invalidSyntax", "Operations: Must be a list of operations.")
     if len(operations) > MAX_VALUES:
         raise InvalidRequest("invalidValue", f"Operations: There may be {MAX_VALUES} at most.")
-    known = [each for one in operations for each in _tolerated_operations(one)]
-    return library.patch_user(current, known) if known else current
+    for each in operations:
+        if not isinstance(each, dict):
+            raise InvalidRequest("invalidSyntax", "Operations: Each must be an object.")
+        op, path, value = (value_of(each, name) for name in ("op", "path", "value"))
+        if not isinstance(op, str) or not isinstance(path, str | None):
+            raise InvalidRequest("invalidSyntax", "Operations: op and path must be texts.")
+        if op.lower() not in ("add", "remove", "replace"):
+            raise InvalidRequest("invalidValue", "Operations: op must be add, remove or replace.")
+        has_value = any(name.lower() == "value" for name in each)
+        yield Operation(op.lower(), path or None, value, has_value)
 
 
-def _member(document: Document, name: str) -> Any:
-    """Return the value of a member, in any letter case of its name."""
+def value_of(document: Document, name: str) -> Any:
+    """Return a value of an object, in any letter case of its name; None: there is none."""
     return next((each for key, each in document.items() if key.lower() == name.lower()), None)
+
+
+def check(adapter: TypeAdapter[str], attribute: str, value: Any) -> None:
+    """Check a text by a rule of the directory.
+
+    :raises InvalidRequest: it does not keep to the rule (400).
+    """
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        detail = Message(f"{attribute}: %(reason)s", reason=reason)
+        raise InvalidRequest("invalidValue", detail) from error
 
 
 def _tolerate(document: Document) -> Document:
@@ -125,15 +174,10 @@ def _value(value: Any) -> Document:
     return {"value": str(value)}
 
 
-def _tolerated_operations(operation: Any) -> list[Document]:
+def _tolerated_operations(operation: Operation) -> list[Document]:
     """Bring an operation of a PATCH into the form of RFC 7644; none: it changes nothing."""
-    if not isinstance(operation, dict):
-        raise InvalidRequest("invalidSyntax", "Operations: Each must be an object.")
-    op, path, value = (_member(operation, name) for name in ("op", "path", "value"))
-    if not isinstance(op, str) or not isinstance(path, str | None):
-        raise InvalidRequest("invalidSyntax", "Operations: op and path must be texts.")
-    op, has_value = op.lower(), any(name.lower() == "value" for name in operation)
-    if not path:
+    op, path, value, has_value = operation
+    if path is None:
         return _without_path(op, value)
     name = path.partition("[")[0].rpartition(":")[2].lower()
     if name == "password" or (op == "add" and value is None and has_value):

@@ -1,21 +1,18 @@
 """What the attributes of a user in SCIM are here, and the other way round. Knows no database."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from project.api.scim import schemas
 from project.api.scim.errors import InvalidRequest, TooManyAttributes
 from project.api.scim.models import MAX_ATTRIBUTES_BYTES
-from project.api.users.errors import UserNotFound
 from project.api.users.folding import check_email, fold_email, fold_username
 from project.api.users.models import FOLDED_EMAIL_LENGTH
 from project.api.users.schemas import Email
 from project.database import Row
-from project.errors import Message
 from project.web.fields import TEXT_LENGTH, Text
 
 KIND = "User"
@@ -47,16 +44,6 @@ class Wanted(NamedTuple):
     username: str
     email: str
     active: bool | None
-
-
-def parse_id(text: str) -> int:
-    """Return the id in a path; it must be spelled as ``id`` is.
-
-    :raises UserNotFound: no user can have this id (404).
-    """
-    if not re.fullmatch("[1-9][0-9]{0,9}", text):
-        raise UserNotFound
-    return int(text)
 
 
 def fold_name(user_name: str) -> str:
@@ -117,12 +104,12 @@ def wanted_of(document: Document) -> Wanted:
     """Return what a user of the form of RFC 7643 is here."""
     kept = kept_of(document)
     attributes, email = kept.attributes, main_email(kept.attributes["emails"])
-    _checked(_TEXT, "userName", kept.user_name)
+    schemas.check(_TEXT, "userName", kept.user_name)
     if kept.external_id is not None:
-        _checked(_TEXT, "externalId", kept.external_id)
-    _checked(_EMAIL, "emails", email["value"])
+        schemas.check(_TEXT, "externalId", kept.external_id)
+    schemas.check(_EMAIL, "emails", email["value"])
     username = attributes.get("displayName") or derived_name(document)
-    _checked(_TEXT, "displayName", username)
+    schemas.check(_TEXT, "displayName", username)
     return Wanted(kept, username, email["value"], document.get("active"))
 
 
@@ -189,15 +176,6 @@ def derived_name(document: Document) -> str:
     parts = [name.get("givenName"), name.get("familyName")]
     texts = (name.get("formatted"), " ".join(filter(None, parts)), document["userName"])
     return next(text for text in texts if text and text.strip())[:TEXT_LENGTH]
-
-
-def _checked(adapter: TypeAdapter[str], attribute: str, value: str) -> None:
-    try:
-        adapter.validate_python(value)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        detail = Message(f"{attribute}: %(reason)s", reason=reason)
-        raise InvalidRequest("invalidValue", detail) from error
 
 
 def columns_of(kept: Kept) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 Each SELECT reads a range of an index.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,12 +11,16 @@ import sqlalchemy as sa
 from project.api.scim.filters import (
     MAX_MATCHES,
     Filter,
+    Finders,
+    Found,
+    Matches,
     Operators,
     Term,
-    matches,
-    terms,
+    find,
+    read_id,
     too_many,
 )
+from project.api.scim.id_order import IdOrder
 from project.api.scim.models import SCIMEmail, SCIMUser
 from project.api.scim.user_mapping import document_of, fold_name, folded_email
 from project.api.users import service
@@ -48,16 +51,7 @@ _COLUMNS = (
 _OF_ALL = sa.select(*_COLUMNS).outerjoin_from(User.__table__, SCIMUser.__table__)
 _OF_KNOWN = sa.select(*_COLUMNS).join_from(SCIMUser.__table__, User.__table__)
 _PAGE = _OF_ALL.where(_users.id > sa.bindparam("after")).order_by(_users.id).limit(_LIMIT)
-_SKIP = (
-    sa.select(_users.id)
-    .where(_users.id > sa.bindparam("after"))
-    .order_by(_users.id)
-    .limit(1)
-    .offset(sa.bindparam("skipped", type_=sa.Integer))
-)
-_COUNT = sa.select(sa.func.count()).select_from(User.__table__)
-_COUNT_SOME = sa.select(sa.func.count()).select_from(sa.select(_users.id).limit(_LIMIT).subquery())
-_LAST_ID = sa.select(sa.func.max(_users.id))
+IN_ORDER = IdOrder(User.__table__)
 BY_ID = _OF_ALL.where(_users.id == sa.bindparam("user_id"))
 
 
@@ -98,12 +92,23 @@ read more than the limit."""
 _BY_USERNAME_START = _first(_OF_ALL, _users.username_folded)
 
 
+def parse_id(text: str) -> int:
+    """Return the id in a path; it must be spelled as ``id`` is.
+
+    :raises UserNotFound: no user can have this id (404).
+    """
+    user_id = read_id(text)
+    if user_id is None:
+        raise UserNotFound
+    return user_id
+
+
 def get_user(user_id: int) -> Row:
     """Return one user, for ``to_scim``.
 
     :raises UserNotFound: no user has this id (404).
     """
-    found = read(BY_ID, {"user_id": user_id}) if user_id <= service.LARGEST_ID else ()
+    found = read(BY_ID, {"user_id": user_id})
     if not found:
         raise UserNotFound
     return found[0]
@@ -117,57 +122,20 @@ def list_users(after: int, limit: int) -> Sequence[Row]:
     return read(_PAGE, {"after": after, "limit": limit})
 
 
-def skip_users(after: int, count: int) -> int | None:
-    """Return the id of the last of so many users after an id; None: there are not so many."""
-    found = read(_SKIP, {"after": after, "skipped": count - 1})
-    return found[0].id if found else None
-
-
-def count_users(limit: int | None = None) -> int:
-    """Return the number of users, but at most the limit; without one, slow with a million."""
-    found = read(_COUNT, {}) if limit is None else read(_COUNT_SOME, {"limit": limit})
-    total: int = found[0][0]
-    return total
-
-
-def last_id() -> int:
-    """Return the highest id of a user; 0: there are none."""
-    return read(_LAST_ID, {})[0][0] or 0
-
-
-def find_users(condition: Filter) -> tuple[list[int], Callable[[Sequence[int]], Sequence[Row]]]:
+def find_users(condition: Filter) -> Found:
     """Return the ids of the users whom a filter finds, in order, and what returns some of them.
 
     :raises InvalidRequest: a comparison finds too many (400, ``tooMany``).
     """
-    wanted = set(terms(condition))
-    rows: dict[int, Row] = {}
-    ids: dict[Term, set[int]] = {term: set() for term in wanted}
-    for name, find in _FIND_EQUAL.items():
-        if same := [term for term in wanted if term.operator == "eq" and term.attribute == name]:
-            for term, row in find(same):
-                ids[term].add(row.id)
-                rows[row.id] = row
-    for term in wanted:
-        if term.operator != "eq":
-            ids[term] = {row.id for row in _find_part(term)}
-
-    def fetch(page: Sequence[int]) -> Sequence[Row]:
-        if missing := [user_id for user_id in page if user_id not in rows]:
-            rows.update((row.id, row) for row in read(_BY_IDS, {"values": missing}))
-        return [rows[user_id] for user_id in page if user_id in rows]
-
-    return sorted(matches(condition, ids)), fetch
+    return find(condition, _FIND_EQUAL, _find_part, lambda ids: read(_BY_IDS, {"values": ids}))
 
 
-Matches = Iterator[tuple[Term, Row]]
 Query = Callable[[Any, dict[str, Any]], Sequence[Row]]
 
 
 def _equal_ids(same: Sequence[Term]) -> Matches:
-    by_id = {int(term.value): term for term in same if re.fullmatch("[1-9][0-9]{0,9}", term.value)}
-    ids = [user_id for user_id in by_id if user_id <= service.LARGEST_ID]
-    for row in read(_BY_IDS, {"values": ids}) if ids else ():
+    by_id = {user_id: term for term in same if (user_id := read_id(term.value))}
+    for row in read(_BY_IDS, {"values": [*by_id]}) if by_id else ():
         yield by_id[row.id], row
 
 
@@ -201,7 +169,7 @@ def _equal_emails(same: Sequence[Term]) -> Matches:
                 yield term, row
 
 
-_FIND_EQUAL: dict[str, Callable[[Sequence[Term]], Matches]] = {
+_FIND_EQUAL: Finders = {
     "id": _equal_ids,
     "externalId": _equal_external_ids,
     "userName": _equal_names,

@@ -17,8 +17,8 @@ USERS = Kind(
     schema=schemas.USER,
     operators=user_queries.OPERATORS,
     page=user_queries.list_users,
-    skip=user_queries.skip_users,
-    total=Total("users", user_queries.count_users, user_queries.last_id).get,
+    skip=user_queries.IN_ORDER.skip,
+    total=Total("users", user_queries.IN_ORDER.count, user_queries.IN_ORDER.last_id).get,
     find=user_queries.find_users,
 )
 
@@ -56,7 +56,7 @@ def get_user(user_id: str) -> Response:
 
     :raises UserNotFound: no user has this id (404).
     """
-    user = user_queries.get_user(user_mapping.parse_id(user_id))
+    user = user_queries.get_user(user_queries.parse_id(user_id))
     response = _respond(user)
     if preconditions.is_known(user.version):
         response.status_code, response.data = 304, b""
@@ -71,7 +71,7 @@ def replace_user(user_id: str) -> Response:
 
     :raises: as ``users.replace_user``.
     """
-    found = user_mapping.parse_id(user_id)
+    found = user_queries.parse_id(user_id)
     return _respond(users.replace_user(found, read_body(), meets_if_match, by_admin=is_admin()))
 
 
@@ -83,7 +83,7 @@ def update_user(user_id: str) -> Response:
 
     :raises: as ``users.patch_user``.
     """
-    found = user_mapping.parse_id(user_id)
+    found = user_queries.parse_id(user_id)
     return _respond(users.patch_user(found, read_body(), meets_if_match, by_admin=is_admin()))
 
 
@@ -95,7 +95,7 @@ def delete_user(user_id: str) -> Response:
 
     :raises: as ``users.delete_user``.
     """
-    users.delete_user(user_mapping.parse_id(user_id), meets_if_match, by_admin=is_admin())
+    users.delete_user(user_queries.parse_id(user_id), meets_if_match, by_admin=is_admin())
     return respond(None, 204)
 
 

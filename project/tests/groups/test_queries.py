@@ -47,12 +47,16 @@ class PlanTests(BaseTestCase):
             **{"limit": 21, "group_id": 500, "of_group": 500, "group": 500, "user_id": 7},
             **{"key": 500, "key_id": 500, "after": 500, "last": 600, "ids": [3, 500, 900]},
             **{"display_name": "group 0500", "external_id": "group 0500"},
+            **{"start": "group 05", "end": "group 06", "number": 900},
             "email_folded": all_users()[6].email,
         }
         statements = {
             "one": queries.BY_ID,
+            "some": queries.BY_IDS,
+            "by the start of the name": queries.BY_NAME_START,
             "known users": queries.KNOWN_USERS,
             "members": queries.MEMBER_IDS,
+            "member beyond": queries.MEMBER_BEYOND,
             "members among": queries.MEMBER_IDS_AMONG,
             "members of": queries.MEMBERS_OF,
             "groups of": queries.GROUPS_OF,

@@ -10,6 +10,7 @@ from project.tests.base import BaseTestCase
 from project.tests.factories import make_user
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -20,7 +21,7 @@ class SCIMTestCase(BaseTestCase):
     """Requests by an API key of a service account, whose id is 1."""
 
     account = {"username": "provisioning", "email": "provisioning@example.com", "role": "editor"}
-    scopes = ("users:read", "users:write")
+    scopes = ("users:read", "users:write", "groups:read", "groups:write")
 
     def setUp(self) -> None:
         super().setUp()
@@ -53,10 +54,10 @@ class SCIMTestCase(BaseTestCase):
         self.assertEqual(answer.status_code, 201, answer.text)
         return answer.json  # type: ignore[no-any-return]
 
-    def find(self, condition: str) -> list[str]:
-        """Return the ids of the users whom a filter finds."""
+    def find(self, condition: str, path: str = "/Users") -> list[str]:
+        """Return the ids of the users, or of others, whom a filter finds."""
         answer = self.client.get(
-            "/scim/v2/Users",
+            f"/scim/v2{path}",
             query_string={"filter": condition},
             headers={"Authorization": f"Bearer {self.key}"},
         )
@@ -69,3 +70,30 @@ class SCIMTestCase(BaseTestCase):
         answer = self.call("PATCH", f"/Users/{user_id}", body)
         self.assertEqual(answer.status_code, status, answer.text)
         return answer.json  # type: ignore[no-any-return]
+
+    def create_group(self, *members: Any, **attributes: Any) -> dict[str, Any]:
+        """Add a group; return what the service has answered.
+
+        :param members: ids of users.
+        """
+        body = {"schemas": [GROUP], "members": [{"value": str(each)} for each in members]}
+        answer = self.call("POST", "/Groups", {**body, **attributes})
+        self.assertEqual(answer.status_code, 201, answer.text)
+        return answer.json  # type: ignore[no-any-return]
+
+    def group(self, group_id: str) -> dict[str, Any]:
+        """Return a group as it is now."""
+        return self.call("GET", f"/Groups/{group_id}").json  # type: ignore[no-any-return]
+
+    def member_ids(self, group_id: str) -> list[str]:
+        """Return the ids of the members of a group."""
+        return [each["value"] for each in self.group(group_id)["members"]]
+
+    def patch_group(
+        self, group_id: str, *operations: dict[str, Any], status: int = 200, **headers: str
+    ) -> Any:
+        """Send a PATCH of a group; return the answer."""
+        body = {"schemas": [PATCH_OP], "Operations": list(operations)}
+        answer = self.call("PATCH", f"/Groups/{group_id}", body, **headers)
+        self.assertEqual(answer.status_code, status, answer.text)
+        return answer

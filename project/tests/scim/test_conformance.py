@@ -55,10 +55,10 @@ class ConformanceTests(SCIMTestCase):
 
                 self.assertEqual(found["issues"], [])
                 self.assertEqual(found["exit_code"], 0)
-                self.assertEqual(found["summary"]["passed"], 18)
+                self.assertEqual(found["summary"]["passed"], 28)
 
     def probe(self, port: int, **options: Any) -> dict[str, Any]:
         """Return what scim-sanity has found."""
         url = f"http://127.0.0.1:{port}/scim/v2"
-        found = run_probe_api(url, token=self.key, resource_filter="User", **options)
+        found = run_probe_api(url, token=self.key, **options)
         return found  # type: ignore[no-any-return]

@@ -24,7 +24,7 @@ class DiscoveryTests(SCIMTestCase):
         types = self.call("GET", "/ResourceTypes").json
         schemas = self.call("GET", "/Schemas").json
 
-        self.assertEqual([each["endpoint"] for each in types["Resources"]], ["/Users"])
+        self.assertEqual([each["endpoint"] for each in types["Resources"]], ["/Users", "/Groups"])
         for each in [*types["Resources"], *schemas["Resources"]]:
             path = each["meta"]["location"].removeprefix("http://localhost/scim/v2")
             self.assertEqual(self.call("GET", path).json, each)

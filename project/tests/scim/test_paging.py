@@ -39,7 +39,7 @@ class PagingTests(SCIMTestCase):
 
     def test_no_page_reads_what_lies_before(self):
         self.ids("startIndex=1&count=100")
-        with mock.patch.object(user_queries, "_SKIP", None):
+        with mock.patch.object(user_queries.IN_ORDER, "_skip", None):
             found = self.ids("startIndex=101&count=100")
 
         self.assertEqual(found, list(range(101, 201)))

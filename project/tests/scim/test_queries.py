@@ -16,7 +16,7 @@ VALUES = {"values": ["a@example.com", "b@example.com"]}
 PLACE = {"listing": "users key:1", "start": 101}
 SELECTS: list[tuple[Any, dict[str, Any]]] = [
     (users._PAGE, {"after": 5, "limit": 100}),
-    (users._SKIP, {"after": 5, "skipped": 50}),
+    (users.IN_ORDER._skip, {"after": 5, "skipped": 50}),
     (users.BY_ID, {"user_id": 5}),
     (users._BY_IDS, {"values": [1, 2]}),
     (users._BY_EXTERNAL_IDS, {**VALUES, "limit": 5}),
