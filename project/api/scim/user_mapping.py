@@ -1,6 +1,6 @@
 """What the attributes of a user in SCIM are here, and the other way round. Knows no database."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -78,12 +78,15 @@ def document_of(row: Row) -> Document:
     return document
 
 
-def to_scim(row: Row, base_url: str) -> Document:
+def to_scim(row: Row, groups: Iterable[Row], base_url: str) -> Document:
     """Return a user as clients see it.
 
+    :param groups: those in which the user is, as far as they are shown.
     :param base_url: the absolute URL of ``/scim/v2``.
     """
     document = document_of(row)
+    if shown := [_membership(each, base_url) for each in groups]:
+        document["groups"] = shown
     extensions = [schemas.ENTERPRISE_USER] if schemas.ENTERPRISE_USER in document else []
     return {
         "schemas": [schemas.USER, *extensions],
@@ -97,6 +100,15 @@ def to_scim(row: Row, base_url: str) -> Document:
             "location": f"{base_url}/Users/{row.id}",
             "version": f'W/"{row.version}"',
         },
+    }
+
+
+def _membership(group: Row, base_url: str) -> Document:
+    return {
+        "value": str(group.id),
+        "$ref": f"{base_url}/Groups/{group.id}",
+        "display": group.display_name,
+        "type": "direct",
     }
 
 

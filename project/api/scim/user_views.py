@@ -1,16 +1,20 @@
 """The endpoints of users in SCIM."""
 
+from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from flask import Response
 
+from project.api.groups import service as groups
 from project.api.scim import requests, route, schemas, user_mapping, user_queries, users
 from project.api.scim.paging import Kind, list_page
 from project.api.scim.requests import is_admin, meets_if_match, read_body, requires
-from project.api.scim.responses import list_response, respond
+from project.api.scim.responses import Selection, list_response, respond
 from project.api.scim.totals import Total
 from project.database import Row, in_transaction
-from project.web import preconditions
+from project.web import guard, preconditions
 
 USERS = Kind(
     name="users",
@@ -57,10 +61,10 @@ def get_user(user_id: str) -> Response:
     :raises UserNotFound: no user has this id (404).
     """
     user = user_queries.get_user(user_queries.parse_id(user_id))
-    response = _respond(user)
-    if preconditions.is_known(user.version):
-        response.status_code, response.data = 304, b""
-    return response
+    # A user's version says nothing of the groups.
+    if not _shows_groups(_selection()) and preconditions.is_known(user.version):
+        return _with_etag(user, respond(None, 304))
+    return _respond(user)
 
 
 @route("/Users/<user_id>", "PUT")
@@ -101,12 +105,27 @@ def delete_user(user_id: str) -> Response:
 
 def _respond(user: Row, status: int = 200) -> Response:
     [resource] = _shown([user])
-    response = respond(resource, status)
+    return _with_etag(user, respond(resource, status))
+
+
+def _with_etag(user: Row, response: Response) -> Response:
     response.set_etag(preconditions.etag(user.version), weak=True)
     return response
 
 
-def _shown(rows: Any) -> list[dict[str, Any]]:
-    selection = requests.read_selection(schemas.USER, schemas.ENTERPRISE_USER)
-    base_url = requests.base_url()
-    return [selection.of(user_mapping.to_scim(row, base_url)) for row in rows]
+def _selection() -> Selection:
+    return requests.read_selection(schemas.USER, schemas.ENTERPRISE_USER)
+
+
+def _shows_groups(selection: Selection) -> bool:
+    """Return whether the client wants to see the groups of users, and may."""
+    return selection.wants("groups") and "groups:read" in guard.principal().scopes
+
+
+def _shown(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    selection, base_url = _selection(), requests.base_url()
+    found = groups.groups_of([row.id for row in rows]) if _shows_groups(selection) else ()
+    groups_of = {user_id: [*each] for user_id, each in groupby(found, attrgetter("user_id"))}
+    return [
+        selection.of(user_mapping.to_scim(row, groups_of.get(row.id, ()), base_url)) for row in rows
+    ]

@@ -4,8 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from project.api.audit import service as audit
-from project.tests.factories import make_user
+from project.tests.factories import make_group, make_user
 from project.tests.scim.base import ENTERPRISE, SCIMTestCase
+from project.tests.wire import recorded_commands
 
 
 class WhoIsWhoTests(SCIMTestCase):
@@ -188,6 +189,60 @@ class WhoIsWhoTests(SCIMTestCase):
         self.assertIsNone(self.client.get(f"/users/{user['id']}").json["data"]["role"])
 
 
+class GroupsOfUsersTests(SCIMTestCase):
+    """The read-only attribute groups."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ada, self.bob = make_user(), make_user()
+        make_group("Research", self.ada, self.bob)
+        make_group("Design", self.ada)
+
+    def test_groups_are_shown(self):
+        group = {
+            "value": "1",
+            "$ref": "http://localhost/scim/v2/Groups/1",
+            "display": "Research",
+            "type": "direct",
+        }
+
+        self.assertEqual(self.call("GET", "/Users/3").json["groups"], [group])
+        user = self.patch("2", {"op": "replace", "path": "title", "value": "x"})
+        self.assertEqual([each["value"] for each in user["groups"]], ["1", "2"])
+        self.assertNotIn("groups", self.call("GET", "/Users/1").json)
+
+    def test_groups_of_a_page_are_one_select(self):
+        with recorded_commands() as commands:
+            page = self.call("GET", "/Users").json["Resources"]
+
+        self.assertEqual([len(each.get("groups", ())) for each in page], [0, 2, 1])
+        self.assertEqual(len([each for each in commands if "group_members" in each]), 1)
+
+    def test_groups_that_are_not_wanted_are_not_read(self):
+        for query in ("excludedAttributes=groups", "attributes=userName"):
+            for path in ("/Users", "/Users/2"):
+                with self.subTest(query, path=path), recorded_commands() as commands:
+                    answer = self.call("GET", f"{path}?{query}")
+
+                    self.assertEqual(answer.status_code, 200)
+                    self.assertNotIn("groups", str(answer.json))
+                    self.assertEqual([each for each in commands if "group_members" in each], [])
+        user = self.call("GET", "/Users/3?attributes=groups.display").json
+        self.assertEqual(user["groups"], [{"display": "Research"}])
+
+    def test_groups_need_their_scope(self):
+        self.key = self.make_key("users:read", role="viewer")
+
+        self.assertNotIn("groups", self.call("GET", "/Users/2").json)
+
+    def test_groups_cannot_be_changed_by_the_user(self):
+        user = self.call("GET", "/Users/2").json
+
+        answer = self.call("PUT", "/Users/2", {**user, "title": "x", "groups": []})
+
+        self.assertEqual(answer.json["groups"], user["groups"])
+
+
 class RuleTests(SCIMTestCase):
     """The rules of the directory hold through SCIM, too."""
 
@@ -256,9 +311,12 @@ class RuleTests(SCIMTestCase):
     def test_known_version_is_not_sent_again(self):
         user = self.create(userName="ada@example.com")
 
-        answer = self.call("GET", f"/Users/{user['id']}", If_None_Match='W/"1"')
+        path = f"/Users/{user['id']}"
+        answer = self.call("GET", f"{path}?excludedAttributes=groups", If_None_Match='W/"1"')
 
         self.assertEqual((answer.status_code, answer.data), (304, b""))
+        # Who is in which group is no part of the version.
+        self.assertEqual(self.call("GET", path, If_None_Match='W/"1"').status_code, 200)
 
     def test_user_is_found_by_the_search_of_the_directory(self):
         self.create(userName="ada@example.com", displayName="Ada Lovelace")
