@@ -67,10 +67,13 @@ def requests(cursor: str, etag: str) -> dict[str, Callable[[], EnvironBuilder]]:
 
 def scim_requests() -> dict[str, Callable[[], EnvironBuilder]]:
     """Return by name what makes the next request of each kind of SCIM, which needs a key."""
-    users = "/scim/v2/Users"
+    users, groups = "/scim/v2/Users", "/scim/v2/Groups"
 
     def title() -> dict[str, Any]:
         return {"op": "Replace", "path": "title", "value": f"T{next(_numbers)}"}
+
+    def member() -> dict[str, Any]:
+        return {"op": "Add", "path": "members", "value": [{"value": str(next(_members))}]}
 
     return {
         "SCIM: one user": lambda: EnvironBuilder(f"{users}/7"),
@@ -80,6 +83,12 @@ def scim_requests() -> dict[str, Callable[[], EnvironBuilder]]:
         "SCIM: page of 20": lambda: EnvironBuilder(f"{users}?startIndex=1&count=20"),
         "SCIM: create": lambda: EnvironBuilder(
             users, method="POST", json={"userName": f"scim-{next(_numbers)}@example.com"}
+        ),
+        "SCIM: page of 20 groups": lambda: EnvironBuilder(
+            f"{groups}?count=20&excludedAttributes=members"
+        ),
+        "SCIM: add a member": lambda: EnvironBuilder(
+            f"{groups}/2", method="PATCH", json={"Operations": [member()]}
         ),
         "SCIM: PATCH": lambda: EnvironBuilder(
             f"{users}/9", method="PATCH", json={"Operations": [title()]}

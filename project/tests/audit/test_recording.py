@@ -309,6 +309,10 @@ class EveryWriteTests(AuditTestCase):
         ("PUT", "/scim/v2/Users/1"),
         ("PATCH", "/scim/v2/Users/1"),
         ("DELETE", "/scim/v2/Users/1"),
+        ("POST", "/scim/v2/Groups"),
+        ("PUT", "/scim/v2/Groups/1"),
+        ("PATCH", "/scim/v2/Groups/1"),
+        ("DELETE", "/scim/v2/Groups/1"),
         ("POST", "/provisioning"),
     ]
     # The same calls again: what is there already, is gone or is as wanted.

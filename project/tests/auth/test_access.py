@@ -37,6 +37,8 @@ GROUPS_READ = "403 403 200 200 200 403 403 401 401 401"
 GROUPS_WRITE = "403 403 403 200 200 403 403 401 401 401"
 SCIM_READ = READ.replace("403", "401", 1)
 SCIM_WRITE = WRITE.replace("403", "401", 1)
+SCIM_GROUPS_READ = GROUPS_READ.replace("403", "401", 1)
+SCIM_GROUPS_WRITE = GROUPS_WRITE.replace("403", "401", 1)
 SCIM_KNOWN = "401 200 200 200 200 200 200 401 401 401"
 OWN_READ = "403 200 200 200 200 200 403 401 401 401"
 # The keys belong to an administrator, whom only callers with the scope ``admin`` may change.
@@ -171,6 +173,7 @@ ROWS: dict[str, tuple[str, Any]] = {
 }
 PATCH = {"Operations": [{"op": "replace", "path": "title", "value": "x"}]}
 SCIM_PERSON = {"userName": PERSON["email"]}
+SCIM_GROUP = {"displayName": "Design"}
 SCIM_ROWS: dict[str, tuple[str, Any]] = {
     "GET /Users": (SCIM_READ, None),
     "POST /Users": (SCIM_WRITE.replace("200", "201"), SCIM_PERSON),
@@ -178,6 +181,12 @@ SCIM_ROWS: dict[str, tuple[str, Any]] = {
     "PUT /Users/TARGET": (SCIM_WRITE, SCIM_PERSON),
     "PATCH /Users/TARGET": (SCIM_WRITE, PATCH),
     "DELETE /Users/TARGET": (SCIM_WRITE.replace("200", "204"), None),
+    "GET /Groups": (SCIM_GROUPS_READ, None),
+    "POST /Groups": (SCIM_GROUPS_WRITE.replace("200", "201"), SCIM_GROUP),
+    "GET /Groups/GROUP": (SCIM_GROUPS_READ, None),
+    "PUT /Groups/GROUP": (SCIM_GROUPS_WRITE, SCIM_GROUP),
+    "PATCH /Groups/GROUP": (SCIM_GROUPS_WRITE, PATCH),
+    "DELETE /Groups/GROUP": (SCIM_GROUPS_WRITE.replace("200", "204"), None),
     "GET /ServiceProviderConfig": (SCIM_KNOWN, None),
     "GET /ResourceTypes": (SCIM_KNOWN, None),
     "GET /ResourceTypes/<name>": (SCIM_KNOWN.replace("200", "404"), None),
