@@ -61,7 +61,7 @@ test-mysqlclient: $(DEVELOPMENT) $(MYSQLCLIENT) ## what a driver has a part in, 
 
 test-server: $(DEVELOPMENT) ## real server processes over HTTP, and the examples in README, docs/ and examples/
 	@echo "== The server on SQLite"
-	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_recipes e2e.test_examples
+	@$(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_recipes e2e.test_examples e2e.test_scim_check
 
 test-faults: $(DEVELOPMENT) ## databases and processes that die or freeze, as in production
 	@echo "== Faults"
