@@ -4,13 +4,13 @@
 # its hash in the lock; what has no wheel is built here, so that no build tool comes further.
 FROM python:3.13-slim AS wheels
 COPY requirements.txt .
-RUN pip wheel --no-cache-dir --use-pep517 --require-hashes --wheel-dir /wheels -r requirements.txt
+RUN pip wheel --no-cache-dir --use-pep517 --no-deps --require-hashes --wheel-dir /wheels -r requirements.txt
 
 FROM python:3.13-slim AS development-wheels
 COPY requirements-dev.txt .
 # The tests and their coverage run in the container; linters and browsers stay outside.
 RUN awk '/^[a-z]/ { wanted = /^coverage==/ } wanted' requirements-dev.txt >coverage.txt \
-    && pip wheel --no-cache-dir --require-hashes --wheel-dir /wheels -r coverage.txt
+    && pip wheel --no-cache-dir --no-deps --require-hashes --wheel-dir /wheels -r coverage.txt
 
 
 FROM python:3.13-slim AS runtime

@@ -161,24 +161,26 @@ $(BIN)/python:
 	@echo "Creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
+# With --no-deps, since the locks are complete, and pip 23 takes the pydantic[email] of scim2-models for
+# another package than the pydantic of the lock.
 $(RUNTIME): requirements.txt | $(BIN)/python
 	@echo "Installing requirements.txt into $(VENV); the first time this takes a minute"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --no-deps --require-hashes -r requirements.txt
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
 	@echo "Installing requirements-dev.txt into $(VENV); the first time this takes a minute"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
 $(MEASURING): requirements-bench.txt $(DEVELOPMENT)
 	@echo "Installing requirements-bench.txt into $(VENV); the first time this takes a minute"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements-bench.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --no-deps --require-hashes -r requirements-bench.txt
 	@touch $@
 
 $(MYSQLCLIENT): requirements-mysqlclient.txt $(RUNTIME)
 	@echo "Installing requirements-mysqlclient.txt into $(VENV)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements-mysqlclient.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --no-deps --require-hashes -r requirements-mysqlclient.txt
 	@touch $@
 
 # Node comes from requirements-dev.txt, so that its version is the same everywhere.
