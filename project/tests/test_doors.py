@@ -129,7 +129,6 @@ def change_by_form(caller: Caller, user_id: int, version: int, **changes: Any) -
     values = {"username": "x", "email": "x@example.com", "active": True}
     for user in users:
         values = {"username": user.username, "email": user.email, "active": user.active}
-        values["role"] = user.role or ""
     values |= changes
     form = {name: str(value) for name, value in values.items() if name != "active"}
     form |= {"active": "y"} if values["active"] else {}
