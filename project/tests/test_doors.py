@@ -1,7 +1,8 @@
 """The same rules behind each door: JSON, SCIM and the forms of the pages.
 
 ``DOORS`` are the ways to add, change and remove a user, ``REFUSED`` what each of them refuses. What
-one refuses, all refuse, and nothing changes.
+one refuses, all refuse, and nothing changes. ``GROUP_DOORS`` and ``GROUPS_REFUSED`` are the same
+of groups.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,11 +17,12 @@ from flask import Flask
 from project import create_app, db
 from project.api.audit import service as audit
 from project.api.auth import service as auth
+from project.api.groups import service as groups
 from project.api.models import SCIMUser
 from project.config import TestingConfig
 from project.database import in_transaction, read
 from project.tests.base import BaseTestCase, empty_tables
-from project.tests.factories import all_users, make_user
+from project.tests.factories import all_users, make_group, make_user
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
 AT_ONCE = 9
@@ -227,8 +229,8 @@ class Protected(TestingConfig):
     DEACTIVATION_GUARD = False
 
 
-class DoorTests(BaseTestCase):
-    """Every door, each with the same people: Ada, Bob, and the last administrator."""
+class DoorTestCase(BaseTestCase):
+    """The same people for each case: Ada, Bob, the last administrator, and the caller."""
 
     def create_app(self) -> Flask:
         return create_app(Protected)
@@ -270,6 +272,10 @@ class DoorTests(BaseTestCase):
         db.session.remove()
         with ThreadPoolExecutor(len(waiting)) as pool:
             return [*pool.map(run, waiting)]
+
+
+class DoorTests(DoorTestCase):
+    """Every door of users."""
 
     def races(self) -> Iterable[tuple[str, list[Door]]]:
         """Yield the doors through which requests race: one of them, and all together."""
@@ -387,3 +393,136 @@ class DoorTests(BaseTestCase):
             cookie["sign_in"] = caller.session
         page = client.get("/", headers={"Accept": "text/html"})
         return caller.call("GET", "/users"), caller.call("GET", "/scim/v2/Users"), page.status_code
+
+
+class GroupDoor(NamedTuple):
+    """A way to change groups; each function returns the status.
+
+    :ivar rename: gets the caller, the version that is to be changed, and the new name.
+    :ivar add: gets the caller and the id of a new member.
+    :ivar remove: gets the caller and the version that is to be removed.
+    """
+
+    create: Callable[[Caller, str], int]
+    rename: Callable[[Caller, int, str], int]
+    add: Callable[[Caller, int], int]
+    remove: Callable[[Caller, int], int]
+
+
+def _patch_group_by_scim(caller: Caller, version: int | None, **operation: Any) -> int:
+    body = {"Operations": [operation]}
+    return caller.call("PATCH", "/scim/v2/Groups/1", version, json=body)
+
+
+GROUP_DOORS = {
+    "JSON": GroupDoor(
+        lambda caller, name: caller.call("POST", "/groups", json={"display_name": name}),
+        lambda caller, version, name: caller.call(
+            "PATCH", "/groups/1", version, json={"display_name": name}
+        ),
+        lambda caller, user_id: caller.call("POST", "/groups/1/members", json={"ids": [user_id]}),
+        lambda caller, version: caller.call("DELETE", "/groups/1", version),
+    ),
+    "SCIM": GroupDoor(
+        lambda caller, name: caller.call("POST", "/scim/v2/Groups", json={"displayName": name}),
+        lambda caller, version, name: _patch_group_by_scim(
+            caller, version, op="replace", path="displayName", value=name
+        ),
+        lambda caller, user_id: _patch_group_by_scim(
+            caller, None, op="add", path="members", value=[{"value": str(user_id)}]
+        ),
+        lambda caller, version: caller.call("DELETE", "/scim/v2/Groups/1", version),
+    ),
+}
+GROUPS_REFUSED: dict[str, tuple[str, Callable[[GroupDoor, Caller], int], int]] = {
+    "a name that is taken": (
+        "editor", lambda door, caller: door.create(caller, "DESIGN"), 409
+    ),
+    "a name that is none": ("editor", lambda door, caller: door.create(caller, ""), 400),
+    "a change to a name that is taken": (
+        "editor", lambda door, caller: door.rename(caller, 1, "design"), 409
+    ),
+    "a change of another version": (
+        "editor", lambda door, caller: door.rename(caller, STALE, "New"), 412
+    ),
+    "the removal of another version": (
+        "editor", lambda door, caller: door.remove(caller, STALE), 412
+    ),
+    "a new group without the permission": (
+        "viewer", lambda door, caller: door.create(caller, "New"), 403
+    ),
+    "a change without the permission": (
+        "viewer", lambda door, caller: door.rename(caller, 1, "New"), 403
+    ),
+    "a new member without the permission": (
+        "viewer", lambda door, caller: door.add(caller, BOB), 403
+    ),
+    "a removal without the permission": (
+        "viewer", lambda door, caller: door.remove(caller, 1), 403
+    ),
+}  # fmt: skip
+"""What all doors refuse: the role of the caller, the attempt, and the status."""
+
+
+class GroupDoorTests(DoorTestCase):
+    """Every door of groups, each with a group of Ada, and another."""
+
+    def start(self, role: str) -> Caller:
+        """Bring the tables to what each case starts with; return a caller of this role."""
+        caller = super().start(role)
+        make_group("Research", 1)
+        make_group("Design")
+        db.session.remove()
+        return caller
+
+    def groups(self) -> list[tuple[Any, ...]]:
+        """Return all groups and their members."""
+        with_members = [*groups.list_groups(50), *groups.members_of([1, 2, 3])]
+        return [tuple(each) for each in with_members]
+
+    def test_what_one_refuses_all_refuse_and_nothing_changes(self):
+        for (what, (role, attempt, status)), name in product(GROUPS_REFUSED.items(), GROUP_DOORS):
+            with self.subTest(what, door=name):
+                caller = self.start(role)
+                before = self.groups(), self.state()
+
+                self.assertEqual(attempt(GROUP_DOORS[name], caller), status)
+                self.assertEqual((self.groups(), self.state()), before)
+
+    def test_of_many_at_once_one_gets_the_name(self):
+        caller = self.start("editor")
+        doors = [*GROUP_DOORS.values()] * 4
+
+        statuses = self.at_once(partial(door.create, caller, "New") for door in doors)
+
+        self.assertEqual(sorted(statuses), [201] + [409] * 7)
+
+    def test_of_many_changes_at_once_none_is_lost(self):
+        caller = self.start("editor")
+        doors = [*GROUP_DOORS.values()] * 4
+
+        statuses = self.at_once(
+            partial(door.rename, caller, 1, f"R{index}") for index, door in enumerate(doors)
+        )
+
+        self.assertEqual(sorted(statuses), [200] + [412] * 7)
+        self.assertEqual(groups.get_group(1).display_name, f"R{statuses.index(200)}")
+
+    def test_of_many_members_at_once_none_is_lost(self):
+        caller = self.start("editor")
+        new = [make_user().id for _ in range(8)]
+        doors = [*GROUP_DOORS.values()] * 4
+
+        statuses = self.at_once(
+            partial(door.add, caller, user_id) for door, user_id in zip(doors, new, strict=True)
+        )
+
+        self.assertEqual(statuses, [200] * 8)
+        self.assertEqual([row.user_id for row in groups.members_of([1])], [1, *new])
+
+    def test_removed_is_free_again_for_all(self):
+        for first, second in product(GROUP_DOORS.values(), GROUP_DOORS.values()):
+            caller = self.start("editor")
+
+            self.assertIn(first.remove(caller, 1), (200, 204))
+            self.assertEqual(second.create(caller, "research"), 201)
