@@ -152,9 +152,9 @@ def text_check(limit: int) -> AfterValidator:
     return AfterValidator(partial(_check_text, limit=limit))
 
 
-def text_schema(limit: int, example: str) -> WithJsonSchema:
-    """Return the description of a text that ``text_check`` checks."""
-    return WithJsonSchema({**_TEXT_SCHEMA, "maxLength": limit, "examples": [example]})
+def text_schema(limit: int, example: str) -> dict[str, Any]:
+    """Return the JSON schema of a text that ``text_check`` checks."""
+    return {**_TEXT_SCHEMA, "maxLength": limit, "examples": [example]}
 
 
 Moment = Annotated[datetime, Field(examples=["2026-11-23T15:12:58Z"])]

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validat
 from pydantic_core import PydanticCustomError
 
 from project.api.groups.models import DISPLAY_NAME_LENGTH
+from project.api.users.service import LARGEST_ID
 from project.web.fields import TEXT_LENGTH, Flag, Moment, Text, text_check, text_schema
 from project.web.pagination import MAX_LIMIT, Limit
 
@@ -20,13 +21,20 @@ DisplayName = Annotated[
     str,
     Field(strict=True),
     text_check(DISPLAY_NAME_LENGTH),
-    text_schema(DISPLAY_NAME_LENGTH, "Research"),
+    WithJsonSchema(text_schema(DISPLAY_NAME_LENGTH, "Research")),
 ]
 _EXAMPLE_ID = "9b1d5c7e-3f0a-4c1e-8a51-6f0d2f1c7e44"
-ExternalId = Annotated[Text, text_schema(TEXT_LENGTH, _EXAMPLE_ID)]
+_ID_SCHEMA = text_schema(TEXT_LENGTH, _EXAMPLE_ID)
+ExternalId = Annotated[Text, WithJsonSchema(_ID_SCHEMA)]
 _OptionalExternalId = Annotated[
-    ExternalId | None,
-    Field(description="The group's id in the directory that keeps it; need not be unique."),
+    Text | None,
+    WithJsonSchema(
+        {
+            "anyOf": [_ID_SCHEMA, {"type": "null"}],
+            "description": "The group's id in the directory that keeps it; need not be unique.",
+            "examples": [_EXAMPLE_ID],
+        }
+    ),
 ]
 
 
@@ -140,7 +148,7 @@ class MemberIds(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ids: Annotated[
-        list[Annotated[int, Field(strict=True)]],
+        list[Annotated[int, Field(strict=True, ge=1, le=LARGEST_ID)]],
         Field(
             min_length=1,
             max_length=MAX_IDS,

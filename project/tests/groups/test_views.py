@@ -279,16 +279,14 @@ class MemberTests(BaseTestCase):
         self.change("POST", [1, 2])
         before = self.client.get("/groups/1")
 
-        for response in (self.change("POST", [2, 1]), self.change("DELETE", [3, -1, 2**40])):
+        for response in (self.change("POST", [2, 1]), self.change("DELETE", [3, 77])):
             self.assertEqual(response.json["data"], {**before.json["data"], "changed": 0})
             self.assertEqual(response.headers["ETag"], '"2"')
         self.assertEqual(self.client.get("/groups/1").headers["ETag"], '"2"')
 
     def test_unknown_ids_are_named_and_nobody_is_added(self):
         for ids, named in [
-            ([1, 77, -4], "-4, 77"),
-            ([0], "0"),
-            ([2**40], str(2**40)),
+            ([1, 77, 2**31 - 1], "77, 2147483647"),
             ([*range(50, 65)], "50, 51, 52, 53, 54, 55, 56, 57, 58, 59…"),
         ]:
             response = self.change("POST", ids)
@@ -300,7 +298,19 @@ class MemberTests(BaseTestCase):
         self.assertEqual(service.get_group(1).version, 1)
 
     def test_ids_that_are_none_are_refused(self):
-        for ids in ([], None, 1, "1", ["1"], [1.5], [True], [1] * (MAX_IDS + 1)):
+        for ids in (
+            [],
+            None,
+            1,
+            "1",
+            ["1"],
+            [1.5],
+            [True],
+            [0],
+            [2**31],
+            [-1],
+            [1] * (MAX_IDS + 1),
+        ):
             for method in ("POST", "DELETE"):
                 with self.subTest(f"{method} {str(ids)[:20]}"):
                     response = self.change(method, ids)

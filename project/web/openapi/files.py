@@ -24,7 +24,7 @@ def describe_files(contract: Contract, models: Json) -> Json:
     if contract.row is None:
         return {media_type: {"schema": _TEXT, "example": contract.example} for media_type in types}
     name, rows = contract.row.__name__, contract.rows_name
-    row = example_of(models[name])
+    row = example_of(models.get(name) or contract.row.model_json_schema(mode="serialization"))
     table = _csv(row)
     forms: dict[str, tuple[Json, Any]] = {
         "text/csv": (_TEXT, table),

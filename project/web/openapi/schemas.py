@@ -38,16 +38,15 @@ class Generator(GenerateJsonSchema):
 
 
 def describe_models(operations: Sequence[Operation]) -> dict[str, Any]:
-    """Return the schemas of all request bodies, responses and rows of files, by name."""
+    """Return the schemas of all request bodies, responses and rows of bodies, by name."""
     models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
     for operation in operations:
         if operation.contract.body:
             models[operation.contract.body, "validation"] = None
         if operation.contract.data:
             models[operation.contract.data, "serialization"] = None
-        if operation.contract.row:
-            taken = operation.contract.body_types
-            models[operation.contract.row, "validation" if taken else "serialization"] = None
+        if operation.contract.row and operation.contract.body_types:  # as JSON, too
+            models[operation.contract.row, "validation"] = None
     _, found = models_json_schema(
         list(models), ref_template=reference("{model}")["$ref"], schema_generator=Generator
     )
