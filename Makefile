@@ -45,7 +45,7 @@ test-mariadb: $(DEVELOPMENT) ## the application's and the server's tests on a te
 	@echo "== What each kind of request costs on MariaDB"
 	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m bench.costs
 	@echo "== The server on MariaDB"
-	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_recipes
+	@$(BIN)/python -m e2e.on_mariadb $(BIN)/python -m unittest -v e2e.test_server e2e.test_sign_in e2e.test_recipes e2e.test_scim
 	@echo "== Backups between SQLite and MariaDB"
 	@$(BIN)/python -m unittest -v e2e.test_backup
 	@echo "== Valid and invalid database URLs, with TLS"
@@ -71,9 +71,9 @@ test-transfer: $(DEVELOPMENT) ## import, list, search and export 100,000 users, 
 	@echo "== Import and export"
 	@$(BIN)/python -m unittest -v e2e.test_transfer
 
-test-openapi: $(DEVELOPMENT) $(NODE_TOOLS) ## the API against its OpenAPI description, and clients generated from it
+test-openapi: $(DEVELOPMENT) $(NODE_TOOLS) ## the API against its OpenAPI description, clients generated from it, and suites for SCIM
 	@echo "== The API against its description"
-	@$(BIN)/python -m unittest -v e2e.test_openapi e2e.test_generated
+	@$(BIN)/python -m unittest -v e2e.test_openapi e2e.test_generated e2e.test_scim
 
 test-page: $(DEVELOPMENT) $(NODE_TOOLS) ## the pages, and a client on another origin, in Chromium
 	@echo "== The pages in Chromium"
