@@ -14,6 +14,11 @@ for (const menu of document.querySelectorAll("details.menu")) {
   });
 }
 
+// On a phone the sections are a row that scrolls.
+document
+  .querySelector("header .nav [aria-current]")
+  ?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
 // Without a network, the browser would replace a form by its own error page.
 const offline = document.getElementById("offline");
 document.addEventListener("submit", (event) => {
