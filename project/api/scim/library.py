@@ -190,11 +190,9 @@ def _value_path(node: ValuePath, name: str) -> Term:
 def _name(path: AttrPath, names: Mapping[str, str], schema: str) -> str:
     name = names.get(path.attr.lower())
     if name is None or (path.uri or schema).lower() != schema:
-        known = ", ".join(names.values())
+        known = ", ".join(names.values())  # in the text itself: values are left out of what is kept
         raise invalid_filter(
-            Message(
-                "%(path)s cannot be searched for. What can be: %(known)s.", path=path, known=known
-            )
+            Message(f"%(path)s cannot be searched for. What can be: {known}.", path=path)
         )
     return name
 

@@ -58,7 +58,7 @@ class ProvisioningPageTests(PageTestCase):
         page = self.page()
 
         for text in [
-            "The last one came on", "POST /Users<", "userName: … is taken.", "GET /Users/<id>",
+            "The last one:", "POST /Users<", "userName: … is taken.", "GET /Users/<id>",
             ">409<", "Invalid token.", ">x</a>", "API key 99 (removed)",
         ]:  # fmt: skip
             self.assertIn(text, page)
