@@ -689,7 +689,8 @@ class NginxTests(ProductionTestCase):
         for path in prefixes(create_app("project.config.TestingConfig")):
             with self.subTest(path):
                 answer = self.stack.get(f"{path}/x?y=1", **BROWSER)
-                self.assertEqual(answer.headers["Content-Type"], "application/json")
+                form = "application/scim+json" if path == "/scim" else "application/json"
+                self.assertEqual(answer.headers["Content-Type"], form)
         page = self.stack.get("/", **BROWSER)
         self.assert_page(page, 502, "The service cannot be reached.")
         self.assertIn(page.headers["X-Request-ID"], page.body.decode())
