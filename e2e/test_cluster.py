@@ -20,7 +20,7 @@ from e2e.cluster import NODES, NONE, REFUSALS, ClusterTestCase, Load
 from e2e.processes import free_port, manage
 from e2e.stacks import Stack, copy_tracked_files, documented, run, until
 
-USERS_TO_MOVE = 100_000
+USERS_TO_MOVE = 200_000
 A_MIGRATION = '''"""Make an index that the running code needs not."""
 
 from alembic import op
