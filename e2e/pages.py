@@ -5,8 +5,8 @@
 it that looks different.
 """
 
-import sys
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count, product
@@ -530,4 +530,8 @@ def take_pictures(folder: Path, names: Sequence[str] = ()) -> None:
 
 
 if __name__ == "__main__":
-    take_pictures(Path(sys.argv[1]), sys.argv[2:])
+    parser = ArgumentParser(description="Take pictures of the pages.")
+    parser.add_argument("folder", type=Path, help="where they are put; it is made if need be")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of rows; default: all")
+    options = parser.parse_args()
+    take_pictures(options.folder, options.names)
