@@ -9,7 +9,7 @@ from project.database import engines, keyset
 from project.database.base import TABLE_OPTIONS, check_database, db
 from project.database.connections import close_thread_connections, thread_connection
 from project.database.replica import may_lag
-from project.database.statements import Row, read, write
+from project.database.statements import Row, of_database, read, write
 from project.database.transactions import in_transaction
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "in_transaction",
     "keyset",
     "may_lag",
+    "of_database",
     "read",
     "thread_connection",
     "write",

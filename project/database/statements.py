@@ -109,6 +109,11 @@ def statement(executable: Executable, dialect: Dialect, names: tuple[str, ...]) 
     return Statement(executable, dialect, names)
 
 
+def of_database(sqlite: Executable, mysql: Executable) -> Executable:
+    """Return the statement in the language of the database in use; MariaDB takes that of MySQL."""
+    return sqlite if db.engine.dialect.name == "sqlite" else mysql
+
+
 def read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
     """Return all rows of a SELECT, executed on the read engine.
 

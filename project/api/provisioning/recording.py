@@ -178,7 +178,7 @@ def _run(app: Flask) -> None:
             is_failing = False
         except Exception as error:  # of any kind: the next time may succeed
             if not is_failing:
-                log.warning("SCIM requests lost", reason=str(getattr(error, "orig", error)))
+                log.warning("SCIM requests not stored", reason=str(getattr(error, "orig", error)))
             is_failing = True
 
 

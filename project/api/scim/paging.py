@@ -17,7 +17,7 @@ from project.api.scim.filters import Filter, Found, Operators, parse
 from project.api.scim.models import SCIMPlace
 from project.api.scim.requests import DEFAULT_COUNT, MAX_COUNT, read_number
 from project.clock import utcnow
-from project.database import Row, db, in_transaction, read, write
+from project.database import Row, db, in_transaction, of_database, read, write
 from project.errors import Invalid
 from project.web.guard import principal
 from project.web.pagination import make_cursor, read_cursor
@@ -145,9 +145,8 @@ def _find_place(kind: Kind, listing: str, start: int) -> int | None:
 @in_transaction
 def _commit_place(listing: str, start: int, after: int) -> None:
     """Remember where the next page begins."""
-    statement = _REMEMBER["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"]
     values = {"listing": listing, "start_index": start, "after_id": after, "created_at": utcnow()}
-    write(statement, values)
+    write(of_database(**_REMEMBER), values)
 
 
 @prunes("places of SCIM lists")

@@ -19,7 +19,7 @@ from project.api.audit import service as audit
 from project.api.users.errors import TooManyDeactivations
 from project.api.users.models import DeactivationGuard, User
 from project.clock import utcnow
-from project.database import db, in_transaction, read, write
+from project.database import in_transaction, of_database, read, write
 from project.web.guard import Principal
 from project.web.pruning import delete_oldest, prunes
 
@@ -104,13 +104,9 @@ def count(key: Principal) -> None:
 def _lock(key_id: int, now: datetime) -> Any:
     found = write(_LOCK, {"of_key": key_id}).rows
     if not found:
-        write(_ADD[_dialect()], {"key_id": key_id, **_NEW, "changed_at": now})
+        write(of_database(**_ADD), {"key_id": key_id, **_NEW, "changed_at": now})
         found = write(_LOCK, {"of_key": key_id}).rows
     return found[0]
-
-
-def _dialect() -> str:
-    return "sqlite" if db.engine.dialect.name == "sqlite" else "mysql"
 
 
 def _seconds(time: datetime) -> int:

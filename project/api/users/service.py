@@ -23,7 +23,7 @@ from project.api.users.models import FOLDED, AdministratorGuard, User
 from project.api.users.passwords import check_password, hash_password
 from project.api.users.words import search_words
 from project.clock import utcnow
-from project.database import Row, db, in_transaction, read, write
+from project.database import Row, db, in_transaction, of_database, read, write
 from project.web.guard import ADMIN, Principal, known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1
@@ -558,7 +558,7 @@ def lose_administrator(active: dict[int, bool], user_id: int) -> None:
 
 def _lock_guard() -> None:
     """Change the guard's row, which a second transaction that does so waits for."""
-    write(_COUNT_LOSS["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"], {})
+    write(of_database(**_COUNT_LOSS), {})
 
 
 def _hash_new_password(user_id: int, changes: dict[str, Any]) -> str:
