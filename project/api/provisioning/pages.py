@@ -1,7 +1,5 @@
 """The page on which administrators see what identity providers do here."""
 
-from typing import NamedTuple
-
 from flask import current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from wtforms import HiddenField
@@ -10,8 +8,7 @@ from project.api.auth import service as auth
 from project.api.provisioning import bp, recording
 from project.api.scim import PREFIX
 from project.api.users import deactivation_guard
-from project.api.users.deactivation_guard import Stop
-from project.database import Row, in_transaction
+from project.database import in_transaction
 from project.web.fields import parse_id
 from project.web.forms import PageForm
 from project.web.guard import ADMIN, SESSION, require
@@ -22,21 +19,6 @@ class AllowForm(PageForm):
     """Lets an API key go on that was stopped."""
 
     key_id = HiddenField()
-
-
-class Shown(NamedTuple):
-    """What the page shows.
-
-    :param base_url: what identity providers call the base URL, or the tenant URL.
-    :param key_id: of which key the requests are; None: of all.
-    :param names: the names of the keys that are still there, by id.
-    """
-
-    base_url: str
-    key_id: int | None
-    requests: list[Row]
-    stops: list[Stop]
-    names: dict[int, str]
 
 
 @bp.get("/provisioning")
@@ -72,11 +54,12 @@ def _render(form: AllowForm) -> str:
     key_id = parse_id(request.args["key"]) if request.args.get("key") else None
     requests, stops = recording.list_requests(key_id), deactivation_guard.list_stops()
     known = {key_id, *(each.key_id for each in (*requests, *stops))} - {None}
-    shown = Shown(
-        (current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/") + PREFIX,
-        key_id,
-        [*requests],
-        [*stops],
-        auth.key_names(known) if known else {},
+    return render_template(
+        "provisioning/provisioning.html",
+        form=form,
+        base_url=(current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/") + PREFIX,
+        key_id=key_id,
+        requests=requests,
+        stops=stops,
+        names=auth.key_names(known) if known else {},
     )
-    return render_template("provisioning/provisioning.html", form=form, **shown._asdict())
