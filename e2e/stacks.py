@@ -59,7 +59,10 @@ def run(*command: str, **options: Any) -> str:
         **options,
     )
     if result.returncode:
-        raise AssertionError(f"{command} ended with {result.returncode}:\n{result.stdout[-5000:]}")
+        printed = result.stdout
+        failed = "\n".join(re.findall(r"^(?:FAIL|ERROR): .+", printed, re.M))
+        ended = f"{command} ended with {result.returncode}"
+        raise AssertionError(f"{ended}:\n{printed[-5000:]}\n{failed}")
     return result.stdout
 
 

@@ -8,10 +8,8 @@ from flask import Flask
 from project import create_app, db
 from project.api.audit import service as audit
 from project.api.auth import service as auth
-from project.api.auth import throttle
 from project.api.auth.throttle import PAIR
 from project.api.users import service
-from project.clock import utcnow
 from project.tests.auth.test_pages import Protected
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
 from project.tests.factories import make_user
@@ -28,8 +26,6 @@ class OwnEmailTests(AuthTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        now = utcnow()  # no wait is over before its answer is read
-        self.enterContext(mock.patch.object(throttle, "utcnow", lambda: now))
         self.token = self.register()
 
     def patch(self, body: dict[str, Any], token: str | None = None, user_id: int = 1) -> Any:

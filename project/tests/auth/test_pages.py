@@ -5,17 +5,14 @@ from functools import partial
 from html import unescape
 from io import BytesIO
 from typing import Any
-from unittest import mock
 
 from flask import Flask, g
 
 from project import create_app, db
 from project.api.audit import service as audit
-from project.api.auth import throttle
 from project.api.auth.throttle import PAIR, TAKEN, TooManyTakenEmails
 from project.api.models import Session, User
 from project.api.users import service
-from project.clock import utcnow
 from project.config import TestingConfig
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase, normalised_lengths
 from project.tests.factories import make_user
@@ -375,8 +372,6 @@ class AccountTests(PageTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        now = utcnow()  # no wait is over before its answer is read
-        self.enterContext(mock.patch.object(throttle, "utcnow", lambda: now))
         self.sign_in()
 
     def test_own_name_and_email_can_be_changed(self):
