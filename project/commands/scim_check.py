@@ -20,6 +20,7 @@ from project.database import in_transaction
 
 SECONDS = 30
 _CORE = "urn:ietf:params:scim:schemas:core:2.0"
+_NAMES = {"Users": "userName", "Groups": "displayName"}
 _PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
 
@@ -27,9 +28,13 @@ class Failed(Exception):
     """A step did not do what it should; the text says what came instead."""
 
 
+class Skipped(Exception):
+    """A step that the key may not take, and need not; the text says why."""
+
+
 @audit.by_command("scim_check")
 def check(url: str | None, key: str | None) -> None:
-    """Go through discovery, create, filter, patch, deactivate and delete; print how each step ends.
+    """Take the steps of an identity provider, on a user and a group; print how each of them ends.
 
     What it adds is removed again, even after a failure.
 
@@ -57,7 +62,7 @@ def check(url: str | None, key: str | None) -> None:
 @contextmanager
 def _temporary_key() -> Iterator[str]:
     user, key = in_transaction(add_service_account)(
-        f"scim-check-{uuid4().hex}", None, ["users:read", "users:write"], 1
+        f"scim-check-{uuid4().hex}", None, [], 1
     )
     try:
         yield key.key
@@ -67,24 +72,27 @@ def _temporary_key() -> Iterator[str]:
 
 
 class Check:
-    """The steps, on a user of their own."""
+    """The steps, on a user and a group of their own."""
 
     def __init__(self, base: str, key: str) -> None:
         self._parts, self._key = urlsplit(base), key
         self._name = f"scim-check-{uuid4().hex}@{SERVICE_DOMAIN}"
-        self._path = ""
+        self._paths: dict[str, str] = {}
 
     def run(self) -> bool:
         """Take the steps up to the first that fails; return whether none did."""
         steps: list[Callable[[], None]] = [
             *(self.discovery, self.create, self.create_again, self.filter, self.patch),
-            *(self.deactivate, self.read_inactive, self.delete),
+            *(self.groups, self.deactivate, self.read_inactive, self.delete),
         ]
         is_well = True
         for place, step in enumerate(steps):
             name = step.__name__.replace("_", " ")
             try:
                 step()
+            except Skipped as reason:
+                print(f"skipped {name}: {reason}")
+                continue
             except Failed as error:
                 print(f"FAILED  {name}: {error}")
                 for skipped in steps[place + 1 :]:
@@ -108,7 +116,7 @@ class Check:
     def create(self) -> None:
         """Add a user."""
         user = self._send("POST", "/Users", 201, self._user())
-        self._path = f"/Users/{user.get('id')}"
+        self._paths["Users"] = f"/Users/{user.get('id')}"
         _expect(user.get("userName"), self._name, "userName")
         _expect(user.get("active"), True, "active")
 
@@ -119,42 +127,65 @@ class Check:
 
     def filter(self) -> None:
         """Find the user by name, in another letter case."""
-        found = self._find()
+        found = self._find("Users")
         _expect(found.get("totalResults"), 1, "totalResults")
-        _expect(f"/Users/{_resources(found)[0].get('id')}", self._path, "id")
+        _expect(f"/Users/{_resources(found)[0].get('id')}", self._paths["Users"], "id")
 
     def patch(self) -> None:
         """Change an attribute."""
         operation = {"op": "replace", "path": "displayName", "value": "SCIM check, changed"}
-        user = self._patch(operation)
+        user = self._patch("Users", operation)
         _expect(user.get("displayName"), "SCIM check, changed", "displayName")
 
     def deactivate(self) -> None:
         """Deactivate the user, in Entra's words."""
-        user = self._patch({"op": "Replace", "path": "active", "value": "False"})
+        user = self._patch("Users", {"op": "Replace", "path": "active", "value": "False"})
         _expect(user.get("active"), False, "active")
 
     def read_inactive(self) -> None:
         """Read the user, who is still there."""
-        _expect(self._send("GET", self._path, 200).get("active"), False, "active")
+        _expect(self._send("GET", self._paths["Users"], 200).get("active"), False, "active")
 
     def delete(self) -> None:
         """Remove the user."""
-        self._send("DELETE", self._path, 204)
-        self._send("GET", self._path, 404)
-        self._path = ""
+        self._delete("Users")
+
+    def groups(self) -> None:
+        """Add a group with the user, take the user out, and remove the group.
+
+        :raises Skipped: the key may not, as that of a provider that pushes no groups.
+        """
+        member = {"value": self._paths["Users"].rpartition("/")[2]}
+        group = {"schemas": [f"{_CORE}:Group"], "displayName": self._name, "members": [member]}
+        added = self._send("POST", "/Groups", 201, group, also=403)
+        if "id" not in added:
+            raise Skipped(added.get("detail"))
+        self._paths["Groups"] = f"/Groups/{added['id']}"
+        _expect([each.get("value") for each in added["members"]], [member["value"]], "members")
+        operation = {"op": "Remove", "path": "members", "value": [{"$ref": None, **member}]}
+        _expect(self._patch("Groups", operation).get("members", []), [], "members")
+        self._delete("Groups")
+
+    def _delete(self, endpoint: str) -> None:
+        path = self._paths[endpoint]
+        self._send("DELETE", path, 204)
+        self._send("GET", path, 404)
+        del self._paths[endpoint]
 
     def _clean_up(self) -> bool:
-        """Remove the user if a step has left it, also one whose id never came back."""
+        """Remove what a step has left, also where its id never came back."""
+        return all([self._remove("Groups"), self._remove("Users")])
+
+    def _remove(self, endpoint: str) -> bool:
+        path = self._paths.get(endpoint)
         try:
-            if not self._path:
-                found = _resources(self._find())
-                self._path = f"/Users/{found[0].get('id')}" if found else ""
-            if self._path:
-                self._send("DELETE", self._path, 204, also=404)
+            if path is None and (found := _resources(self._find(endpoint))):
+                path = f"/{endpoint}/{found[0].get('id')}"
+            if path:
+                self._send("DELETE", path, 204, also=404)
         except Failed as error:
-            if self._path:
-                print(f"The user {self._name} is still there, and must be removed: {error}")
+            if path:
+                print(f"{path} ({self._name}) is still there, and must be removed: {error}")
                 return False
         return True
 
@@ -168,13 +199,13 @@ class Check:
             "active": True,
         }
 
-    def _find(self) -> dict[str, Any]:
-        condition = quote(f'userName eq "{self._name.upper()}"')
-        return self._send("GET", f"/Users?filter={condition}", 200)
+    def _find(self, endpoint: str) -> dict[str, Any]:
+        condition = quote(f'{_NAMES[endpoint]} eq "{self._name.upper()}"')
+        return self._send("GET", f"/{endpoint}?filter={condition}", 200)
 
-    def _patch(self, operation: dict[str, Any]) -> dict[str, Any]:
+    def _patch(self, endpoint: str, operation: dict[str, Any]) -> dict[str, Any]:
         body = {"schemas": [_PATCH], "Operations": [operation]}
-        return self._send("PATCH", self._path, 200, body)
+        return self._send("PATCH", self._paths[endpoint], 200, body)
 
     def _send(
         self, method: str, path: str, status: int, body: Any = None, also: int | None = None

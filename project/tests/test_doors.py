@@ -433,6 +433,14 @@ GROUP_DOORS = {
         ),
         lambda caller, version: caller.call("DELETE", "/scim/v2/Groups/1", version),
     ),
+    "page": GroupDoor(
+        lambda caller, name: caller.send_form("/group", {"display_name": name}),
+        lambda caller, version, name: caller.send_form(
+            "/group/1", {"display_name": name, "version": str(version)}
+        ),
+        lambda caller, user_id: caller.send_form("/group/1/members", {"user_id": str(user_id)}),
+        lambda caller, version: caller.send_form("/group/1/remove", {"version": str(version)}),
+    ),
 }
 GROUPS_REFUSED: dict[str, tuple[str, Callable[[GroupDoor, Caller], int], int]] = {
     "a name that is taken": (
@@ -491,38 +499,42 @@ class GroupDoorTests(DoorTestCase):
 
     def test_of_many_at_once_one_gets_the_name(self):
         caller = self.start("editor")
-        doors = [*GROUP_DOORS.values()] * 4
+        doors = [*GROUP_DOORS.values()] * (AT_ONCE // len(GROUP_DOORS))
 
         statuses = self.at_once(partial(door.create, caller, "New") for door in doors)
 
-        self.assertEqual(sorted(statuses), [201] + [409] * 7)
+        self.assertIn(min(statuses), (201, 303))
+        self.assertEqual(sorted(statuses)[1:], [409] * (AT_ONCE - 1))
 
     def test_of_many_changes_at_once_none_is_lost(self):
         caller = self.start("editor")
-        doors = [*GROUP_DOORS.values()] * 4
+        doors = [*GROUP_DOORS.values()] * (AT_ONCE // len(GROUP_DOORS))
 
         statuses = self.at_once(
             partial(door.rename, caller, 1, f"R{index}") for index, door in enumerate(doors)
         )
 
-        self.assertEqual(sorted(statuses), [200] + [412] * 7)
-        self.assertEqual(groups.get_group(1).display_name, f"R{statuses.index(200)}")
+        won = min(statuses)
+        self.assertIn(won, (200, 303))
+        self.assertEqual(sorted(statuses)[1:], [412] * (AT_ONCE - 1))
+        self.assertEqual(groups.get_group(1).display_name, f"R{statuses.index(won)}")
 
     def test_of_many_members_at_once_none_is_lost(self):
         caller = self.start("editor")
-        new = [make_user().id for _ in range(8)]
-        doors = [*GROUP_DOORS.values()] * 4
+        new = [make_user().id for _ in range(AT_ONCE)]
+        doors = [*GROUP_DOORS.values()] * (AT_ONCE // len(GROUP_DOORS))
 
         statuses = self.at_once(
             partial(door.add, caller, user_id) for door, user_id in zip(doors, new, strict=True)
         )
 
-        self.assertEqual(statuses, [200] * 8)
+        self.assertLessEqual(set(statuses), {200, 303})
         self.assertEqual([row.user_id for row in groups.members_of([1])], [1, *new])
 
     def test_removed_is_free_again_for_all(self):
         for first, second in product(GROUP_DOORS.values(), GROUP_DOORS.values()):
             caller = self.start("editor")
 
-            self.assertIn(first.remove(caller, 1), (200, 204))
-            self.assertEqual(second.create(caller, "research"), 201)
+            self.assertIn(first.remove(caller, 1), (200, 204, 303))
+            self.assertIn(second.create(caller, "research"), (201, 303))
+            self.assertEqual(groups.list_groups(50)[-1].display_name, "research")

@@ -9,14 +9,15 @@ from unittest import mock
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from project.api.auth import service as auth
+from project.api.groups import service as groups
 from project.api.users import deactivation_guard
 from project.commands import scim_check
 from project.database import close_thread_connections
 from project.tests.factories import all_users, make_user
 from project.tests.scim.base import SCIMTestCase
 
-STEPS = ["discovery", "create", "create again", "filter", "patch", "deactivate"]
-STEPS += ["read inactive", "delete"]
+STEPS = ["discovery", "create", "create again", "filter", "patch", "groups"]
+STEPS += ["deactivate", "read inactive", "delete"]
 
 
 class _Quiet(WSGIRequestHandler):
@@ -91,6 +92,30 @@ class ScimCheckTests(SCIMTestCase):
         self.assertRegex(lines[4], "FAILED  filter: GET /Users.*expected 200, got 403 .*users:read")
         self.assertEqual(all_users(), there)
 
+    def test_key_without_groups_is_no_failure(self):
+        key = self.make_key(
+            *("users:read", "users:write"), email="w@example.com", username="w", role="editor"
+        )
+
+        code, lines = self.check(key)
+
+        self.assertEqual(code, 0)
+        said = [f"OK      {step}" for step in STEPS]
+        reason = "You do not have permission to do that. scope: The key needs groups:write."
+        said[5] = f"skipped groups: {reason}"
+        self.assertEqual(lines[1:], said)
+
+    def test_failed_step_leaves_no_group(self):
+        scopes = ["users:read", "users:write", "groups:write"]
+        key = self.make_key(*scopes, email="w@example.com", username="w", role="editor")
+        there = all_users()
+
+        code, lines = self.check(key)
+
+        self.assertEqual(code, 1)
+        self.assertRegex(lines[6], "FAILED  groups: GET /Groups/.*: expected 404, got 403")
+        self.assertEqual((all_users(), groups.list_groups(9)), (there, []))
+
     def test_user_whom_it_may_not_remove_is_named(self):
         for _ in range(deactivation_guard.ALWAYS):
             self.call("DELETE", f"/Users/{make_user(active=True).id}")
@@ -98,8 +123,10 @@ class ScimCheckTests(SCIMTestCase):
         code, lines = self.check(self.key)
 
         self.assertEqual(code, 1)
-        self.assertRegex(lines[6], "FAILED  deactivate: PATCH /Users/.*: expected 200, got 429")
-        self.assertRegex(lines[-1], r"The user scim-check-.* is still there, and must be removed")
+        self.assertRegex(lines[7], "FAILED  deactivate: PATCH /Users/.*: expected 200, got 429")
+        self.assertRegex(
+            lines[-1], r"/Users/\d+ \(scim-check-.*\) is still there, and must be removed"
+        )
 
     def test_service_that_is_not_there_is_said_so(self):
         for url, code in [("http://127.0.0.1:9", 1), ("ftp://127.0.0.1", 2), ("nonsense", 2)]:
