@@ -61,9 +61,7 @@ def check(url: str | None, key: str | None) -> None:
 
 @contextmanager
 def _temporary_key() -> Iterator[str]:
-    user, key = in_transaction(add_service_account)(
-        f"scim-check-{uuid4().hex}", None, [], 1
-    )
+    user, key = in_transaction(add_service_account)(f"scim-check-{uuid4().hex}", None, [], 1)
     try:
         yield key.key
     finally:
