@@ -8,12 +8,15 @@ from flask_migrate import Migrate
 from project.database import engines, keyset
 from project.database.base import TABLE_OPTIONS, check_database, db
 from project.database.connections import close_thread_connections, thread_connection
+from project.database.premises import Premise, PremiseFailed, presuming
 from project.database.replica import may_lag
-from project.database.statements import Row, of_database, read, write
+from project.database.statements import Row, of_database, read, read_presuming, write
 from project.database.transactions import in_transaction
 
 __all__ = [
     "TABLE_OPTIONS",
+    "Premise",
+    "PremiseFailed",
     "Row",
     "check_database",
     "close_thread_connections",
@@ -22,7 +25,9 @@ __all__ = [
     "keyset",
     "may_lag",
     "of_database",
+    "presuming",
     "read",
+    "read_presuming",
     "thread_connection",
     "write",
 ]

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy import ColumnElement, Connection, Dialect, Executable, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from project.database.base import db
 from project.database.connections import outage, thread_connection, wait_for_database
 from project.database.failures import is_stale
+from project.database.premises import PremiseFailed, settle, thread
 from project.database.replica import leave_replica, replica_connection
 
 Row: TypeAlias = Any
@@ -119,7 +120,38 @@ def read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
 
     If this thread's connection had been lost unnoticed, the SELECT is retried on a new one: once,
     and further times while ``wait_for_database`` says so. Within ``may_lag``, the replica is read.
+
+    :raises PremiseFailed: the request's premise does not hold; it is checked first, by itself.
     """
+    if thread.unchecked is not None:
+        settle()
+    return _read(executable, parameters)
+
+
+def read_presuming(select: Select[Any], parameters: dict[str, Any]) -> Sequence[Row]:
+    """As ``read``, but the request's premise is a condition of the SELECT itself.
+
+    Rows prove that it held. It is checked by itself only where there are none.
+
+    :param select: gives no row if its condition is false, so it has no aggregate without groups.
+    """
+    if (premise := thread.unchecked) is None:
+        return _read(select, parameters)
+    thread.unchecked = None
+    is_lagging = replica_connection() is not None
+    values = parameters if is_lagging else {**parameters, **premise.parameters}
+    found = () if is_lagging else _read(_with_condition(select, premise.condition), values)
+    if not found and not premise.holds():
+        raise PremiseFailed
+    return _read(select, parameters) if is_lagging else found
+
+
+@lru_cache(maxsize=1024)
+def _with_condition(select: Select[Any], condition: ColumnElement[bool]) -> Select[Any]:
+    return select.where(condition)
+
+
+def _read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
     replica = replica_connection()
     if replica is not None:
         try:
@@ -147,7 +179,10 @@ def write(
     """Execute a statement in the transaction of ``db.session``; a SELECT sees its writes.
 
     :param connection: one whose transaction is used instead.
+    :raises PremiseFailed: the request's premise does not hold; it is checked first.
     """
+    if thread.unchecked is not None:
+        settle()
     return _run(connection or db.session.connection(), executable, parameters)
 
 

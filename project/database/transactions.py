@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from project.database.base import db
 from project.database.connections import drop_thread_connections, outage, wait_for_database
 from project.database.failures import is_conflict, is_lost, is_stale, is_wrong_server
+from project.database.premises import settle
 from project.errors import OutcomeUnknown
 
 P = ParamSpec("P")
@@ -37,12 +38,14 @@ def in_transaction(work: Callable[P, T]) -> Callable[P, T]:
     :raises TypeError: at import: the function, or what it wraps, already opens a transaction.
     :raises RuntimeError: this session already has an open transaction of this decorator.
     :raises OutcomeUnknown: the connection was lost during COMMIT (503).
+    :raises PremiseFailed: the request's premise does not hold; it is checked first.
     """
     if getattr(work, "opens_transaction", False) is True:
         raise TypeError(f"{work!r} already opens a transaction.")
 
     @wraps(work)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        settle()
         session = db.session()
         if _IS_OPEN in session.info:
             raise RuntimeError("An inner transaction would commit part of the outer one.")

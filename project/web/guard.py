@@ -1,9 +1,10 @@
 """Authorization: who the caller is, and what they may do.
 
 ``@require`` is a view's first decorator. The caller is identified on first use, so a request that
-does not need it costs no query. ``project.api.auth`` registers how callers are identified; this
-module does not know tokens. Features register their scopes on import; an unregistered scope is an
-error wherever it is used.
+does not need it costs no query. A read by somebody who was identified a moment ago presumes that
+nothing has changed, which its own first SELECT checks (docs/decisions/callers.md).
+``project.api.auth`` registers how callers are identified; this module does not know tokens.
+Features register their scopes on import; an unregistered scope is an error wherever it is used.
 """
 
 import re
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 from flask import Flask, current_app, has_request_context, request
 
+from project.database import Premise, PremiseFailed, presuming
 from project.errors import AppError, Forbidden
 from project.web.contract import declare
 
@@ -61,7 +63,24 @@ class Principal(NamedTuple):
         return f"user:{self.user_id}" if self.key_id is None else f"key:{self.key_id}"
 
 
-Identify = Callable[[], Principal | None]
+class Recalled(NamedTuple):
+    """A caller who was identified a moment ago, and what must still be so."""
+
+    who: Principal
+    premise: Premise
+
+
+class Identification(NamedTuple):
+    """How the callers with one kind of credentials are identified.
+
+    :ivar find: returns the caller; None when the request has no such credentials.
+    :ivar recall: returns the caller without asking the database; None: not known from before.
+    """
+
+    find: Callable[[], Principal | None]
+    recall: Callable[[], Recalled | None]
+
+
 ChangeEmail = Callable[[Principal, str, str], AbstractContextManager[None]]
 
 
@@ -99,15 +118,16 @@ def is_open() -> bool:
     return bool(current_app.config["ACCESS"] == "open")
 
 
-def init_app(app: Flask, identify: dict[str, Identify], change_email: ChangeEmail) -> None:
+def init_app(
+    app: Flask, identification: dict[str, Identification], change_email: ChangeEmail
+) -> None:
     """Tell the guard how callers are identified, and how users change their own email.
 
-    :param identify: for ``BEARER`` (API clients) and ``SESSION`` (browsers), a function that
-        returns the caller; None when the request has no such credentials.
+    :param identification: for ``BEARER`` (API clients) and ``SESSION`` (browsers).
     :param change_email: returns a context manager for the caller, their current password and the
         client's address; the email is changed within it.
     """
-    app.extensions[_GUARD] = identify, change_email
+    app.extensions[_GUARD] = identification, change_email
 
 
 def own_email_change(who: Principal, current_password: str) -> AbstractContextManager[None]:
@@ -134,7 +154,7 @@ def principal(credentials: str = BEARER, *, anew: bool = False) -> Principal:
     """
     who = None if anew else known_principal()
     if who is None:
-        who = current_app.extensions[_GUARD][0][credentials]()
+        who = current_app.extensions[_GUARD][0][credentials].find()
         if who is None:
             raise MissingCredentials
         request.environ[_PRINCIPAL] = who
@@ -181,6 +201,10 @@ def require(
     _check_registered(scope)
     read_only = _read_only[scope]
 
+    def is_allowed(who: Principal, arguments: dict[str, Any]) -> bool:
+        is_self = allow_self and who.name == f"user:{arguments['user_id']}"
+        return scope in who.scopes or is_self
+
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
@@ -188,17 +212,39 @@ def require(
                 if not read_only:
                     find_principal(credentials)
                 return view(**kwargs)
-            who = principal(credentials)
-            if scope not in who.scopes:
-                if not allow_self or who.name != f"user:{kwargs['user_id']}":
-                    raise Forbidden
-            return view(**kwargs)
+            return call_for(is_allowed, credentials, view, kwargs)
 
         if credentials == BEARER:
             declare(wrapper, scope=scope, sign_in=even_when_open)
         return wrapper
 
     return decorate
+
+
+def call_for(
+    is_allowed: Callable[[Principal, dict[str, Any]], bool],
+    credentials: str,
+    view: Callable[..., Any],
+    arguments: dict[str, Any],
+) -> Any:
+    """Return what the view returns for the caller, if they may call it.
+
+    :param is_allowed: gets the caller and the view's arguments.
+    :raises MissingCredentials: the request has no credentials (403).
+    :raises Unauthenticated: its credentials are invalid (401).
+    :raises Forbidden: the caller may not (403).
+    """
+    if request.method in {"GET", "HEAD"} and known_principal() is None:
+        known = current_app.extensions[_GUARD][0][credentials].recall()
+        if known is not None and is_allowed(known.who, arguments):
+            request.environ[_PRINCIPAL] = known.who
+            try:
+                return presuming(known.premise, view, **arguments)
+            except PremiseFailed:
+                del request.environ[_PRINCIPAL]
+    if not is_allowed(principal(credentials), arguments):
+        raise Forbidden
+    return view(**arguments)
 
 
 def find_principal(credentials: str) -> Principal | None:

@@ -84,8 +84,11 @@ def init_app(app: Flask) -> None:
     if app.config["SECRET_KEY"] == DEVELOPMENT_SECRET_KEY:
         # This key is public anyway; production rejects it.
         warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
-    identify = {guard.BEARER: principals.by_bearer, guard.SESSION: pages.by_cookie}
-    guard.init_app(app, identify, service.commit_email_change)
+    identification = {
+        guard.BEARER: guard.Identification(principals.by_bearer, principals.recall_bearer),
+        guard.SESSION: guard.Identification(pages.by_cookie, pages.recall_cookie),
+    }
+    guard.init_app(app, identification, service.commit_email_change)
     app.session_interface = BrowserSessions()
     app.config["PERMANENT_SESSION_LIFETIME"] = app.config["TOKEN_HOURS"] * 3600
     for error in (guard.MissingCredentials, Unauthenticated):

@@ -35,6 +35,11 @@ def by_cookie() -> guard.Principal | None:
     return principals.by_session(session[SIGN_IN]) if SIGN_IN in session else None
 
 
+def recall_cookie() -> guard.Recalled | None:
+    """Return the user who is signed in with this browser, if they were identified a moment ago."""
+    return principals.recall_session(session[SIGN_IN]) if SIGN_IN in session else None
+
+
 def ask_to_sign_in(error: AppError) -> ResponseReturnValue:
     """Lead browsers to the sign-in page; API clients get the error as usual."""
     if not error_handlers.wants_page():

@@ -23,7 +23,7 @@ from project.api.users.models import FOLDED, AdministratorGuard, User
 from project.api.users.passwords import check_password, hash_password
 from project.api.users.words import search_words
 from project.clock import utcnow
-from project.database import Row, db, in_transaction, of_database, read, write
+from project.database import Row, db, in_transaction, of_database, read, read_presuming, write
 from project.web.guard import ADMIN, Principal, known_principal, own_email_change
 
 LARGEST_ID = 2**31 - 1
@@ -97,7 +97,7 @@ def get_user(user_id: int, columns: tuple[str, ...] = queries.COMPLETE) -> Row:
     :raises UserNotFound: no user has this id (404).
     """
     in_range = 0 < user_id <= LARGEST_ID
-    found = read(queries.by_id(columns), {"user_id": user_id}) if in_range else ()
+    found = read_presuming(queries.by_id(columns), {"user_id": user_id}) if in_range else ()
     if not found:
         raise errors.UserNotFound
     return found[0]
@@ -120,7 +120,7 @@ def list_users(
     names = tuple(filters)
     if after is None or not queries.sort_column(sort).nullable:
         statement = queries.page(columns, sort, names, after is not None)
-        return read(statement, {"limit": limit, **_keys(after), **filters})
+        return read_presuming(statement, {"limit": limit, **_keys(after), **filters})
     has_null, nulls_are_last = after[0] is None, sort.startswith("-")
     statement = queries.page(columns, sort, names, True, nulls=has_null)
     rows = read(statement, {"limit": limit, **_keys(after), **filters})
@@ -238,7 +238,7 @@ def list_users_by_id(
 ) -> Sequence[Row]:
     """Return the existing users with these ids, in order of id."""
     known = [user_id for user_id in ids if 0 < user_id <= LARGEST_ID]
-    return read(queries.by_ids(columns), {"ids": known}) if known else ()
+    return read_presuming(queries.by_ids(columns), {"ids": known}) if known else ()
 
 
 def names_of(ids: Iterable[int]) -> dict[int, str]:
