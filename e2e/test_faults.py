@@ -14,17 +14,23 @@ import threading
 import time
 import unittest
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException, HTTPMessage, IncompleteRead
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pymysql
 
-from e2e.processes import GUNICORN, ROOT, MariaDB, manage, served_process
+from e2e.processes import GUNICORN, ROOT, MariaDB, manage, mariadb, served, served_process
 from e2e.stacks import copy_tracked_files
+from project import create_app
+from project.api.auth import service as auth
+from project.api.users import service as users
+from project.config import TestingConfig
+from project.database import close_thread_connections, in_transaction
 from project.version import VERSION
 
 CLIENTS = 6
@@ -375,6 +381,63 @@ class DatabaseFaultTests(FaultTestCase):
 
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(result.stdout.split(), ["attempts:", "3"])
+
+
+class EndedSignInTests(unittest.TestCase):
+    """Two workers with one database; each recalls callers, and neither recalls one too long."""
+
+    SIGN_INS, CLIENTS = 10_000, 8
+
+    def setUp(self) -> None:
+        url = self.enterContext(mariadb())
+        manage("recreate_db", "--yes", DATABASE_URL=url)
+        environment = {"DATABASE_URL": url, "ACCESS": "protected", "WEB_CONCURRENCY": "1"}
+        self.workers = [self.enterContext(served(GUNICORN, **environment)) for _ in range(2)]
+        self.tokens = self.make_tokens(url)
+
+    def make_tokens(self, url: str) -> list[str]:
+        """Return the tokens of many sign-ins of a viewer; to hash so many passwords takes long."""
+
+        class Settings(TestingConfig):
+            SQLALCHEMY_DATABASE_URI = url
+
+        with create_app(Settings).app_context():
+            create = in_transaction(users.create_user)
+            user = create("Ada", "ada@example.com", active=True, role="viewer")
+            tokens = in_transaction(
+                lambda: [auth._sign_in(user, 0).token for _ in range(self.SIGN_INS)]
+            )()
+            close_thread_connections()
+        return tokens
+
+    def end_some(self, tokens: Sequence[str], ended: int) -> Counter[tuple[int, ...]]:
+        """End sign-ins on one worker; return the answers of both before, and of the other then."""
+        connections = [HTTPConnection(urlsplit(url).netloc, timeout=60) for url in self.workers]
+
+        def send(worker: int, method: str, path: str, token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            connections[worker].request(method, path, headers=headers)
+            response = connections[worker].getresponse()
+            response.read()
+            return response.status
+
+        statuses: Counter[tuple[int, ...]] = Counter()
+        for token in tokens:
+            before = [send(worker, "GET", "/users/1", token) for worker in (0, 1)]
+            out = send(ended, "GET", "/auth/logout", token)
+            statuses[*before, out, send(1 - ended, "GET", "/users/1", token)] += 1
+        for connection in connections:
+            connection.close()
+        return statuses
+
+    def test_token_that_one_worker_ended_is_refused_by_the_other_at_once(self):
+        parts = [self.tokens[client :: self.CLIENTS] for client in range(self.CLIENTS)]
+
+        with ThreadPoolExecutor(self.CLIENTS) as pool:
+            ends = pool.map(self.end_some, parts, cycle([0, 1]))
+            statuses = sum(ends, Counter())
+
+        self.assertEqual(statuses, {(200, 200, 200, 401): self.SIGN_INS})
 
 
 class ReadOnlyTests(FaultTestCase):

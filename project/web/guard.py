@@ -226,10 +226,12 @@ def call_for(
     credentials: str,
     view: Callable[..., Any],
     arguments: dict[str, Any],
+    refusal: Callable[[], Forbidden] = Forbidden,
 ) -> Any:
     """Return what the view returns for the caller, if they may call it.
 
     :param is_allowed: gets the caller and the view's arguments.
+    :param refusal: returns the error for who may not.
     :raises MissingCredentials: the request has no credentials (403).
     :raises Unauthenticated: its credentials are invalid (401).
     :raises Forbidden: the caller may not (403).
@@ -243,7 +245,7 @@ def call_for(
             except PremiseFailed:
                 del request.environ[_PRINCIPAL]
     if not is_allowed(principal(credentials), arguments):
-        raise Forbidden
+        raise refusal()
     return view(**arguments)
 
 

@@ -16,7 +16,7 @@ from project.api.audit import queries
 from project.api.audit.models import ADDRESS_LENGTH, NAME_LENGTH, AuditEvent
 from project.api.audit.schemas import EventListQuery, filters_of
 from project.clock import utcnow
-from project.database import Row, db, read, write
+from project.database import Row, db, read_presuming, write
 from project.web import client
 from project.web.guard import known_principal
 from project.web.pagination import Page, Way, find_both_ways, find_page, key_of, make_cursor
@@ -198,7 +198,7 @@ def list_events(
     """
     keys = {} if after is None else {"key": after[0], "key_id": after[1]}
     statement = queries.page(frozenset(filters), after is not None, oldest_first)
-    return read(statement, {"limit": limit, **filters, **keys})
+    return read_presuming(statement, {"limit": limit, **filters, **keys})
 
 
 def all_events(**filters: Any) -> Iterator[Sequence[Row]]:

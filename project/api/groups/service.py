@@ -22,7 +22,7 @@ from project.api.users import service as users
 from project.api.users.fields import COLUMNS as USER_COLUMNS
 from project.api.users.folding import fold_username, prefix_range
 from project.clock import utcnow
-from project.database import Row, read, write
+from project.database import Row, read, read_presuming, write
 from project.web.pagination import Page, find_page
 
 MOST_EVENTS = 1000
@@ -68,7 +68,7 @@ def get_group(group_id: int) -> Row:
     :param group_id: any integer.
     :raises GroupNotFound: no group has this id (404).
     """
-    found = read(queries.BY_ID, {"group_id": group_id}) if _is_id(group_id) else ()
+    found = read_presuming(queries.BY_ID, {"group_id": group_id}) if _is_id(group_id) else ()
     if not found:
         raise GroupNotFound
     return found[0]
@@ -90,7 +90,7 @@ def list_groups(
     """
     key = {} if after is None else {"key": after[0]}
     statement = queries.page(sort, tuple(filters), after is not None)
-    return read(statement, {"limit": limit, **key, **_folded(filters)})
+    return read_presuming(statement, {"limit": limit, **key, **_folded(filters)})
 
 
 def get_groups(group_ids: Sequence[int]) -> Sequence[Row]:
@@ -172,7 +172,7 @@ def list_groups_of(user_id: int, limit: int, after: Sequence[Any] | None = None)
     """
     key = {} if after is None else {"key": after[0]}
     statement = queries.page_of_user(after is not None)
-    return read(statement, {"limit": limit, "user_id": user_id, **key})
+    return read_presuming(statement, {"limit": limit, "user_id": user_id, **key})
 
 
 def page_of_user(user_id: int, query: PageQuery) -> Page:

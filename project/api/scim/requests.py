@@ -38,14 +38,17 @@ def requires(scope: str | None = None) -> Callable[[View], View]:
     :raises Forbidden: the caller does not have the scope (403).
     """
 
+    def is_allowed(who: guard.Principal, _arguments: dict[str, Any]) -> bool:
+        return scope is None or scope in who.scopes
+
+    def refusal() -> Forbidden:
+        needed = Message("The key needs %(scope)s.", scope=scope)
+        return Forbidden(errors=[FieldError("scope", needed)])
+
     def decorate(view: View) -> View:
         @wraps(view)
         def wrapper(**kwargs: Any) -> Any:
-            who = guard.principal()
-            if scope is not None and scope not in who.scopes:
-                needed = Message("The key needs %(scope)s.", scope=scope)
-                raise Forbidden(errors=[FieldError("scope", needed)])
-            return view(**kwargs)
+            return guard.call_for(is_allowed, guard.BEARER, view, kwargs, refusal)
 
         return wrapper
 

@@ -27,7 +27,7 @@ from project.api.users import service
 from project.api.users.errors import UserNotFound
 from project.api.users.folding import fold_username, prefix_range
 from project.api.users.models import User
-from project.database import Row, read
+from project.database import Row, read, read_presuming
 
 OPERATORS: Operators = {
     "id": frozenset({"eq"}),
@@ -108,7 +108,7 @@ def get_user(user_id: int) -> Row:
 
     :raises UserNotFound: no user has this id (404).
     """
-    found = read(BY_ID, {"user_id": user_id})
+    found = read_presuming(BY_ID, {"user_id": user_id})
     if not found:
         raise UserNotFound
     return found[0]
@@ -119,7 +119,7 @@ def list_users(after: int, limit: int) -> Sequence[Row]:
 
     :param after: start after this id.
     """
-    return read(_PAGE, {"after": after, "limit": limit})
+    return read_presuming(_PAGE, {"after": after, "limit": limit})
 
 
 def find_users(condition: Filter) -> Found:
