@@ -24,6 +24,7 @@ CONNECT_SECONDS = 3
 ANSWER_SECONDS = 15
 PROBE_SECONDS = 1
 LOCK_SECONDS = 5
+TEXT_BYTES = 16 * 2**20  # of what all_lines gives; MySQL would cut it off after 1,024
 
 
 def init_app(app: Flask) -> None:
@@ -83,7 +84,8 @@ def engine_options(url: URL, connect: int, answer: int | None) -> dict[str, Any]
         if answer is not None:
             # Each server executes its own comment: MySQL takes milliseconds, MariaDB seconds.
             connect_args["init_command"] = (
-                f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}"
+                f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS},"
+                f" group_concat_max_len = {TEXT_BYTES}"
                 f" /*!80000 , max_execution_time = {answer * 1000} */"
                 f" /*M!100100 , max_statement_time = {answer} */"
             )

@@ -43,6 +43,29 @@ def _sheet_time_of_sqlite(element: Any, compiler: Any, **options: Any) -> str:
     return f"(julianday({compiler.process(element.clauses, **options)}) - 2415018.5)"
 
 
+class all_lines(FunctionElement[str]):  # noqa: N801
+    """The lines of all rows, one after the other, in the order of the second argument.
+
+    One row of text costs the driver a tenth of the rows of which it is made. SQLite takes the rows
+    as they come, which before 3.44 cannot be told an order.
+    """
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(all_lines)
+def _all_lines(element: Any, compiler: Any, **options: Any) -> str:
+    line, order = (compiler.process(each, **options) for each in element.clauses)
+    return f"group_concat({line} ORDER BY {order} SEPARATOR '')"
+
+
+@compiles(all_lines, "sqlite")
+def _all_lines_of_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    line, _order = (compiler.process(each, **options) for each in element.clauses)
+    return f"group_concat({line}, '')"
+
+
 def json_object(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
     """Return the SQL expression of a JSON object with these columns (RFC 8259)."""
     parts = [part for each in columns for part in (_text(f',"{each.name}":'), _json_value(each))]

@@ -81,13 +81,17 @@ def export_users(
     parts = _in_order(layout, filters, ids) if words is None else _found(layout, filters, words)
     is_sheet = layout.form == "xlsx"
     file = Workbook(SHEET, _sheet_columns(layout.columns)) if is_sheet else _Lines(layout)
-    for rows in parts:
-        data = file.add([row.line for row in rows])
-        if len(rows) < ROWS_PER_CHUNK:
-            yield Chunk(len(rows), data + file.end())
+    for number, lines in parts:
+        data = file.add(lines)
+        if number < ROWS_PER_CHUNK:
+            yield Chunk(number, data + file.end())
             return
-        yield Chunk(len(rows), data)
+        yield Chunk(number, data)
         before_chunk()
+
+
+_Part = tuple[int, Sequence[str]]
+"""The number of rows, and their lines, which may be one text."""
 
 
 class _Lines:
@@ -120,23 +124,31 @@ def _sheet_columns(names: Sequence[str]) -> list[SheetColumn]:
 
 def _in_order(
     layout: Layout, filters: Mapping[str, Any], ids: Sequence[int] | None
-) -> Iterator[Sequence[Row]]:
-    statement = queries.lines(_line(layout), tuple(filters), ids is not None)
+) -> Iterator[_Part]:
+    joined = layout.form != "xlsx"
+    statement = queries.lines(_line(layout), tuple(filters), ids is not None, joined=joined)
     values = {**filters, **({} if ids is None else {"ids": ids}), "limit": ROWS_PER_CHUNK}
     last_id = 0
     while True:
         rows = may_lag(read)(statement, {**values, "after": last_id})
-        yield rows
-        last_id = rows[-1].id
+        yield _joined(rows[0]) if joined else (len(rows), [row.line for row in rows])
+        last_id = rows[-1].last_id if joined else rows[-1].id
 
 
-def _found(layout: Layout, filters: Mapping[str, Any], words: str) -> Iterator[Sequence[Row]]:
+def _joined(row: Row) -> _Part:
+    text = row.lines or ""
+    if row.number and not text.endswith("\n"):
+        raise RuntimeError("The database cut a chunk off: group_concat_max_len is too small.")
+    return row.number, [text]
+
+
+def _found(layout: Layout, filters: Mapping[str, Any], words: str) -> Iterator[_Part]:
     after: Sequence[Any] | None = None
     find = may_lag(service.search_users)
     columns: tuple[Any, ...] = (_line(layout),)
     while True:
         found = find(words, ROWS_PER_CHUNK, after, filters, columns)
-        yield [row for _part, row in found]
+        yield len(found), [row.line for _part, row in found]
         after = search_key(*found[-1])
 
 

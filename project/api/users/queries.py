@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from project.api.users import fields
 from project.api.users.models import User, UserWord
 from project.database import keyset
+from project.database.rendering import all_lines
 
 _users = fields.COLUMNS
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
@@ -165,18 +166,27 @@ def page(
 
 
 @cache
-def lines(line: sa.ColumnElement[str], filters: tuple[str, ...], with_ids: bool) -> sa.Select[Any]:
+def lines(
+    line: sa.ColumnElement[str], filters: tuple[str, ...], with_ids: bool, *, joined: bool
+) -> sa.Select[Any]:
     """Return the SELECT of a part of an export, in order of id, after the parameter ``after``.
 
     :param line: the expression of a line.
     :param with_ids: whether only users with an id of the parameter ``ids`` are wanted.
+    :param joined: whether all is one row: the text ``lines``, their ``number``, and ``last_id``.
     """
     conditions = [_FILTERS[name] for name in filters] + ([HAS_IDS] if with_ids else [])
     conditions.append(_users.id > sa.bindparam("after", type_=sa.Integer))
     statement = sa.select(_users.id, line).where(*conditions).order_by(_users.id)
     if not with_ids:
         statement = _with_index(statement, _users.id, filters)
-    return statement.limit(_LIMIT)
+    statement = statement.limit(_LIMIT)
+    if not joined:
+        return statement
+    part = statement.subquery("part")
+    number, last_id = sa.func.count().label("number"), sa.func.max(part.c.id).label("last_id")
+    lines: Any = all_lines(part.c.line, part.c.id).label("lines")
+    return sa.select(lines, number, last_id)
 
 
 @cache

@@ -4,13 +4,16 @@ import csv
 import zipfile
 from datetime import datetime
 from io import BytesIO, StringIO
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import orjson
 from python_calamine import CalamineWorkbook
+from sqlalchemy import update
 
-from project import db
+from project import database, db
+from project.api.models import User
 from project.api.transfer import exporting, workbook
 from project.api.transfer.columns import Columns
 from project.api.transfer.exporting import Layout, export_users
@@ -110,6 +113,29 @@ class ExportTests(BaseTestCase):
                 self.assertEqual([chunk.rows for chunk in chunks], sizes)
                 self.assertEqual([command.split()[0] for command in commands], ["SELECT"] * 3)
         self.assertEqual(b"".join(chunk.data for chunk in chunks), content("csv"))
+
+    def test_chunk_of_lines_is_one_row_however_long_the_lines_are(self):
+        count = exporting.ROWS_PER_CHUNK + 1
+        make_users(count)
+        db.session.execute(update(User).values(username="😀" * 128))
+        db.session.commit()
+
+        with mock.patch.object(exporting, "read", wraps=database.read) as read:
+            data = content("csv")
+
+        rows = [*csv.DictReader(StringIO(data.decode(), newline=""))]
+        self.assertEqual([int(row["id"]) for row in rows], [*range(1, count + 1)])
+        self.assertEqual({row["username"] for row in rows}, {"😀" * 128})
+        self.assertEqual(read.call_count, 2)
+        read_again = database.read(*read.call_args.args)
+        self.assertEqual([row.number for row in read_again], [1])
+
+    def test_chunk_that_the_database_cut_off_is_not_taken_for_whole(self):
+        make_user()
+        cut = [SimpleNamespace(number=2, lines="1,x\r\n2,", last_id=2)]
+        with mock.patch.object(exporting, "read", return_value=cut):
+            with self.assertRaisesRegex(RuntimeError, "group_concat_max_len"):
+                content("csv")
 
     def test_layout_and_filters_choose_what_is_written(self):
         make_user(username="=1+1", email="a@example.com", active=True, role="editor")

@@ -407,7 +407,7 @@ class ExportTests(BaseTestCase):
     def test_database_that_goes_away_later_cuts_the_answer_off(self):
         make_users(2)
         lost = driver_error(2013, "Lost connection", lost=True)
-        statement = queries.lines(exporting._line(exporting.Layout("csv")), (), False)
+        statement = queries.lines(exporting._line(exporting.Layout("csv")), (), False, joined=True)
         answers = [read(statement, {"after": 0, "limit": 1}), lost]
         with (
             mock.patch.object(exporting, "ROWS_PER_CHUNK", 1),
