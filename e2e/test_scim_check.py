@@ -11,7 +11,7 @@ from e2e.processes import GUNICORN, ROOT, served, test_database
 from e2e.stacks import until
 
 WORKERS = {"WEB_CONCURRENCY": "2", "GUNICORN_CMD_ARGS": "--threads 4"}
-STEPS = 8
+STEPS = 9
 
 
 class SCIMCheckTests(unittest.TestCase):
