@@ -62,7 +62,7 @@ def get_user(user_id: str) -> Response:
     """
     user = user_queries.get_user(user_queries.parse_id(user_id))
     # A user's version says nothing of the groups.
-    if not _shows_groups(_selection()) and preconditions.is_known(user.version):
+    if preconditions.is_known(user.version) and not _shows_groups(_selection()):
         return _with_etag(user, respond(None, 304))
     return _respond(user)
 

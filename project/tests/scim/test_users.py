@@ -317,6 +317,7 @@ class RuleTests(SCIMTestCase):
         self.assertEqual((answer.status_code, answer.data), (304, b""))
         # Who is in which group is no part of the version.
         self.assertEqual(self.call("GET", path, If_None_Match='W/"1"').status_code, 200)
+        self.assertEqual(self.call("GET", path, If_None_Match="x").status_code, 400)
 
     def test_user_is_found_by_the_search_of_the_directory(self):
         self.create(userName="ada@example.com", displayName="Ada Lovelace")
