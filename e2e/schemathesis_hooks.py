@@ -18,7 +18,7 @@ schemathesis.openapi.format(
 )
 
 
-@schemathesis.auth().apply_to(tag=["audit", "auth"])
+@schemathesis.auth().apply_to(tag=["audit", "auth", "scim"])
 class AdministratorAuth:
     """Calls what needs a sign-in as the administrator whose token the test has put here."""
 

@@ -89,6 +89,9 @@ class NodeTests(GeneratedTestCase):
             'export const body: Body = { username: "Ada", email: "ada@example.com" };\n'
             'type Page = paths["/users"]["get"]["responses"][200]["content"]["application/json"];\n'
             "export const names = (page: Page) => page.data.users.map((user) => user.username);\n"
+            'type Found = paths["/scim/v2/Users"]["get"]["responses"][200]["content"]'
+            '["application/scim+json"];\n'
+            "export const ids = (found: Found) => found.Resources.map((user) => user.id);\n"
         )
         run(NODE, NODE_TOOLS / "tsc", "--noEmit", "--strict", "client.ts", cwd=self.folder)
 
@@ -165,6 +168,26 @@ class PythonClientTests(GeneratedTestCase):
         self.assertEqual(gone.parsed.message, "grace@example.com was removed!")
         missing = self.call("users.get_user", user_id)
         self.assertEqual((missing.status_code, missing.parsed.status), (404, "fail"))
+
+    def test_scim_users_go_round(self) -> None:
+        new = self.model("SCIMUserWrite")(user_name="mary@example.com", title="Writer")
+        made = self.call("scim.scim_create_user", body=new)
+        user_id = made.parsed.id
+        self.assertEqual(made.status_code, 201)
+        self.assertEqual(made.parsed.title, "Writer")
+
+        found = self.call("scim.scim_list_users", filter_='userName eq "mary@example.com"').parsed
+        self.assertEqual([each.id for each in found.resources], [user_id])
+        change = self.model("SCIMPatchOpOperationsItem")
+        replace = self.model("SCIMPatchOpOperationsItemOp").REPLACE
+        patch = self.model("SCIMPatchOp")([change(op=replace, path="active", value=False)])
+        tag = made.headers["ETag"]
+        changed = self.call("scim.scim_update_user", user_id, body=patch, if_match=tag)
+        self.assertIs(changed.parsed.active, False)
+        late = self.call("scim.scim_update_user", user_id, body=patch, if_match=tag)
+        self.assertEqual((late.status_code, late.parsed.status), (412, "412"))
+
+        self.assertEqual(self.call("scim.scim_delete_user", user_id).status_code, 204)
 
     def test_files_are_imported_listed_page_by_page_and_exported(self) -> None:
         file = importlib.import_module(f"{PACKAGE}.types").File

@@ -12,6 +12,7 @@ from typing import Any
 from flask import Blueprint, Flask
 
 from project.web import error_handlers
+from project.web.openapi.operations import register_form
 
 PREFIX = "/scim/v2"
 
@@ -43,10 +44,11 @@ def route(path: str, method: str) -> Callable[[Callable[..., Any]], Callable[...
     return decorate
 
 
-from project.api.scim import discovery, errors, group_views, user_views  # noqa: E402, F401  (they add routes to bp)
+from project.api.scim import discovery, errors, group_views, openapi, user_views  # noqa: E402, F401  (they add routes to bp)
 
 
 def init_app(app: Flask) -> None:
-    """Register the routes, and the form of errors below ``/scim``."""
+    """Register the routes, and the form of errors and of the description below ``/scim``."""
     error_handlers.register_prefix(app, "/scim", errors.render, shared=False)
+    register_form(app, "/scim", openapi.FORM)
     app.register_blueprint(bp)

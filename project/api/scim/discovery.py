@@ -10,6 +10,7 @@ from project.api.scim.errors import NotSupported, ResourceNotFound
 from project.api.scim.requests import requires
 from project.api.scim.responses import list_response, respond
 from project.errors import Forbidden
+from project.web.guard import principal
 
 _CORE = "urn:ietf:params:scim:schemas:core:2.0"
 _RESOURCE_TYPES: list[dict[str, Any]] = [
@@ -59,44 +60,63 @@ _CONFIG = {
 @route("/ServiceProviderConfig", "GET")
 @requires()
 def get_config() -> Response:
-    """Return what is supported, and within which limits."""
+    """Return what is supported, and within which limits.
+
+    RFC 7643 section 5 says what each part means.
+
+    :raises Forbidden: there is a ``filter``, which would be disregarded (403).
+    """
     _refuse_filter()
-    return respond({**_CONFIG, "meta": _meta("ServiceProviderConfig", "/ServiceProviderConfig")})
+    return respond(config(requests.base_url()))
 
 
 @route("/ResourceTypes", "GET")
 @requires()
 def list_resource_types() -> Response:
-    """List the types of resources."""
+    """List the types of resources.
+
+    These are users and groups (RFC 7643 section 6).
+
+    :raises Forbidden: there is a ``filter``, which would be disregarded (403).
+    """
     _refuse_filter()
-    return _list([_resource_type(each) for each in _RESOURCE_TYPES])
+    return respond(resource_types(requests.base_url()))
 
 
 @route("/ResourceTypes/<name>", "GET")
 @requires()
-def get_resource_type(name: str) -> Response:
+def get_resource_type(name: schemas.ResourceTypeName) -> Response:
     """Return one type of resources.
+
+    It names the endpoint and the schemas (RFC 7643 section 6).
 
     :raises ResourceNotFound: there is no such type (404).
     """
     for each in _RESOURCE_TYPES:
         if each["id"] == name:
-            return respond(_resource_type(each))
+            return respond(_resource_type(each, requests.base_url()))
     raise ResourceNotFound("resource type")
 
 
 @route("/Schemas", "GET")
 @requires()
 def list_schemas() -> Response:
-    """List the schemas of all resources."""
+    """List the schemas of all resources.
+
+    They describe each attribute that is kept (RFC 7643 section 7).
+
+    :raises Forbidden: there is a ``filter``, which would be disregarded (403).
+    """
     _refuse_filter()
-    return _list([_schema(urn) for urn in schemas.SCHEMAS])
+    return respond(_list([_schema(urn) for urn in schemas.SCHEMAS]))
 
 
 @route("/Schemas/<urn>", "GET")
 @requires()
-def get_schema(urn: str) -> Response:
+def get_schema(urn: schemas.Urn) -> Response:
     """Return one schema.
+
+    It describes each attribute that is kept (RFC 7643 section 7).
 
     :raises ResourceNotFound: there is no such schema (404).
     """
@@ -106,12 +126,14 @@ def get_schema(urn: str) -> Response:
     raise ResourceNotFound("schema")
 
 
-@requires()
 def refuse() -> Response:
     """Refuse what is declared as not supported.
 
-    :raises NotSupported: always (501).
+    :raises MissingCredentials: the request has no credentials (401).
+    :raises Unauthenticated: its credentials are invalid (401).
+    :raises NotSupported: always else (501).
     """
+    principal()
     raise NotSupported
 
 
@@ -120,23 +142,34 @@ for _path in ("/Me", "/Bulk", "/.search", "/Users/.search", "/Groups/.search"):
         route(_path, _method)(refuse)
 
 
+def config(base_url: str) -> dict[str, Any]:
+    """Return what is supported (RFC 7643 section 5)."""
+    return {**_CONFIG, "meta": meta("ServiceProviderConfig", f"{base_url}/ServiceProviderConfig")}
+
+
+def resource_types(base_url: str) -> dict[str, Any]:
+    """Return the list of all types of resources (RFC 7643 section 6)."""
+    return _list([_resource_type(each, base_url) for each in _RESOURCE_TYPES])
+
+
 def _refuse_filter() -> None:
     """Refuse a filter, which would be disregarded (RFC 7644 section 4)."""
     if "filter" in request.args:
         raise Forbidden("There is no filter for this.")
 
 
-def _list(resources: list[dict[str, Any]]) -> Response:
-    return respond(list_response(resources, len(resources), startIndex=1))
+def _list(resources: list[dict[str, Any]]) -> dict[str, Any]:
+    return list_response(resources, len(resources), startIndex=1)
 
 
-def _resource_type(values: dict[str, Any]) -> dict[str, Any]:
-    meta = _meta("ResourceType", f"/ResourceTypes/{values['id']}")
-    return {"schemas": [f"{_CORE}:ResourceType"], **values, "meta": meta}
+def _resource_type(values: dict[str, Any], base_url: str) -> dict[str, Any]:
+    location = f"{base_url}/ResourceTypes/{values['id']}"
+    kind = "ResourceType"
+    return {"schemas": [f"{_CORE}:{kind}"], **values, "meta": meta(kind, location)}
 
 
 def _schema(urn: str) -> dict[str, Any]:
-    return {**_described(urn), "meta": _meta("Schema", f"/Schemas/{urn}")}
+    return {**_described(urn), "meta": meta("Schema", f"{requests.base_url()}/Schemas/{urn}")}
 
 
 @cache
@@ -146,5 +179,6 @@ def _described(urn: str) -> dict[str, Any]:
     return library.describe(urn)
 
 
-def _meta(kind: str, path: str) -> dict[str, Any]:
-    return {"resourceType": kind, "location": f"{requests.base_url()}{path}"}
+def meta(kind: str, location: str) -> dict[str, Any]:
+    """Return what each document of this kind has as its ``meta``."""
+    return {"resourceType": kind, "location": location}

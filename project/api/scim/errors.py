@@ -25,19 +25,29 @@ class InvalidRequest(Invalid):
 
 
 class Taken(Conflict):
-    """Another user or group has this value of a unique attribute (409)."""
+    """Another user has this value of a unique attribute (409)."""
 
     scim_type = "uniqueness"
+    kind = "user"
 
-    def __init__(self, attribute: str, value: str, kind: str = "user") -> None:
-        detail = Message(f"{attribute}: Another {kind} has %(value)s.", value=repr(value))
+    def __init__(self, attribute: str = "userName", value: str = "ada@example.com") -> None:
+        detail = Message(f"{attribute}: Another {self.kind} has %(value)s.", value=repr(value))
         super().__init__(detail)
+
+
+class DisplayNameTaken(Taken):
+    """Another group has this displayName (409)."""
+
+    kind = "group"
+
+    def __init__(self, value: str = "Research") -> None:
+        super().__init__("displayName", value)
 
 
 class ResourceNotFound(NotFound):
     """No resource of this type has this id (404)."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str = "resource") -> None:
         super().__init__(f"There is no {kind} with this id.")
 
 

@@ -35,7 +35,9 @@ GROUPS = Kind(
 def list_groups() -> Response:
     """List groups, page by page, or those that a filter finds.
 
-    :raises InvalidRequest: a parameter is wrong, or the filter is not supported (400).
+    With ``excludedAttributes=members``, members are not even read.
+
+    :raises NotSupported: there is ``sortBy`` (501).
     """
     page = list_page(GROUPS)
     return respond(list_response([*_shown(page.rows)], page.total, **page.position))
@@ -47,8 +49,9 @@ def list_groups() -> Response:
 def create_group() -> Response:
     """Add a group.
 
-    :raises InvalidRequest: an attribute is missing or wrong (400).
-    :raises Taken: another group has the displayName (409).
+    Members are users; those who are unknown are passed over.
+
+    :raises DisplayNameTaken: another group has the displayName (409).
     """
     group = groups.create_group(read_body())
     response = _respond(group, 201, written=True)
@@ -58,8 +61,10 @@ def create_group() -> Response:
 
 @route("/Groups/<group_id>", "GET")
 @requires("groups:read")
-def get_group(group_id: str) -> Response:
+def get_group(group_id: schemas.GroupId) -> Response:
     """Return one group.
+
+    It has all its members; ``excludedAttributes=members`` leaves them out.
 
     :raises GroupNotFound: no group has this id (404).
     """
@@ -72,10 +77,14 @@ def get_group(group_id: str) -> Response:
 @route("/Groups/<group_id>", "PUT")
 @requires("groups:write")
 @in_transaction
-def replace_group(group_id: str) -> Response:
+def replace_group(group_id: schemas.GroupId) -> Response:
     """Set all attributes of one group.
 
-    :raises: as ``groups.replace_group``.
+    Without ``members``, it has none then. If all of them are unknown, nothing is changed (400).
+
+    :raises GroupNotFound: no group has this id (404).
+    :raises DisplayNameTaken: another group has the displayName (409).
+    :raises GroupChanged: the group's ``ETag`` is not in ``If-Match`` (412).
     """
     group = groups.replace_group(parse_id(group_id), read_body(), meets_if_match)
     return _respond(group, written=True)
@@ -84,13 +93,15 @@ def replace_group(group_id: str) -> Response:
 @route("/Groups/<group_id>", "PATCH")
 @requires("groups:write")
 @in_transaction
-def update_group(group_id: str) -> Response:
+def update_group(group_id: schemas.GroupId) -> Response:
     """Change attributes of one group.
 
     A group with many members is only returned if the request says which attributes (RFC 7644
     section 3.5.2): to add one member must not cost what all others do.
 
-    :raises: as ``groups.patch_group``.
+    :raises GroupNotFound: no group has this id (404).
+    :raises DisplayNameTaken: another group has the displayName (409).
+    :raises GroupChanged: the group's ``ETag`` is not in ``If-Match`` (412).
     """
     group = groups.patch_group(parse_id(group_id), read_body(), meets_if_match)
     is_chosen = {"attributes", "excludedAttributes"} & request.args.keys()
@@ -102,11 +113,13 @@ def update_group(group_id: str) -> Response:
 @route("/Groups/<group_id>", "DELETE")
 @requires("groups:write")
 @in_transaction
-def delete_group(group_id: str) -> Response:
+def delete_group(group_id: schemas.GroupId) -> Response:
     """Remove one group, but not its members.
 
+    The ``displayName`` can be used again.
+
     :raises GroupNotFound: no group has this id (404).
-    :raises GroupChanged: the version is not the expected one (412).
+    :raises GroupChanged: the group's ``ETag`` is not in ``If-Match`` (412).
     """
     service.delete_group(parse_id(group_id), meets_if_match)
     return respond(None, 204)

@@ -9,7 +9,7 @@ from typing import Any
 
 from project.api.groups import service
 from project.api.groups.errors import GroupNameTaken, UnknownMembers
-from project.api.scim.errors import InvalidRequest, Taken
+from project.api.scim.errors import DisplayNameTaken, InvalidRequest
 from project.api.scim.group_mapping import change_of, wanted_of
 from project.api.scim.schemas import Document
 from project.database import Row
@@ -20,7 +20,7 @@ def create_group(sent: Document) -> Row:
 
     :param sent: what the client has sent.
     :raises InvalidRequest: an attribute is missing or wrong (400).
-    :raises Taken: another group has the displayName (409).
+    :raises DisplayNameTaken: another group has the displayName (409).
     """
     wanted = wanted_of(sent)
     with _naming_what_is_taken(wanted.values):
@@ -48,7 +48,7 @@ def patch_group(group_id: int, request: Document, is_expected: Callable[[int], b
     :raises InvalidRequest: an operation is wrong, or none of the members that replace the others
         is a user (400).
     :raises GroupNotFound: no group has this id (404).
-    :raises Taken: another group has the displayName (409).
+    :raises DisplayNameTaken: another group has the displayName (409).
     :raises GroupChanged: the version is not the expected one (412).
     """
     change = change_of(request)
@@ -81,4 +81,4 @@ def _naming_what_is_taken(values: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     except GroupNameTaken as error:
-        raise Taken("displayName", values["display_name"], "group") from error
+        raise DisplayNameTaken(values["display_name"]) from error

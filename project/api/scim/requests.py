@@ -13,6 +13,7 @@ from project.api.scim.responses import MEDIA_TYPE, Selection
 from project.errors import FieldError, Forbidden, Message, UnsupportedInput
 from project.web import guard, preconditions
 from project.web.body import current_request
+from project.web.contract import declare
 
 MAX_BODY_BYTES = 10_000_000
 """As in nginx/flask.conf."""
@@ -50,6 +51,7 @@ def requires(scope: str | None = None) -> Callable[[View], View]:
         def wrapper(**kwargs: Any) -> Any:
             return guard.call_for(is_allowed, guard.BEARER, view, kwargs, refusal)
 
+        declare(wrapper, scope=scope, sign_in=True)
         return wrapper
 
     return decorate

@@ -4,9 +4,9 @@ Identity providers send more than the RFCs allow. See docs/decisions/scim.md.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, WithJsonSchema
 
 from project.api.scim.errors import InvalidRequest, TooManyAttributes
 from project.errors import Message
@@ -30,6 +30,18 @@ _MANAGER = "manager"
 
 
 Document = dict[str, Any]
+
+UserId = Annotated[
+    str, WithJsonSchema({"type": "string", "description": "The user's id.", "examples": ["7"]})
+]
+GroupId = Annotated[
+    str, WithJsonSchema({"type": "string", "description": "The group's id.", "examples": ["3"]})
+]
+ResourceTypeName = Annotated[
+    str, WithJsonSchema({"enum": ["User", "Group"], "description": "The type's name."})
+]
+Urn = Annotated[str, WithJsonSchema({"enum": [*SCHEMAS], "description": "The schema's id."})]
+"""What stands in a path."""
 
 
 def read_user(document: Document) -> Document:

@@ -32,7 +32,9 @@ USERS = Kind(
 def list_users() -> Response:
     """List users, page by page, or those whom a filter finds.
 
-    :raises InvalidRequest: a parameter is wrong, or the filter is not supported (400).
+    ``totalResults`` may be 30 s old.
+
+    :raises NotSupported: there is ``sortBy`` (501).
     """
     page = list_page(USERS)
     return respond(list_response(_shown(page.rows), page.total, **page.position))
@@ -44,8 +46,11 @@ def list_users() -> Response:
 def create_user() -> Response:
     """Add a user.
 
-    :raises InvalidRequest: an attribute is missing or wrong (400).
+    The primary of the ``emails``, else the first for ``work``, else the first is the user's email
+    here; without any, a ``userName`` that is an address is. A ``password`` is not kept.
+
     :raises Taken: another user has the userName or the email (409).
+    :raises TooManyAttributes: the attributes are too large (413).
     """
     user = users.create_user(read_body())
     response = _respond(user, 201)
@@ -55,8 +60,11 @@ def create_user() -> Response:
 
 @route("/Users/<user_id>", "GET")
 @requires("users:read")
-def get_user(user_id: str) -> Response:
+def get_user(user_id: schemas.UserId) -> Response:
     """Return one user.
+
+    The ``groups`` are shown to callers with ``groups:read``. They are no part of the ``ETag``, so
+    an answer that shows them is never 304; ``excludedAttributes=groups`` leaves them out.
 
     :raises UserNotFound: no user has this id (404).
     """
@@ -70,10 +78,19 @@ def get_user(user_id: str) -> Response:
 @route("/Users/<user_id>", "PUT")
 @requires("users:write")
 @in_transaction
-def replace_user(user_id: str) -> Response:
+def replace_user(user_id: schemas.UserId) -> Response:
     """Set all attributes of one user.
 
-    :raises: as ``users.replace_user``.
+    What is not sent is removed, but ``active`` stays as it is.
+
+    :raises KeyOwnAccount: an API key would deactivate its own account (403).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
+    :raises UserNotFound: no user has this id (404).
+    :raises Taken: another user has the userName or the email (409).
+    :raises LastAdministrator: there would be no active administrator left (409).
+    :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
+    :raises TooManyAttributes: the attributes are too large (413).
+    :raises TooManyDeactivations: the API key has deactivated too many users within an hour (429).
     """
     found = user_queries.parse_id(user_id)
     return _respond(users.replace_user(found, read_body(), meets_if_match, by_admin=is_admin()))
@@ -82,10 +99,19 @@ def replace_user(user_id: str) -> Response:
 @route("/Users/<user_id>", "PATCH")
 @requires("users:write")
 @in_transaction
-def update_user(user_id: str) -> Response:
+def update_user(user_id: schemas.UserId) -> Response:
     """Change attributes of one user.
 
-    :raises: as ``users.patch_user``.
+    What leads to the same user changes nothing, not even the ``ETag``.
+
+    :raises KeyOwnAccount: an API key would deactivate its own account (403).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
+    :raises UserNotFound: no user has this id (404).
+    :raises Taken: another user has the userName or the email (409).
+    :raises LastAdministrator: there would be no active administrator left (409).
+    :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
+    :raises TooManyAttributes: the attributes are too large (413).
+    :raises TooManyDeactivations: the API key has deactivated too many users within an hour (429).
     """
     found = user_queries.parse_id(user_id)
     return _respond(users.patch_user(found, read_body(), meets_if_match, by_admin=is_admin()))
@@ -94,10 +120,17 @@ def update_user(user_id: str) -> Response:
 @route("/Users/<user_id>", "DELETE")
 @requires("users:write")
 @in_transaction
-def delete_user(user_id: str) -> Response:
+def delete_user(user_id: schemas.UserId) -> Response:
     """Remove one user for ever.
 
-    :raises: as ``users.delete_user``.
+    To keep a user who must not sign in, set ``active`` to false instead.
+
+    :raises KeyOwnAccount: the account is that of the API key (403).
+    :raises OnlyByAdministrators: the user is an administrator, but the caller is not (403).
+    :raises UserNotFound: no user has this id (404).
+    :raises LastAdministrator: there would be no active administrator left (409).
+    :raises UserChanged: the user's ``ETag`` is not in ``If-Match`` (412).
+    :raises TooManyDeactivations: the API key has removed too many users within an hour (429).
     """
     users.delete_user(user_queries.parse_id(user_id), meets_if_match, by_admin=is_admin())
     return respond(None, 204)

@@ -1,7 +1,8 @@
 """The API's description (OpenAPI 3.1), generated from the code that validates and serialises.
 
 A view's ``contract`` has its input and output. The first line of its docstring is the summary, and
-its ``:raises`` lines are the errors. A view without a contract is not described.
+its ``:raises`` lines are the errors. A view without a contract is not described. A feature that
+does not answer in the envelope registers its ``Form``.
 See docs/decisions/openapi.md for the reasons.
 """
 
@@ -12,7 +13,7 @@ from flask import Flask
 from project.version import VERSION
 from project.web import envelope, guard
 from project.web.openapi import requests, responses, schemas
-from project.web.openapi.operations import Operation, find_operations
+from project.web.openapi.operations import Operation, find_operations, forms_of
 
 INFO = {
     "title": "users-service",
@@ -38,6 +39,11 @@ def describe(app: Flask) -> dict[str, Any]:
     """
     operations = list(find_operations(app))
     models = schemas.describe_models(operations)
+    described = {**envelope.SCHEMAS, **models}
+    answers = responses.describe_common()
+    for form in forms_of(app).values():
+        described |= form.schemas
+        answers |= responses.describe_common(form)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = {
@@ -58,10 +64,10 @@ def describe(app: Flask) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": _BEARER},
-            "schemas": {**envelope.SCHEMAS, **models},
+            "schemas": described,
             "parameters": requests.describe_headers(),
             "headers": responses.describe_headers(),
-            "responses": responses.describe_common(),
+            "responses": answers,
         },
     }
 

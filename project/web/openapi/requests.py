@@ -1,6 +1,6 @@
 """Describes what clients send: parameters, headers and bodies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from inspect import unwrap
 from typing import Any, get_type_hints
 
@@ -48,6 +48,8 @@ def describe_parameters(operation: Operation) -> Iterator[dict[str, Any]]:
             # Not exploded: a list is one comma-separated parameter.
             explode = name in repeatable(operation.contract.query)
             yield {"name": name, "in": "query", "explode": explode, **_with_description(schema)}
+    if operation.form:
+        yield from operation.form.query(operation)
     for name in operation.headers:
         yield {"$ref": f"#/components/parameters/{name}"}
 
@@ -58,14 +60,18 @@ def _with_description(schema: dict[str, Any]) -> dict[str, Any]:
 
 def describe_body(operation: Operation, models: dict[str, Any]) -> dict[str, Any]:
     """Return the operation's ``requestBody``; nothing if it takes no body."""
-    if operation.contract.body_types:
-        content_of = describe_files(operation.contract, models)
+    contract, body = operation.contract, None
+    types: Sequence[str] = ["application/json"]
+    if contract.body_types:
+        content_of = describe_files(contract, models)
         return {"requestBody": {"required": True, "content": content_of}}
-    if operation.contract.body is None:
+    if operation.form:
+        body, types = operation.form.body(operation), operation.form.media_types
+    elif contract.body:
+        body = contract.body.__name__, example_of(models[contract.body.__name__])
+        if operation.method == "patch":
+            types = [*types, "application/merge-patch+json"]  # RFC 7396
+    if body is None:
         return {}
-    name = operation.contract.body.__name__
-    content = {"schema": reference(name), "example": example_of(models[name])}
-    types = ["application/json"]
-    if operation.method == "patch":
-        types.append("application/merge-patch+json")  # RFC 7396
+    content = {"schema": reference(body[0]), "example": body[1]}
     return {"requestBody": {"required": True, "content": dict.fromkeys(types, content)}}

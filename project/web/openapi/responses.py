@@ -6,6 +6,7 @@ from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
 
+from flask import Response
 from pydantic import BaseModel
 
 from project.errors import (
@@ -18,10 +19,11 @@ from project.errors import (
 )
 from project.web import envelope, idempotency, preconditions
 from project.web.contract import PACKED, WRONG_TYPE, validate
-from project.web.error_handlers import status_of
+from project.web.error_handlers import Failure, render_json, status_of
 from project.web.guard import MissingCredentials
 from project.web.openapi.files import describe_files
-from project.web.openapi.operations import Operation
+from project.web.openapi.operations import Form, Operation
+from project.web.openapi.requests import describe_body
 from project.web.openapi.schemas import example_of, reference
 from project.web.pagination import invalid_parameters
 
@@ -62,12 +64,21 @@ def describe_headers() -> Json:
     }
 
 
-def describe_common() -> Json:
-    """Return the responses that come from no view, by status."""
+def describe_common(form: Form | None = None) -> Json:
+    """Return the responses that come from no view, by the names by which operations refer to them.
+
+    :param form: None: that of the JSON API.
+    """
     return {
-        str(status): _failure(status, [text], {text: _example(status, text)})
+        _common_name(form, status): _failure(
+            form, status, [text], {text: _common_example(form, status)}
+        )
         for status, text in _COMMON.items()
     }
+
+
+def _common_name(form: Form | None, status: int) -> str:
+    return f"{form.name}_{status}" if form else str(status)
 
 
 def describe_responses(operation: Operation, models: Json, operations: Sequence[Operation]) -> Json:
@@ -75,14 +86,33 @@ def describe_responses(operation: Operation, models: Json, operations: Sequence[
     common = [*_TO_ANY]
     if operation.method != "get":
         common += _TO_WRITES
-    if operation.contract.body or operation.contract.body_types:
+    if describe_body(operation, models):
         common += _TO_BODIES
     responses = {
-        **{str(status): {"$ref": f"#/components/responses/{status}"} for status in common},
-        **_successes(operation, models, operations),
-        **_failures(operation, common),
+        str(status): {"$ref": f"#/components/responses/{_common_name(operation.form, status)}"}
+        for status in common
     }
+    if operation.form:
+        responses |= _answers(operation.form, operation, operations)
+    else:
+        responses |= _successes(operation, models, operations)
+    if operation.condition == "If-None-Match":
+        responses["304"] = _response("The client already has this version.", ["ETag"])
+    responses |= _failures(operation, common)
     return dict(sorted(responses.items()))
+
+
+def _answers(form: Form, operation: Operation, operations: Sequence[Operation]) -> Json:
+    """Return the successes of an operation in a form of its own, by status."""
+    responses: Json = {}
+    for status, schema, example, headers in form.answers(operation):
+        response = _response(HTTPStatus(status).phrase, headers)
+        if schema is not None:
+            response |= _content(form, reference(schema), example=example)
+        if "Location" in headers:
+            response["links"] = dict(_links(f"{operation.path}/{{}}", operations, form.id_pointer))
+        responses[str(status)] = response
+    return responses
 
 
 def _successes(operation: Operation, models: Json, operations: Sequence[Operation]) -> Json:
@@ -97,6 +127,7 @@ def _successes(operation: Operation, models: Json, operations: Sequence[Operatio
     response = {
         **_response(HTTPStatus(contract.status).phrase, [name for name in sent if sent[name]]),
         **_content(
+            None,
             envelope.success_schema(data, bool(text), contract.token),
             example=envelope.success(
                 example, text, auth_token="eyJhbGciOi…" if contract.token else None
@@ -104,11 +135,8 @@ def _successes(operation: Operation, models: Json, operations: Sequence[Operatio
         ),
     }
     if contract.location:
-        response["links"] = dict(_links(contract.location, operations))
-    responses = {str(contract.status): response}
-    if operation.condition == "If-None-Match":
-        responses["304"] = _response("The client already has this version.", ["ETag"])
-    return responses
+        response["links"] = dict(_links(contract.location, operations, "/data/id"))
+    return {str(contract.status): response}
 
 
 def _data(operation: Operation, models: Json) -> tuple[Json | None, Json | None]:
@@ -129,11 +157,13 @@ def _data(operation: Operation, models: Json) -> tuple[Json | None, Json | None]
     return schema, {contract.list_name: [example], "next": None}
 
 
-def _links(location: str, operations: Sequence[Operation]) -> Iterator[tuple[str, Json]]:
+def _links(
+    location: str, operations: Sequence[Operation], id_pointer: str
+) -> Iterator[tuple[str, Json]]:
     """Yield links to the operations on a new object's path."""
     for operation in operations:
         if re.sub("{.+?}", "{}", operation.path) == re.sub("{.+?}", "{}", location):
-            parameters = dict.fromkeys(operation.arguments, "$response.body#/data/id")
+            parameters = dict.fromkeys(operation.arguments, f"$response.body#{id_pointer}")
             yield operation.name, {"operationId": operation.name, "parameters": parameters}
 
 
@@ -142,34 +172,52 @@ def _failures(operation: Operation, common: Sequence[int]) -> Json:
 
     :param common: the statuses that come from around the view, too.
     """
+    form = operation.form
     reasons: dict[int, list[str]] = {}
     examples: dict[int, Json] = {}
     for error, reason in _errors(operation):
-        status = status_of(type(error))
+        answer = answer_to(error, form)
+        status = answer.status_code
         reasons.setdefault(status, []).append(reason)
-        example = _example(status, error.message, error.errors)
-        examples.setdefault(status, {}).setdefault(str(error.message), example)
+        examples.setdefault(status, {}).setdefault(str(error.message), {"value": answer.json})
     for status in reasons.keys() & common:
         text = _COMMON[status]
         reasons[status].append(text)
-        examples[status][text] = _example(status, text)
-    return {str(status): _failure(status, reasons[status], examples[status]) for status in reasons}
-
-
-def _failure(status: int, reasons: Sequence[str], examples: Json) -> Json:
-    """Return the response of an error that has these reasons."""
+        examples[status][text] = _common_example(form, status)
     return {
-        **_response(" ".join(reasons), ["Retry-After"] if status in {429, 503} else []),
-        **_content(reference("Error" if status >= 500 else "Fail"), examples=examples),
+        str(status): _failure(form, status, reasons[status], examples[status]) for status in reasons
     }
 
 
-def _example(status: int, message: str, errors: Sequence[FieldError] = ()) -> Json:
-    if status >= 500:
-        answer = envelope.error(message, status, "8f3c1e7a90b24d5c8e6f1a2b3c4d5e6f")
-    else:
-        answer = envelope.fail(message, status, errors)
-    return {"value": answer.json}
+def _failure(form: Form | None, status: int, reasons: Sequence[str], examples: Json) -> Json:
+    """Return the response of an error that has these reasons."""
+    schema = form.error if form else "Error" if status >= 500 else "Fail"
+    return {
+        **_response(" ".join(reasons), ["Retry-After"] if status in {429, 503} else []),
+        **_content(form, reference(schema), examples=examples),
+    }
+
+
+def answer_to(error: AppError, form: Form | None) -> Response:
+    """Return the answer to an error."""
+    return _rendered(form, error, status_of(type(error)), error.message, error.errors)
+
+
+def _common_example(form: Form | None, status: int) -> Json:
+    """Return an example of a response that comes from no view."""
+    return {"value": _rendered(form, Exception(), status, _COMMON[status]).json}
+
+
+def _rendered(
+    form: Form | None,
+    error: Exception,
+    status: int,
+    message: str,
+    errors: Sequence[FieldError] = (),
+) -> Response:
+    number = "8f3c1e7a90b24d5c8e6f1a2b3c4d5e6f" if status >= 500 else None
+    render = form.render if form else render_json
+    return render(Failure(error, status, message, errors, number))
 
 
 def _errors(operation: Operation) -> Iterator[tuple[AppError, str]]:
@@ -194,6 +242,8 @@ def _errors(operation: Operation) -> Iterator[tuple[AppError, str]]:
         yield MissingCredentials(), "The request has no credentials."
         yield Unauthenticated(), "The token or key is invalid, expired or revoked."
         yield Forbidden(), "The caller does not have permission."
+    if operation.form:
+        yield from operation.form.errors(operation)
     yield from operation.raises
 
 
@@ -212,5 +262,6 @@ def _response(description: str, headers: Sequence[str] = ()) -> Json:
     return {"description": description, "headers": references}
 
 
-def _content(schema: Json, **examples: Any) -> Json:
-    return {"content": {"application/json": {"schema": schema, **examples}}}
+def _content(form: Form | None, schema: Json, **examples: Any) -> Json:
+    media_type = form.media_types[0] if form else "application/json"
+    return {"content": {media_type: {"schema": schema, **examples}}}
