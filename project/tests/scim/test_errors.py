@@ -265,14 +265,14 @@ class ErrorTests(SCIMTestCase):
 
     def test_database_that_is_away(self):
         away = OperationalError("SELECT", {}, Exception(2003, "no server"))
-        with mock.patch.object(user_queries, "read", side_effect=away):
+        with mock.patch.object(user_queries, "read_presuming", side_effect=away):
             answer = self.call("GET", "/Users/1")
 
         self.assert_error(answer, 503, None, "not available")
         self.assertEqual(answer.headers["Retry-After"], "2")
 
     def test_unexpected_error_says_nothing_about_itself(self):
-        with mock.patch.object(user_queries, "read", side_effect=RuntimeError("secret")):
+        with mock.patch.object(user_queries, "read_presuming", side_effect=RuntimeError("secret")):
             answer = self.call("GET", "/Users/1")
 
         self.assert_error(answer, 500, None, "request")
