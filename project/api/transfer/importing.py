@@ -47,7 +47,7 @@ from project.errors import (
     joined,
 )
 
-ROWS_PER_BATCH = 2500
+ROWS_PER_BATCH = 1250
 MAX_REPORTED_ROWS = 10_000
 MAX_NAMED = 3
 _IMPORTED = audit.register("users.imported")
