@@ -1,9 +1,7 @@
 """The nginx configuration in a real nginx, in front of a service that echoes its request."""
 
 import json
-import os
 import re
-import subprocess
 import tempfile
 import time
 import unittest
@@ -16,6 +14,7 @@ from threading import Thread
 
 from flask import Flask
 
+from e2e.nginx import site, write_cors_origins, write_trusted_proxies
 from e2e.processes import (
     GUNICORN,
     ROOT,
@@ -35,8 +34,6 @@ from project.web.contract import contract_of, returns
 from project.web.error_handlers import prefixes, register_prefix, shared_prefixes
 from project.web.response_headers import ALWAYS, NO_STORE, OVER_TLS
 
-SCRIPT = ROOT / "nginx" / "trusted-proxies.sh"
-ORIGINS_SCRIPT = ROOT / "nginx" / "cors-origins.sh"
 WRONG_PREFIXES = [
     "directory", "/", "//evil.example", "/a//evil.example", "/\\evil.example", "/..", "/a/../b",
     "/%2e%2e", "/a b", "/a?b", "/a#b", "/é", "https://evil.example", "/a, /b", '/"><script>',
@@ -70,48 +67,6 @@ class Echo(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
-
-
-def write_trusted_proxies(file: Path, proxies: str) -> subprocess.CompletedProcess[str]:
-    """Run the script that the container runs before nginx."""
-    environment = {**os.environ, "TRUSTED_PROXIES": proxies}
-    return subprocess.run([SCRIPT, file], env=environment, capture_output=True, text=True)
-
-
-def write_cors_origins(file: Path, origins: str) -> subprocess.CompletedProcess[str]:
-    """Run the other script that the container runs before nginx."""
-    environment = {**os.environ, "CORS_ORIGINS": origins}
-    return subprocess.run([ORIGINS_SCRIPT, file], env=environment, capture_output=True, text=True)
-
-
-def site(folder: Path, port: int, service: int, *, few_writes: bool = True) -> str:
-    """Write nginx's files for this machine; return the path of the first.
-
-    The names of containers, their folders and ports become those of here; Debian's nginx is older
-    than the image's, and knows neither `resolve` nor `max_headers`.
-
-    :param few_writes: whether it takes of one address one write a minute and one ahead of that.
-    """
-    changes = {
-        r"/tmp/": f"{folder}/",
-        r"/etc/nginx/conf\.d/\*\.conf": f"{folder}/flask.conf",
-        r"/dev/std(out|err)": f"{folder}/log",
-        r"/etc/nginx/(tls|client)/\*\.conf": rf"{folder}/\1/*.conf",
-        r"root /usr/share/nginx;": f"root {folder};",
-        r"(?m)^resolver.*$": "",
-        r"server users-service:5000 resolve": f"server 127.0.0.1:{service}",
-        r"max_headers 80;": "",
-        r"listen 8080": f"listen 127.0.0.1:{port}",
-        r"listen 127\.0\.0\.1:8081": f"listen 127.0.0.1:{free_port()}",
-    }
-    if few_writes:
-        changes |= {r"rate=100r/s": "rate=1r/m", r"burst=500": "burst=1"}
-    for name in ["nginx.conf", "flask.conf", "client.conf"]:
-        text = (ROOT / "nginx" / name).read_text(encoding="utf-8")
-        for pattern, here in changes.items():
-            text = re.sub(pattern, here, text)
-        (folder / name).write_text(text, encoding="utf-8")
-    return str(folder / "nginx.conf")
 
 
 def make_client(folder: Path) -> None:

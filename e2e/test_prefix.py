@@ -4,31 +4,27 @@ A person uses the page in a real Chromium, which notes each address that it asks
 """
 
 import re
-import socket
 import subprocess
 import tempfile
 import unittest
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpx
 from playwright.sync_api import expect
 
+from e2e.nginx import nginx, own_nginx
 from e2e.processes import (
     GUNICORN,
     ROOT,
     RUNSERVER,
-    find_program,
     free_port,
     manage,
-    running,
     served,
     test_database,
-    wait_until,
 )
-from e2e.test_nginx import site, write_cors_origins, write_trusted_proxies
 from e2e.test_page import PASSWORD, BrowserTestCase
 
 PREFIX = "/directory"
@@ -62,37 +58,6 @@ def documented_location() -> str:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     [location] = re.findall(r"```nginx\n(location /directory/ .+?)```", text, re.DOTALL)
     return str(location)
-
-
-def listens(port: int) -> bool:
-    """Return whether somebody listens on a port."""
-    try:
-        socket.create_connection(("127.0.0.1", port), 5).close()
-    except OSError:
-        return False
-    return True
-
-
-@contextmanager
-def nginx(folder: Path, configuration: Path, port: int) -> Iterator[None]:
-    """Run nginx with a configuration, by which it listens on a port."""
-    command = [find_program("nginx") or "nginx", "-p", str(folder), "-c", str(configuration)]
-    with running([*command, "-g", "daemon off;"], folder / "output") as process:
-        wait_until(lambda: listens(port), process, folder / "output")
-        yield
-
-
-@contextmanager
-def own_nginx(service: str) -> Iterator[str]:
-    """Run our own nginx in front of a service, as Compose does; give its address."""
-    with tempfile.TemporaryDirectory(prefix="users-nginx-") as name:
-        folder, port = Path(name), free_port()
-        folder.chmod(0o755)
-        write_trusted_proxies(folder / "trusted_proxies.conf", "127.0.0.1")
-        write_cors_origins(folder / "cors_origins.conf", "")
-        configuration = site(folder, port, urlsplit(service).port or 0, few_writes=False)
-        with nginx(folder, Path(configuration), port):
-            yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
@@ -134,9 +99,8 @@ class ForwardedPrefixTests(BrowserTestCase):
     def serve(self, environment: dict[str, str]) -> Iterator[str]:
         """Serve the application below a path of a host; give the address with the path."""
         with ExitStack() as stack:
-            ours = stack.enter_context(
-                own_nginx(stack.enter_context(served(GUNICORN, **environment)))
-            )
+            service = stack.enter_context(served(GUNICORN, **environment))
+            ours, _process = stack.enter_context(own_nginx(service))
             location = documented_location().replace("http://127.0.0.1:8080", ours)
             yield stack.enter_context(host(location)) + PREFIX
 
