@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -21,7 +21,8 @@ class Round:
     :param rate: requests a second.
     :param p50: half of the answers came within so many milliseconds; ``p99``: 99 of 100.
     :param errors: answers that were no success, and connections that broke.
-    :param server: CPU time of all processes of the server, in microseconds a request.
+    :param server: CPU time of all processes of the server, and of what is in front of it, in
+        microseconds a request.
     :param database: that of the database.
     :param memory: of all processes of the server, in MiB; what they share counts once.
     """
@@ -39,7 +40,7 @@ def drive(
     url: str,
     requests: Iterable[str],
     file: Path,
-    pids: tuple[int, int],
+    pids: Sequence[int],
     seconds: float,
     headers: Mapping[str, str],
 ) -> Round:
@@ -47,8 +48,10 @@ def drive(
 
     :param requests: lines of ``METHOD PATH [BODY]``, sent over and over.
     :param file: where they are written for wrk.
-    :param pids: the server's first process, and the database's.
-    :param seconds: for how long, at least 1.
+    :param pids: the first process of the server, of what is in front of it, and, last, of the
+        database.
+    :param seconds: for how long, in whole seconds, at least 1.
+    :param headers: of all requests. With ``X-Forwarded-For``, they come from a hundred addresses.
     """
     file.write_text("".join(f"{request}\n" for request in requests), encoding="utf-8")
     command = ["wrk", f"-c{CLIENTS}", f"-t{WRK_THREADS}", f"-d{max(1, round(seconds))}s"]
@@ -59,15 +62,15 @@ def drive(
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     spent = [cpu_seconds(pid) - start for pid, start in zip(pids, before, strict=True)]
     told = json.loads(result.stdout.splitlines()[-1])
-    server, database = (1e6 * each / max(1, told["requests"]) for each in spent)
+    *server, database = (1e6 * each / max(1, told["requests"]) for each in spent)
     return Round(
         rate=told["requests"] / told["seconds"],
         p50=told["p50"],
         p99=told["p99"],
         errors=told["refused"] + told["broken"],
-        server=server,
+        server=sum(server),
         database=database,
-        memory=sum(map(memory, family(pids[0]))),
+        memory=sum(memory(each) for pid in pids[:-1] for each in family(pid)),
     )
 
 

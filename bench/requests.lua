@@ -16,6 +16,9 @@ function init(arguments)
   local line_number = 0
   for line in io.lines(file) do
     if line_number % shares == number then
+      if wrk.headers["X-Forwarded-For"] then  -- nginx limits the requests of each address
+        wrk.headers["X-Forwarded-For"] = "10.0.0." .. line_number % 100
+      end
       local method, path, body = line:match("^(%S+) (%S+) ?(.*)$")
       prepared[#prepared + 1] = wrk.format(method, path, nil, body ~= "" and body or nil)
     end

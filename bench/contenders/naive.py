@@ -1,5 +1,6 @@
 """`naive`: the same contract the plain way, with ORM objects, jsonify, and nothing set up."""
 
+import json
 import os
 from datetime import UTC, datetime
 from typing import Any
@@ -86,6 +87,20 @@ class User(db.Model):  # type: ignore[name-defined,misc]
         }
 
 
+class AuditEvent(db.Model):  # type: ignore[name-defined,misc]
+    """What somebody has done."""
+
+    __tablename__ = "audit_events"
+
+    id = db.Column(db.Integer, primary_key=True)
+    created_at = db.Column(db.DateTime, default=now, nullable=False)
+    actor = db.Column(db.String(64), nullable=False)
+    action = db.Column(db.String(64), nullable=False)
+    user_id = db.Column(db.Integer)
+    after = db.Column(db.Text)
+    address = db.Column(db.String(45))
+
+
 class UserForm(FlaskForm):  # type: ignore[misc]
     """Adds a user."""
 
@@ -130,12 +145,7 @@ def list_users() -> Any:
     query = User.query
     if "email" in request.args:
         query = query.filter(User.email_folded == request.args["email"].lower())
-    if "q" in request.args:
-        prefix = request.args["q"].lower().replace("%", r"\%").replace("_", r"\_") + "%"
-        query = query.filter(
-            db.or_(User.username_folded.like(prefix), User.email_folded.like(prefix))
-        ).order_by(User.username_folded.like(prefix).desc(), User.email_folded)
-    elif "cursor" in request.args:
+    if "cursor" in request.args:
         query = query.filter(User.id > int(request.args["cursor"]))
     users = query.order_by(User.id).limit(limit + 1).all()
     more = str(users[limit - 1].id) if len(users) > limit else None
@@ -145,7 +155,7 @@ def list_users() -> Any:
 
 @app.post("/users")
 def create_user() -> Any:
-    """Add a user."""
+    """Add a user, and the event of it."""
     body: Any = request.get_json(silent=True)
     try:
         username, email = body["username"], body["email"]
@@ -161,6 +171,16 @@ def create_user() -> Any:
         email_folded=email.lower(),
     )
     db.session.add(user)
+    db.session.flush()
+    after = {name: getattr(user, name) for name in ("username", "email", "active", "role")}
+    event = AuditEvent(
+        actor="anonymous",
+        action="user.created",
+        user_id=user.id,
+        after=json.dumps(after),
+        address=request.remote_addr,
+    )
+    db.session.add(event)
     db.session.commit()
     answer = {"status": "success", "message": f"{email} was added!", "data": user.to_json()}
     return jsonify(answer), 201, {"Location": f"/users/{user.id}"}
