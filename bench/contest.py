@@ -420,7 +420,16 @@ def main() -> None:
     conditions = report.conditions(*PACKAGES)
     report.publish("targets", targets(results))
     report.publish("contest", f"{conditions} {what}\n\n{tables(results)}")
-    plots.contest(results)
+    plots.contest(
+        {
+            workload: {
+                name: one
+                for name, one in results[workload].items()
+                if not CONTEST[name].has_nginx and CONTEST[name].credentials != "key"
+            }
+            for workload in TARGETED
+        }
+    )
 
 
 if __name__ == "__main__":

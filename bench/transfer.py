@@ -14,6 +14,7 @@ import unittest
 from pathlib import Path
 
 from bench import report
+from bench.growth import DATABASE_OPTIONS
 from e2e.processes import (
     GUNICORN,
     MariaDB,
@@ -132,7 +133,10 @@ class Bench:
 
 def main(count: int) -> None:
     """Measure, then go the whole way; publish."""
-    with tempfile.TemporaryDirectory(prefix="users-bench-") as name, MariaDB() as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="users-bench-") as name,
+        MariaDB(DATABASE_OPTIONS) as server,
+    ):
         folder = Path(name)
         bench = Bench(server, folder, count)
         bench.run()
@@ -140,7 +144,8 @@ def main(count: int) -> None:
         started = time.monotonic()
         make_round_trip(unittest.TestCase(), count, (server.url, second), folder)
         seconds = time.monotonic() - started
-    conditions = f"{report.conditions('SQLAlchemy', 'PyMySQL')} {count:,} users."
+    what = f"{count:,} users, {' '.join(DATABASE_OPTIONS)}."
+    conditions = f"{report.conditions('SQLAlchemy', 'PyMySQL')} {what}"
     table = report.table(HEAD, bench.lines)
     way = (
         "The full round trip (imported by HTTP, listed to the last page, searched, exported, sent"
