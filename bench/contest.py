@@ -363,34 +363,35 @@ def targets(results: dict[str, dict[str, Round]]) -> str:
 
 
 def tables(results: dict[str, dict[str, Round]]) -> str:
-    """Return a table for each figure, and what failed."""
-    parts = []
-    for title, attribute in {
-        "Requests a second": "rate",
-        "CPU of the server, and of nginx, in µs a request": "server",
-        "99 of 100 answers came within so many ms": "p99",
-    }.items():
-        names = results if attribute != "p99" else [each for each in TARGETED if each in results]
-        rows = [
-            (
-                name,
-                *(
-                    report.figure(getattr(results[workload][name], attribute))
-                    if name in results[workload]
-                    else ""
-                    for workload in names
-                ),
+    """Return a table of the requests/s and one of the CPU, and what failed."""
+
+    def table(columns: dict[str, tuple[str, str]]) -> str:
+        rows = []
+        for name in CONTEST:
+            found = [results.get(workload, {}).get(name) for workload, _ in columns.values()]
+            figures = [figure for _, figure in columns.values()]
+            cells = zip(found, figures, strict=True)
+            rows.append(
+                (name, *(report.figure(getattr(one, each)) if one else "" for one, each in cells))
             )
-            for name in CONTEST
-        ]
-        parts.append(f"**{title}**\n\n{report.table(['', *names], rows)}")
+        return report.table(["", *columns], rows)
+
+    rates = {workload: (workload, "rate") for workload in results}
     failed = [
         f"{name}, {workload}: {one.errors:.0f}"
         for workload, each in results.items()
         for name, one in each.items()
         if one.errors
     ]
-    return "\n\n".join([*parts, f"Requests that failed: {'; '.join(failed) or 'none'}."])
+    return "\n\n".join(
+        [
+            "Requests a second:",
+            table({**rates, "p99 of one user, ms": ("one user", "p99")}),
+            "CPU of the server, and of nginx, in µs a request:",
+            table({workload: (workload, "server") for workload in results}),
+            f"Requests that failed: {'; '.join(failed) or 'none'}.",
+        ]
+    )
 
 
 def main() -> None:
