@@ -94,11 +94,11 @@ test-newcomer: $(DEVELOPMENT) ## the steps in the README, on a fresh copy
 screenshots: $(DEVELOPMENT) ## pictures of every page, in build/screenshots
 	@$(BIN)/python -m e2e.pages build/screenshots
 
-bench: $(MEASURING) ## measure all figures of docs/performance.md, and write them there; takes an hour
+bench: $(MEASURING) ## measure all figures of docs/performance.md, and write them there; takes 40 minutes
 	@$(BIN)/python -m bench.contest
 	@$(BIN)/python -m bench.hot_path
 	@$(BIN)/python -m bench.growth
-	@$(BIN)/python -m bench.scim
+	@$(BIN)/python -m bench.scim 300000
 	@$(BIN)/python -m bench.transfer
 
 bench-check: $(MEASURING) ## check that the servers that `make bench` compares give the same answers

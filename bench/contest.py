@@ -307,8 +307,11 @@ class Contest:
             credentials = running.credentials[contender.credentials]
             told = answers(url, credentials, running.facts, contender.workloads)
             if "create" in told:
-                after, *rest = self._execute(LAST_CREATED.format(running.database))
-                told["the event of create"] = json.loads(without_label(after)), rest
+                event = self._execute(LAST_CREATED.format(running.database))
+                told["the event of create"] = event and (
+                    json.loads(without_label(event[0])),
+                    *event[1:],
+                )
             for request, answer in told.items():
                 if answer != wanted.setdefault(request, answer):
                     sys.exit(f"{name}, {request}:\n{answer}\nis not\n{wanted[request]}")
@@ -365,15 +368,12 @@ def targets(results: dict[str, dict[str, Round]]) -> str:
 def tables(results: dict[str, dict[str, Round]]) -> str:
     """Return a table of the requests/s and one of the CPU, and what failed."""
 
+    def cell(name: str, workload: str, figure: str) -> str:
+        one = results.get(workload, {}).get(name)
+        return report.figure(getattr(one, figure)) if one else ""
+
     def table(columns: dict[str, tuple[str, str]]) -> str:
-        rows = []
-        for name in CONTEST:
-            found = [results.get(workload, {}).get(name) for workload, _ in columns.values()]
-            figures = [figure for _, figure in columns.values()]
-            cells = zip(found, figures, strict=True)
-            rows.append(
-                (name, *(report.figure(getattr(one, each)) if one else "" for one, each in cells))
-            )
+        rows = [(name, *(cell(name, *column) for column in columns.values())) for name in CONTEST]
         return report.table(["", *columns], rows)
 
     rates = {workload: (workload, "rate") for workload in results}
