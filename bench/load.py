@@ -19,21 +19,18 @@ class Round:
     """What came of one round.
 
     :param rate: requests a second.
-    :param p50: half of the answers came within so many milliseconds; ``p99``: 99 of 100.
+    :param p99: 99 of 100 answers came within so many milliseconds.
     :param errors: answers that were no success, and connections that broke.
     :param server: CPU time of all processes of the server, and of what is in front of it, in
         microseconds a request.
     :param database: that of the database.
-    :param memory: of all processes of the server, in MiB; what they share counts once.
     """
 
     rate: float
-    p50: float
     p99: float
     errors: float
     server: float
     database: float
-    memory: float
 
 
 def drive(
@@ -65,12 +62,10 @@ def drive(
     *server, database = (1e6 * each / max(1, told["requests"]) for each in spent)
     return Round(
         rate=told["requests"] / told["seconds"],
-        p50=told["p50"],
         p99=told["p99"],
         errors=told["refused"] + told["broken"],
         server=sum(server),
         database=database,
-        memory=sum(memory(each) for pid in pids[:-1] for each in family(pid)),
     )
 
 
@@ -113,9 +108,3 @@ def cpu_seconds(pid: int) -> float:
         fields_after_name = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields_after_name[11]) + int(fields_after_name[12])
     return ticks / TICKS_PER_SECOND
-
-
-def memory(pid: int) -> float:
-    """Return the memory of a process in MiB, its share of what it shares (PSS)."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
