@@ -11,7 +11,7 @@ COUNT = 100_000
 
 
 class RoundTripTests(unittest.TestCase):
-    """The same way on each database; `make bench` takes it with a million."""
+    """The same way on each database; `python -m bench.transfer` takes it with a million."""
 
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="users-transfer-")))
