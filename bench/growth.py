@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from bench import load, plots, report
 from bench.contest import SERVICE
-from bench.load import Round
+from bench.load import DATABASE_OPTIONS, Round
 from bench.workloads import READS, SEARCHES, Facts, headers_of, learn
 from e2e.processes import GUNICORN, MariaDB, manage, served_process
 from e2e.round_trip import write_rows
@@ -24,8 +24,6 @@ from e2e.round_trip import write_rows
 SIZES = [1_000, 100_000, 1_000_000]
 MOST = 1.3
 MEASURED = READS | SEARCHES
-# The server's own default, 128 MB, does not hold a million users with their indexes.
-DATABASE_OPTIONS = ["--innodb-buffer-pool-size=2G"]
 
 
 def measure(rounds: int, seconds: float) -> dict[str, dict[str, Round]]:

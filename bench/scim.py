@@ -21,7 +21,7 @@ from pymysql.connections import Connection
 from tqdm import tqdm
 
 from bench import report
-from bench.growth import DATABASE_OPTIONS
+from bench.load import DATABASE_OPTIONS
 from e2e.processes import MariaDB, manage
 from e2e.round_trip import write_rows
 

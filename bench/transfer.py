@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 
 from bench import report
-from bench.growth import DATABASE_OPTIONS
+from bench.load import DATABASE_OPTIONS
 from e2e.processes import (
     GUNICORN,
     MariaDB,
