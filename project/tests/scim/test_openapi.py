@@ -5,7 +5,6 @@ import sys
 from typing import Any
 
 from flask import current_app
-from jsonschema import Draft202012Validator
 
 from project.api.scim import library, schemas
 from project.tests.factories import make_user
@@ -17,6 +16,8 @@ EVERYWHERE = {"401", "403", "414", "431", "500", "502", "503", "504"}
 WRITES = EVERYWHERE | {"400", "429"}
 BODIES = WRITES | {"408", "409", "413", "415"}
 CHANGES = BODIES | {"404", "412", "200"}
+PYTHON_TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str}
+PYTHON_TYPES |= {"boolean": bool, "integer": int}
 JSON_TYPES = {"boolean": "boolean", "complex": "object"}
 
 
@@ -211,9 +212,19 @@ class DescribeTests(SCIMTestCase):
         return answer.json
 
     def check(self, schema: dict[str, Any], value: Any) -> None:
-        """Check a value against a schema of the description."""
-        components = self.document["components"]
-        Draft202012Validator({**schema, "components": components}).validate(value)
+        """Check the types and required names of a value; ``make test-openapi`` checks all else."""
+        if "$ref" in schema:
+            schema = self.document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        if "type" in schema:
+            self.assertIsInstance(value, PYTHON_TYPES[schema["type"]])
+        if isinstance(value, list):
+            for each in value:
+                self.check(schema["items"], each)
+        elif isinstance(value, dict):
+            self.assertLessEqual({*schema.get("required", ())}, value.keys())
+            for name, part in schema.get("properties", {}).items():
+                if name in value:
+                    self.check(part, value[name])
 
     def resolve(self, answer: dict[str, Any]) -> Any:
         """Return an answer, or the one to which it refers."""
