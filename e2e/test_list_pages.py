@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import sqlalchemy as sa
-from playwright.sync_api import Locator, Page, ViewportSize, expect
+from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
 
 from e2e.processes import manage
 from e2e.test_page import DESKTOP, PASSWORD, PHONE, BrowserTestCase
@@ -61,6 +61,20 @@ class ListTestCase(BrowserTestCase):
 
 class ListTests(ListTestCase):
     """What everybody may do while access is open."""
+
+    def test_what_was_typed_before_the_script_came_is_searched_for(self) -> None:
+        self.add_people()
+        waiting: list[Route] = []
+        self.page.route("**/list*.js*", lambda route: waiting.append(route))
+        self.page.goto(self.url, wait_until="commit")
+        self.page.get_by_role("searchbox", name="Find users").fill("LOVE")
+
+        self.page.wait_for_timeout(100)
+        for route in waiting:
+            route.continue_()
+
+        self.expect_names("Ada Lovelace", "Ada Lovelace")
+        self.assertEqual(len(waiting), 1)
 
     def test_search_shows_what_is_found_while_one_types(self) -> None:
         self.add_people()

@@ -60,6 +60,10 @@ form.addEventListener("submit", (event) => {
   searchNow();
 });
 
+if (search.value !== search.defaultValue) {
+  searchNow(); // it was typed before this file had come
+}
+
 document.addEventListener("keydown", (event) => {
   const isText = event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
   if (isText || event.ctrlKey || event.metaKey || event.altKey) {
