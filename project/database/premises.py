@@ -37,7 +37,7 @@ class _Thread(threading.local):
     unchecked: Premise | None = None
 
 
-thread = _Thread()
+current = _Thread()
 
 
 def presuming(premise: Premise, work: Callable[..., T], **arguments: Any) -> T:
@@ -45,7 +45,7 @@ def presuming(premise: Premise, work: Callable[..., T], **arguments: Any) -> T:
 
     :raises PremiseFailed: the premise does not hold, whatever the function returned or raised.
     """
-    thread.unchecked = premise
+    current.unchecked = premise
     try:
         return work(**arguments)
     finally:
@@ -57,6 +57,6 @@ def settle() -> None:
 
     :raises PremiseFailed: it does not hold.
     """
-    premise, thread.unchecked = thread.unchecked, None
+    premise, current.unchecked = current.unchecked, None
     if premise is not None and not premise.holds():
         raise PremiseFailed

@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeEngine
 from project.database.base import db
 from project.database.connections import outage, thread_connection, wait_for_database
 from project.database.failures import is_stale
-from project.database.premises import PremiseFailed, settle, thread
+from project.database.premises import PremiseFailed, current, settle
 from project.database.replica import leave_replica, replica_connection
 
 Row: TypeAlias = Any
@@ -123,27 +123,34 @@ def read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
 
     :raises PremiseFailed: the request's premise does not hold; it is checked first, by itself.
     """
-    if thread.unchecked is not None:
+    if current.unchecked is not None:
         settle()
+    replica = replica_connection()
+    if replica is not None:
+        try:
+            return _run(replica, executable, parameters).rows
+        except DBAPIError as error:
+            leave_replica(error)
     return _read(executable, parameters)
 
 
 def read_presuming(select: Select[Any], parameters: dict[str, Any]) -> Sequence[Row]:
     """As ``read``, but the request's premise is a condition of the SELECT itself.
 
-    Rows prove that it held. It is checked by itself only where there are none.
+    Rows prove that it held. It is checked by itself only where there are none, or where the replica
+    is read.
 
     :param select: gives no row if its condition is false, so it has no aggregate without groups.
     """
-    if (premise := thread.unchecked) is None:
-        return _read(select, parameters)
-    thread.unchecked = None
-    is_lagging = replica_connection() is not None
-    values = parameters if is_lagging else {**parameters, **premise.parameters}
-    found = () if is_lagging else _read(_with_condition(select, premise.condition), values)
+    premise = current.unchecked
+    if premise is None or replica_connection() is not None:
+        return read(select, parameters)
+    current.unchecked = None
+    values = {**parameters, **premise.parameters}
+    found = _read(_with_condition(select, premise.condition), values)
     if not found and not premise.holds():
         raise PremiseFailed
-    return _read(select, parameters) if is_lagging else found
+    return found
 
 
 @lru_cache(maxsize=1024)
@@ -152,12 +159,6 @@ def _with_condition(select: Select[Any], condition: ColumnElement[bool]) -> Sele
 
 
 def _read(executable: Executable, parameters: dict[str, Any]) -> Sequence[Row]:
-    replica = replica_connection()
-    if replica is not None:
-        try:
-            return _run(replica, executable, parameters).rows
-        except DBAPIError as error:
-            leave_replica(error)
     engine = db.engines["read"]
     since: float | None = None
     while True:
@@ -179,10 +180,7 @@ def write(
     """Execute a statement in the transaction of ``db.session``; a SELECT sees its writes.
 
     :param connection: one whose transaction is used instead.
-    :raises PremiseFailed: the request's premise does not hold; it is checked first.
     """
-    if thread.unchecked is not None:
-        settle()
     return _run(connection or db.session.connection(), executable, parameters)
 
 

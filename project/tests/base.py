@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, event, inspect, text
 from project import create_app, db
 from project.api.auth import throttle
 from project.clock import utcnow
-from project.config import refuse_served_database
+from project.config import TestingConfig, refuse_served_database
 from project.database import close_thread_connections, thread_connection
 from project.web.openapi import describe
 
@@ -26,6 +26,12 @@ def _write_when_convenient(connection: Any, _record: object) -> None:
     """Let no test wait for the disk: SQLite's data need not outlive a power cut."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
+
+
+class Protected(TestingConfig):
+    """Settings of the tests, with protected access."""
+
+    ACCESS = "protected"
 
 
 def head_revision() -> str:

@@ -19,9 +19,8 @@ from project.api.audit import service as audit
 from project.api.auth import service as auth
 from project.api.groups import service as groups
 from project.api.models import SCIMUser
-from project.config import TestingConfig
 from project.database import in_transaction, read
-from project.tests.base import BaseTestCase, empty_tables
+from project.tests.base import BaseTestCase, Protected, empty_tables
 from project.tests.factories import all_users, make_group, make_user
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
@@ -222,10 +221,9 @@ REFUSED = {
 }
 
 
-class Protected(TestingConfig):
-    """Settings of the tests, with protected access."""
+class Unguarded(Protected):
+    """Settings without the guard, which would stop the caller's key."""
 
-    ACCESS = "protected"
     DEACTIVATION_GUARD = False
 
 
@@ -233,7 +231,7 @@ class DoorTestCase(BaseTestCase):
     """The same people for each case: Ada, Bob, the last administrator, and the caller."""
 
     def create_app(self) -> Flask:
-        return create_app(Protected)
+        return create_app(Unguarded)
 
     def start(self, role: str) -> Caller:
         """Bring the tables to what each case starts with; return a caller of this role."""

@@ -46,13 +46,15 @@ _RECALLED = "recalled callers"
 _NOW = bindparam("caller_now", type_=DateTime)
 
 
-def _by_session(select: Select[Any], user: Any) -> Select[Any]:
+def _with_session(statement: Select[Any], user: Any) -> Select[Any]:
     """Join the session of a SELECT's user.
 
     The role has to be queried anyway, so the same query checks that the session has not ended, the
     user has not been deactivated since, and the password has not changed.
     """
-    return select.join(Session, and_(Session.user_id == user.id, Session.expires_at > _NOW)).where(
+    return statement.join(
+        Session, and_(Session.user_id == user.id, Session.expires_at > _NOW)
+    ).where(
         Session.token_id == bindparam("caller_session", type_=String),
         Session.password_version == user.password_version,
         Session.deactivations == user.deactivations,
@@ -60,9 +62,9 @@ def _by_session(select: Select[Any], user: Any) -> Select[Any]:
     )
 
 
-def _by_key(select: Select[Any], user: Any) -> Select[Any]:
+def _with_key(statement: Select[Any], user: Any) -> Select[Any]:
     """Join the API key of a SELECT's user."""
-    return select.join(APIKey, APIKey.user_id == user.id).where(
+    return statement.join(APIKey, APIKey.user_id == user.id).where(
         APIKey.key_hash == bindparam("caller_key", type_=String),
         or_(APIKey.expires_at.is_(None), APIKey.expires_at > _NOW),
         APIKey.deactivations == user.deactivations,
@@ -71,8 +73,8 @@ def _by_key(select: Select[Any], user: Any) -> Select[Any]:
 
 
 _columns: list[Any] = [User.id.label("user_id"), User.username, User.role, User.version]
-_FIND_BY_SESSION = _by_session(select(*_columns), User)
-_FIND_BY_KEY = _by_key(
+_BY_SESSION = _with_session(select(*_columns), User)
+_BY_KEY = _with_key(
     select(
         *_columns,
         APIKey.id.label("key_id"),
@@ -82,12 +84,16 @@ _FIND_BY_KEY = _by_key(
     User,
 )
 _caller: Any = aliased(User, name="caller")
-_STILL: Select[Any] = (select(literal_column("1")).select_from(_caller)).where(
-    _caller.version == bindparam("caller_version", type_=Integer),
-    _caller.role.is_not_distinct_from(bindparam("caller_role", type_=String)),
+_STILL: Select[Any] = (
+    select(literal_column("1"))
+    .select_from(_caller)
+    .where(
+        _caller.version == bindparam("caller_version", type_=Integer),
+        _caller.role.is_not_distinct_from(bindparam("caller_role", type_=String)),
+    )
 )
-_HAS_SESSION: ColumnElement[bool] = _by_session(_STILL, _caller).scalar_subquery() == 1
-_HAS_KEY: ColumnElement[bool] = _by_key(_STILL, _caller).scalar_subquery() == 1
+_HAS_SESSION: ColumnElement[bool] = _with_session(_STILL, _caller).scalar_subquery() == 1
+_HAS_KEY: ColumnElement[bool] = _with_key(_STILL, _caller).scalar_subquery() == 1
 _keys: Any = APIKey.__table__
 _SAVE_USE = update(_keys).where(
     _keys.c.id == bindparam("key_id"),
@@ -161,7 +167,7 @@ def _find_token(token: str) -> _Known:
 def _find_session(session: object) -> _Known | None:
     if not isinstance(session, str) or not re.fullmatch("[0-9a-f]{32}", session):
         return None
-    found = read(_FIND_BY_SESSION, {"caller_session": session, "caller_now": utcnow()})
+    found = read(_BY_SESSION, {"caller_session": session, "caller_now": utcnow()})
     if not found:
         return None
     row = found[0]
@@ -172,7 +178,7 @@ def _find_session(session: object) -> _Known | None:
 
 def _find_key(key: str) -> _Known:
     now, key_hash = utcnow(), hash_key(key)
-    found = read(_FIND_BY_KEY, {"caller_key": key_hash, "caller_now": now})
+    found = read(_BY_KEY, {"caller_key": key_hash, "caller_now": now})
     if not found:
         raise Unauthenticated
     row = found[0]

@@ -17,9 +17,8 @@ from project.api.transfer import imports, uploads
 from project.api.users import service
 from project.api.users.passwords import hash_password
 from project.clock import utcnow
-from project.config import TestingConfig
 from project.tests.auth.test_views import PASSWORD
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.factories import make_group, make_user
 from project.web.guard import SCOPES_OF_ROLE, Principal
 
@@ -219,12 +218,6 @@ PAGES = {
     "provisioning",
     "group",
 }
-
-
-class Protected(TestingConfig):
-    """The test settings, with protected access."""
-
-    ACCESS = "protected"
 
 
 class AccessTests(BaseTestCase):

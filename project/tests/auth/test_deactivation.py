@@ -17,20 +17,14 @@ from project.api.transfer.importing import import_users
 from project.api.transfer.stream import Row
 from project.api.users import service as users
 from project.commands import accounts
-from project.config import TestingConfig
 from project.database import in_transaction
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
+from project.tests.base import Protected
 from project.tests.factories import make_user
 from project.tests.users.test_pages import find
 
 AS_PERSON = {"Accept": "text/html"}
 KEY = {"name": "robot", "scopes": ["users:read"]}
-
-
-class Protected(TestingConfig):
-    """Settings of the tests, with protected access."""
-
-    ACCESS = "protected"
 
 
 class DeactivationTestCase(AuthTestCase):

@@ -4,8 +4,8 @@ from flask import Flask
 
 from project import create_app
 from project.api.users import service
-from project.tests.auth.test_pages import Protected
 from project.tests.auth.test_views import AuthTestCase
+from project.tests.base import Protected
 
 NEW = {"username": "New", "email": "new@example.com"}
 

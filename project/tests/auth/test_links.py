@@ -17,23 +17,16 @@ from project.api.models import APIKey, IdempotencyKey, Link, Session, User
 from project.api.users import service
 from project.api.users.errors import EmailTaken, UserNotFound
 from project.clock import utcnow
-from project.config import TestingConfig
 from project.database import close_thread_connections, in_transaction
 from project.errors import Invalid
 from project.tests.auth.test_views import PASSWORD
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.factories import make_user
 from project.web import pruning
 
 AS_PERSON = {"Accept": "text/html"}
 NEW_PASSWORD = "another fine and long one"
 EXTERNAL = "http://localhost"
-
-
-class Protected(TestingConfig):
-    """Settings of the tests, with protected access."""
-
-    ACCESS = "protected"
 
 
 class LinkTestCase(BaseTestCase):

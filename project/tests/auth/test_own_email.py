@@ -10,8 +10,8 @@ from project.api.audit import service as audit
 from project.api.auth import service as auth
 from project.api.auth.throttle import PAIR
 from project.api.users import service
-from project.tests.auth.test_pages import Protected
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
+from project.tests.base import Protected
 from project.tests.factories import make_user
 from project.web.guard import SCOPES_OF_ROLE, Principal
 

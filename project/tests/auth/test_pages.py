@@ -13,20 +13,14 @@ from project.api.audit import service as audit
 from project.api.auth.throttle import PAIR, TAKEN, TooManyTakenEmails
 from project.api.models import Session, User
 from project.api.users import service
-from project.config import TestingConfig
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase, normalised_lengths
+from project.tests.base import Protected
 from project.tests.factories import make_user
 from project.tests.users.test_pages import find
 from project.tests.wire import recorded_commands
 from project.web.error_handlers import prefixes
 
 AS_PERSON = {"Accept": "text/html"}
-
-
-class Protected(TestingConfig):
-    """Settings of the tests, with protected access."""
-
-    ACCESS = "protected"
 
 
 def as_json(text: str) -> dict[str, Any]:

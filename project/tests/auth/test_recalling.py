@@ -13,22 +13,15 @@ from project.api.auth import principals
 from project.api.users import queries
 from project.api.users import service as users
 from project.clock import utcnow
-from project.config import TestingConfig
 from project.database import in_transaction
 from project.database.statements import _with_condition
 from project.tests.auth.test_views import PASSWORD, AuthTestCase
-from project.tests.base import empty_tables
+from project.tests.base import Protected, empty_tables
 from project.tests.factories import make_user
 from project.tests.plans import faults
 from project.tests.wire import recorded_commands
 
 AS_PERSON = {"Accept": "text/html"}
-
-
-class Protected(TestingConfig):
-    """Settings of the tests, with protected access."""
-
-    ACCESS = "protected"
 
 
 class RecallTestCase(AuthTestCase):
@@ -107,17 +100,16 @@ class CostTests(RecallTestCase):
         get = self.ways()["token"]
         get("/users/2")
 
-        self.assertEqual(
-            self.reads(get, "/users?q=bob&limit=1"), self.reads(get, "/users?q=bob&limit=1")
-        )
+        with recorded_commands() as commands:
+            get("/users?q=bob&limit=1")
+
+        self.assertIn("JOIN sessions", commands[0])
+        self.assertFalse(any("AS caller" in command for command in commands))
 
     def test_number_of_recalled_callers_is_bounded(self):
         with mock.patch.object(principals, "MOST_RECALLED", 2):
-            for number in range(5):
-                make_user(email=f"u{number}@example.com", active=True)
-                self.ways()["token"]("/users/2")
-                self.ways()["key"]("/users/2")
-                self.ways()["cookie"]("/")
+            for get in [*self.ways().values()] * 2:
+                get("/users/2")
                 self.assertLessEqual(len(self.app.extensions[principals._RECALLED]), 2)
 
     def test_select_with_the_condition_reads_as_little(self):

@@ -20,19 +20,13 @@ from project.commands import accounts
 from project.config import TestingConfig
 from project.database import close_thread_connections
 from project.tests.auth.test_views import PASSWORD
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.commands.base import CommandTestCase
 from project.tests.database.test_failures import driver_error
 from project.tests.factories import make_user
 
 AS_PERSON = {"Accept": "text/html"}
 FORM = {"username": "Ada", "email": "ada@example.com", "password": PASSWORD}
-
-
-class Protected(TestingConfig):
-    """Settings of the tests, with protected access."""
-
-    ACCESS = "protected"
 
 
 class SetupTestCase(BaseTestCase):

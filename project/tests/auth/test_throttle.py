@@ -15,8 +15,8 @@ from project.api.models import SignInAttempts
 from project.api.users import passwords
 from project.clock import utcnow
 from project.database import in_transaction
-from project.tests.auth.test_pages import Protected
 from project.tests.auth.test_views import ADA, PASSWORD, AuthTestCase
+from project.tests.base import Protected
 from project.tests.factories import all_users, make_user
 from project.tests.wire import recorded_commands
 from project.web import pruning

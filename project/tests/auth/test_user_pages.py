@@ -10,9 +10,9 @@ from project.api.audit import service as audit
 from project.api.auth import service as auth
 from project.api.users import service
 from project.api.users.models import User
-from project.tests.auth.test_pages import AS_PERSON, PageTestCase, Protected
+from project.tests.auth.test_pages import AS_PERSON, PageTestCase
 from project.tests.auth.test_views import ADA, PASSWORD
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.factories import make_user
 from project.tests.users.test_pages import find
 from project.web.guard import SCOPES_OF_ROLE, Principal

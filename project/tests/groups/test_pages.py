@@ -9,16 +9,9 @@ from flask import Flask
 from project import create_app, db
 from project.api.auth import service as auth
 from project.api.groups import pages, service
-from project.config import TestingConfig
 from project.database import in_transaction
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.factories import make_group, make_user, make_users
-
-
-class Protected(TestingConfig):
-    """The test settings, with protected access."""
-
-    ACCESS = "protected"
 
 
 def names(page: str) -> list[str]:

@@ -16,8 +16,7 @@ from project.api.transfer import export_page, exporting
 from project.api.users import service
 from project.database import in_transaction
 from project.errors import AppError
-from project.tests.auth.test_pages import Protected
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.factories import make_user, make_users
 
 AS_PERSON = {"Accept": "text/html"}

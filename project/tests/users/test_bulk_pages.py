@@ -15,8 +15,7 @@ from project.api.audit import service as audit
 from project.api.auth import service as auth
 from project.api.models import User
 from project.api.users import bulk, service
-from project.config import TestingConfig
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.factories import all_users, make_user, make_users
 from project.tests.users.test_pages import find, shown_names
 
@@ -273,10 +272,9 @@ class OpenTests(BulkPageTestCase):
         self.assertIn("&lt;b&gt;Ada&lt;/b&gt;", self.choose("remove", [user.id]))
 
 
-class Protected(TestingConfig):
-    """The test settings, with protected access and CSRF tokens."""
+class WithCSRF(Protected):
+    """Settings with CSRF tokens, too."""
 
-    ACCESS = "protected"
     WTF_CSRF_ENABLED = True
 
 
@@ -284,7 +282,7 @@ class ProtectedTests(BulkPageTestCase):
     """What the roles may do."""
 
     def create_app(self) -> Flask:
-        return create_app(Protected)
+        return create_app(WithCSRF)
 
     def sign_in(self, role: str) -> int:
         """Sign in as a new user with this role; return the id."""

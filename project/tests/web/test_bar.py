@@ -8,18 +8,11 @@ from flask import Flask, render_template
 
 from project import create_app, db
 from project.api.auth import service as auth
-from project.config import TestingConfig
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.factories import make_user
 from project.web import guard
 
 AS_PERSON = {"Accept": "text/html"}
-
-
-class Protected(TestingConfig):
-    """The test settings, with protected access."""
-
-    ACCESS = "protected"
 
 
 def links(page: str) -> list[str]:

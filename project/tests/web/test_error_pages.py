@@ -9,9 +9,8 @@ from flask import Flask
 from project import create_app, db
 from project.api.auth import service as auth
 from project.api.users import service
-from project.config import TestingConfig
 from project.errors import OutcomeUnknown, TooManyRequests, Unavailable
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.factories import make_user
 
 HOST = "http://localhost"
@@ -111,12 +110,6 @@ class ErrorPageTest(BaseTestCase):
         page = self.failing(RuntimeError("secret"), headers=CHINESE)
         self.assertIn("我们这边出了问题。", page)
         self.assertNotIn("secret", page)
-
-
-class Protected(TestingConfig):
-    """The test settings, with protected access."""
-
-    ACCESS = "protected"
 
 
 class ProtectedErrorPageTest(BaseTestCase):

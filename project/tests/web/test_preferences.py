@@ -1,8 +1,7 @@
 """The language and the theme that a browser remembers."""
 
 from project import create_app
-from project.config import TestingConfig
-from project.tests.base import BaseTestCase
+from project.tests.base import BaseTestCase, Protected
 from project.tests.factories import make_user
 
 HOST = "http://localhost"
@@ -72,12 +71,6 @@ class PreferencesTest(BaseTestCase):
         self.assertIn("Path=/directory", response.headers["Set-Cookie"])
         self.assertIn("Secure", response.headers["Set-Cookie"])
         self.assertEqual(response.headers["Location"], "/directory/docs")
-
-
-class Protected(TestingConfig):
-    """The test settings, with protected access."""
-
-    ACCESS = "protected"
 
 
 class ProtectedPreferencesTest(PreferencesTest):
