@@ -5,43 +5,18 @@ caller; so what is removed meanwhile causes no gap. See docs/decisions/scim.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, NamedTuple
 
-import sqlalchemy as sa
 from flask import request
-from sqlalchemy.dialects import mysql, sqlite
 
+from project.api.scim import places
 from project.api.scim.errors import InvalidRequest, NotSupported
 from project.api.scim.filters import Filter, Found, Operators, parse
-from project.api.scim.models import SCIMPlace
 from project.api.scim.requests import DEFAULT_COUNT, MAX_COUNT, read_number
-from project.clock import utcnow
-from project.database import Row, db, in_transaction, of_database, read, write
+from project.database import Row
 from project.errors import Invalid
 from project.web.guard import principal
 from project.web.pagination import make_cursor, read_cursor
-from project.web.pruning import prunes
-
-PLACE_RETENTION = timedelta(hours=1)
-_places: Any = SCIMPlace.__table__
-_NEAREST = (
-    sa.select(_places.c.start_index, _places.c.after_id)
-    .where(
-        _places.c.listing == sa.bindparam("listing"),
-        _places.c.start_index <= sa.bindparam("start"),
-    )
-    .order_by(_places.c.start_index.desc())
-    .limit(1)
-)
-_REMEMBER = {
-    "sqlite": (added := sqlite.insert(_places)).on_conflict_do_update(
-        set_={name: added.excluded[name] for name in ("after_id", "created_at")}
-    ),
-    "mysql": (inserted := mysql.insert(_places)).on_duplicate_key_update(
-        {name: inserted.inserted[name] for name in ("after_id", "created_at")}
-    ),
-}
 
 
 class Kind(NamedTuple):
@@ -99,7 +74,7 @@ def _of_all(kind: Kind, start: int, count: int) -> Page:
     after = _find_place(kind, listing, start) if count else None
     rows = [] if after is None else kind.page(after, count)
     if count and rows and len(rows) == count:
-        _commit_place(listing, start + count, rows[-1].id)
+        places.remember(listing, start + count, rows[-1].id)
     is_end = after is not None and len(rows) < count and (rows or start == 1)
     total = (
         start - 1 + len(rows) if is_end else max(kind.total(), start - 1 + len(rows) if rows else 0)
@@ -135,32 +110,7 @@ def _find_place(kind: Kind, listing: str, start: int) -> int | None:
     """
     if start == 1:
         return 0
-    found = read(_NEAREST, {"listing": listing, "start": start})
-    known, after = found[0] if found else (1, 0)
+    known, after = places.find_nearest(listing, start)
     if known == start:
-        return int(after)
+        return after
     return None if start > kind.total() else kind.skip(after, start - known)
-
-
-@in_transaction
-def _commit_place(listing: str, start: int, after: int) -> None:
-    """Remember where the next page begins."""
-    values = {"listing": listing, "start_index": start, "after_id": after, "created_at": utcnow()}
-    write(of_database(**_REMEMBER), values)
-
-
-@prunes("places of SCIM lists")
-def remove_expired(limit: int) -> int:
-    """Remove the oldest places that are older than ``PLACE_RETENTION``; return how many."""
-    key = sa.tuple_(_places.c.listing, _places.c.start_index)
-    oldest = (
-        sa.select(_places.c.listing, _places.c.start_index)
-        .where(_places.c.created_at <= utcnow() - PLACE_RETENTION)
-        .order_by(_places.c.created_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    found = [tuple(row) for row in db.session.execute(oldest)]
-    if found:
-        db.session.execute(sa.delete(_places).where(key.in_(found)))
-    return len(found)

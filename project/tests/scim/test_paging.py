@@ -2,11 +2,13 @@
 
 import time
 from datetime import timedelta
+from threading import Event
+from typing import Any
 from unittest import mock
 
 from project import db
 from project.api.models import SCIMPlace
-from project.api.scim import paging, totals, user_queries
+from project.api.scim import places, totals, user_queries
 from project.clock import utcnow
 from project.database import in_transaction
 from project.tests.factories import make_users
@@ -20,6 +22,7 @@ class PagingTests(SCIMTestCase):
     def setUp(self) -> None:
         super().setUp()
         make_users(250)
+        self.enterContext(mock.patch.object(places, "MOST_WAIT_SECONDS", 30))
 
     def ids(self, query: str) -> list[int]:
         """Return the ids on a page."""
@@ -146,11 +149,50 @@ class PagingTests(SCIMTestCase):
                 self.assertEqual(answer.status_code, 400)
                 self.assertEqual(answer.json["scimType"], "tooMany")
 
+    def test_page_waits_for_no_slow_disk(self):
+        self.ids("startIndex=1&count=100")
+        ended = Event()
+        self.addCleanup(ended.set)
+        commit = places._commit
+
+        def slow(*arguments: Any) -> None:
+            ended.wait(30)
+            commit(*arguments)
+
+        with (
+            mock.patch.object(places, "_commit", slow),
+            mock.patch.object(places, "MOST_WAIT_SECONDS", 0.02),
+        ):
+            self.ids("startIndex=101&count=100")
+            self.assertEqual(db.session.query(SCIMPlace).count(), 1)
+            for user_id in range(105, 115):
+                self.call("DELETE", f"/Users/{user_id}")
+            with mock.patch.object(user_queries.IN_ORDER, "_skip", None):
+                last = self.call("GET", "/Users?startIndex=201&count=100").json
+
+        self.assertEqual(last["Resources"][0]["id"], "201")
+
+    def test_place_that_cannot_be_stored_fails_no_page(self):
+        with (
+            mock.patch.object(places, "write", side_effect=RuntimeError("disk full")),
+            mock.patch.object(places, "log") as log,
+        ):
+            self.ids("startIndex=1&count=100")
+            self.assertEqual(self.ids("startIndex=101&count=100"), list(range(101, 201)))
+
+        log.warning.assert_called_with("place of a SCIM list not stored", reason="disk full")
+
+    def test_only_so_many_places_wait(self):
+        with mock.patch.object(places, "MOST_WAITING", 0):
+            self.ids("startIndex=1&count=100")
+
+        self.assertEqual(db.session.query(SCIMPlace).count(), 0)
+
     def test_old_places_are_removed(self):
         self.ids("startIndex=1&count=100")
         db.session.query(SCIMPlace).update({"created_at": utcnow() - timedelta(hours=2)})
         db.session.commit()
         self.ids("startIndex=101&count=100")
 
-        self.assertEqual(in_transaction(paging.remove_expired)(100), 1)
+        self.assertEqual(in_transaction(places.remove_expired)(100), 1)
         self.assertEqual(db.session.query(SCIMPlace).count(), 1)

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import text
 
 from project import db
-from project.api.scim import paging
+from project.api.scim import places
 from project.api.scim import user_queries as users
 from project.tests.factories import make_users
 from project.tests.plans import explain
@@ -24,7 +24,7 @@ SELECTS: list[tuple[Any, dict[str, Any]]] = [
     (users._BY_NAMES, VALUES),
     (users._BY_NAME_START, START),
     (users._BY_USERNAME_START, START),
-    (paging._NEAREST, PLACE),
+    (places._NEAREST, PLACE),
 ]
 TABLES = ("users", "scim_users", "scim_emails", "scim_places")
 
