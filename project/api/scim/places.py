@@ -20,7 +20,7 @@ from project.database import db, in_transaction, of_database, read, write
 from project.web.pruning import prunes
 
 RETENTION = timedelta(hours=1)
-MOST_WAIT_SECONDS = 0.02
+MOST_WAIT_SECONDS = 0.01
 MOST_WAITING = 1_000
 _WAITING = "scim.places"
 _places: Any = SCIMPlace.__table__

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from project.database import close_thread_connections
 
 SECONDS = 30
-MOST_COUNTED = 100_000
+MOST_COUNTED = 50_000
 _TOTALS = "scim.totals"
 
 log = structlog.get_logger()

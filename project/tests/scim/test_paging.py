@@ -161,7 +161,7 @@ class PagingTests(SCIMTestCase):
 
         with (
             mock.patch.object(places, "_commit", slow),
-            mock.patch.object(places, "MOST_WAIT_SECONDS", 0.02),
+            mock.patch.object(places, "MOST_WAIT_SECONDS", 0.01),
         ):
             self.ids("startIndex=101&count=100")
             self.assertEqual(db.session.query(SCIMPlace).count(), 1)
