@@ -401,7 +401,7 @@ def main() -> None:
     parser.add_argument(
         "--only", action="append", choices=WORKLOADS, help="print this alone; repeat for more"
     )
-    parser.add_argument("--rounds", type=int, default=7, help="rounds that count; default: 7")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds that count; default: 9")
     parser.add_argument("--seconds", type=float, default=1, help="of each turn; default: 1")
     parser.add_argument("--users", type=int, default=10_000, help="default: 10,000")
     options = parser.parse_args()

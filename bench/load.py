@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from random import Random
 from statistics import median
 
 ROOT = Path(__file__).parent
@@ -82,17 +83,18 @@ def medians(rounds: list[Round]) -> Round:
 def alternate(
     rounds: int, turns: Mapping[str, Callable[[int], Round]], tell: Callable[[], object]
 ) -> dict[str, Round]:
-    """Let each take its turn in each round, A B C A B C; return the medians of each.
+    """Let each take its turn in each round, A B C C A B; return the medians of each.
 
-    One more round goes before them, to fill caches and pools, and does not count.
+    The order differs from round to round, so that what disturbs the machine for a while, or comes
+    back, meets all alike. One more round goes before, to fill caches and pools, and does not count.
 
     :param turns: by name, what runs the round with this number.
     :param tell: called after each turn, such as for a progress bar.
     """
     results: dict[str, list[Round]] = {name: [] for name in turns}
     for number in range(rounds + 1):
-        for name, turn in turns.items():
-            results[name].append(turn(number))
+        for name in Random(number).sample(list(turns), len(turns)):
+            results[name].append(turns[name](number))
             tell()
     return {name: medians(each[1:]) for name, each in results.items()}
 
