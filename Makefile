@@ -98,7 +98,7 @@ bench: $(MEASURING) ## measure all figures of docs/performance.md, and write the
 	@$(BIN)/python -m bench.contest
 	@$(BIN)/python -m bench.hot_path
 	@$(BIN)/python -m bench.growth
-	@$(BIN)/python -m bench.transfer
+	@$(BIN)/python -m bench.transfer 500000
 	@$(BIN)/python -m bench.scim
 
 bench-check: $(MEASURING) ## check that the servers that `make bench` compares give the same answers

@@ -13,10 +13,12 @@ import sqlalchemy as sa
 import structlog
 from flask import Flask, current_app
 from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
 from project.api.scim.models import SCIMPlace
 from project.clock import utcnow
 from project.database import db, in_transaction, of_database, read, write
+from project.errors import OutcomeUnknown
 from project.web.pruning import prunes
 
 RETENTION = timedelta(hours=1)
@@ -58,12 +60,17 @@ def find_nearest(listing: str, start: int) -> tuple[int, int]:
 
 
 def remember(listing: str, start: int, after: int) -> None:
-    """Remember after which id a page begins. If that cannot be stored, no request fails."""
+    """Remember after which id a page begins.
+
+    If the database cannot store it, or too many wait, no request fails: the ids are counted then.
+    """
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     waiting = _waiting(app)
     if len(waiting) < MOST_WAITING:
         waiting[listing, start] = after
-        wait([_pool.submit(_store, app, listing, start, after)], MOST_WAIT_SECONDS)
+        stored = _pool.submit(_store, app, listing, start, after)
+        for each in wait([stored], MOST_WAIT_SECONDS).done:
+            each.result()
 
 
 def _waiting(app: Flask) -> dict[tuple[str, int], int]:
@@ -76,8 +83,8 @@ def _store(app: Flask, listing: str, start: int, after: int) -> None:
     try:
         with app.app_context():
             _commit(listing, start, after)
-    except Exception as error:  # of any kind: the ids are counted instead
-        log.warning("place of a SCIM list not stored", reason=str(getattr(error, "orig", error)))
+    except (SQLAlchemyError, OutcomeUnknown) as error:
+        log.warning("place of a SCIM list not stored", reason=str(error))
     finally:
         _waiting(app).pop((listing, start), None)
 

@@ -6,6 +6,8 @@ from threading import Event
 from typing import Any
 from unittest import mock
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from project import db
 from project.api.models import SCIMPlace
 from project.api.scim import places, totals, user_queries
@@ -152,6 +154,7 @@ class PagingTests(SCIMTestCase):
     def test_page_waits_for_no_slow_disk(self):
         self.ids("startIndex=1&count=100")
         ended = Event()
+        self.addCleanup(lambda: places._pool.submit(int).result(30))  # the next test has none left
         self.addCleanup(ended.set)
         commit = places._commit
 
@@ -174,13 +177,22 @@ class PagingTests(SCIMTestCase):
 
     def test_place_that_cannot_be_stored_fails_no_page(self):
         with (
-            mock.patch.object(places, "write", side_effect=RuntimeError("disk full")),
+            mock.patch.object(places, "write", side_effect=SQLAlchemyError("disk full")),
             mock.patch.object(places, "log") as log,
         ):
             self.ids("startIndex=1&count=100")
             self.assertEqual(self.ids("startIndex=101&count=100"), list(range(101, 201)))
 
         log.warning.assert_called_with("place of a SCIM list not stored", reason="disk full")
+
+    def test_mistake_of_ours_is_not_hidden(self):
+        with (
+            mock.patch.object(places, "write", side_effect=RuntimeError),
+            mock.patch.dict(self.app.config, PROPAGATE_EXCEPTIONS=False),
+        ):
+            answer = self.call("GET", "/Users?count=100")
+
+        self.assertEqual(answer.status_code, 500)
 
     def test_only_so_many_places_wait(self):
         with mock.patch.object(places, "MOST_WAITING", 0):
