@@ -94,7 +94,7 @@ test-newcomer: $(DEVELOPMENT) ## the steps in the README, on a fresh copy
 screenshots: $(DEVELOPMENT) ## pictures of every page, in build/screenshots
 	@$(BIN)/python -m e2e.pages build/screenshots
 
-bench: $(MEASURING) ## measure all figures of docs/performance.md, and write them there; takes 40 minutes
+bench: $(MEASURING) ## measure all figures of docs/performance.md, and write them there; takes 45 minutes
 	@$(BIN)/python -m bench.contest
 	@$(BIN)/python -m bench.hot_path
 	@$(BIN)/python -m bench.growth

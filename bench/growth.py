@@ -50,15 +50,13 @@ def measure(rounds: int, seconds: float) -> dict[str, dict[str, Round]]:
             pids = pid, database.pid
             return load.drive(place, requests, folder / "requests", pids, seconds, headers)
 
+        results: dict[str, dict[str, Round]] = {}
         with tqdm(total=len(MEASURED) * len(SIZES) * (rounds + 1), unit=" turns") as progress:
-            return {
-                workload: load.alternate(
-                    rounds,
-                    {size: partial(turn, workload, size) for size in started},
-                    progress.update,
-                )
-                for workload in MEASURED
-            }
+            for workload in MEASURED:
+                turns = {size: partial(turn, workload, size) for size in started}
+                measured = load.alternate(rounds, turns, progress.update)
+                results[workload] = {size: load.medians(each) for size, each in measured.items()}
+        return results
 
 
 def cost(one: Round) -> float:
@@ -69,7 +67,7 @@ def cost(one: Round) -> float:
 def main() -> None:
     """Measure, and publish."""
     parser = ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count; default: 5")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds that count; default: 4")
     parser.add_argument("--seconds", type=float, default=2, help="of each turn; default: 2")
     options = parser.parse_args()
     results = measure(options.rounds, options.seconds)

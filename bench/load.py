@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -82,8 +83,8 @@ def medians(rounds: list[Round]) -> Round:
 
 def alternate(
     rounds: int, turns: Mapping[str, Callable[[int], Round]], tell: Callable[[], object]
-) -> dict[str, Round]:
-    """Let each take its turn in each round, A B C C A B; return the medians of each.
+) -> dict[str, list[Round]]:
+    """Let each take its turn in each round, A B C C A B; return the rounds of each.
 
     The order differs from round to round, so that what disturbs the machine for a while, or comes
     back, meets all alike. One more round goes before, to fill caches and pools, and does not count.
@@ -96,7 +97,21 @@ def alternate(
         for name in Random(number).sample(list(turns), len(turns)):
             results[name].append(turns[name](number))
             tell()
-    return {name: medians(each[1:]) for name, each in results.items()}
+    return {name: each[1:] for name, each in results.items()}
+
+
+def times(rounds: list[Round], others: list[Round], figure: str) -> float:
+    """Return how many times another's figure one has: the median of what it is in each round.
+
+    So a machine that is slower for some rounds is slower for both.
+
+    :param figure: an attribute of ``Round``.
+    """
+    figures = attrgetter(figure)
+    ratios: list[float] = [
+        figures(one) / figures(other) for one, other in zip(rounds, others, strict=True)
+    ]
+    return median(ratios)
 
 
 def family(pid: int) -> list[int]:
