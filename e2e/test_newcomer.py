@@ -46,9 +46,9 @@ class MakeRunTests(unittest.TestCase):
     def make_run(self, **variables: str) -> tuple[subprocess.Popen[bytes], Path]:
         """Start `make run`; return its process and its log."""
         log = self.folder / f"log-{len(list(self.folder.iterdir()))}"
+        # SIGINT as in a terminal: what a script starts in the background is told to ignore it.
         command = [
-            "env",
-            "-i",
+            *["env", "-i", "--default-signal=INT"],
             *[f"{name}={value}" for name, value in {**CLEAN, **variables}.items()],
         ]
         clone = self.folder / "clone"
