@@ -1,7 +1,6 @@
 """Draws what was measured, into docs/."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 
 import matplotlib
 
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from bench.load import Round  # noqa: E402
 from bench.report import DOCS  # noqa: E402
 
-COLORS = [f"C{number}" for number in range(10)]
+COLORS = 10  # of matplotlib's cycle, which then begins again
 
 
 def contest(results: Mapping[str, Mapping[str, Round]]) -> None:
@@ -38,9 +37,9 @@ def contest(results: Mapping[str, Mapping[str, Round]]) -> None:
 def growth(sizes: Sequence[int], costs: Mapping[str, Sequence[float]]) -> None:
     """Draw what each read costs, server and database together, by the number of users."""
     figure, axes = plt.subplots(figsize=(8, 5))
-    lines = zip(costs.items(), product("os", COLORS), strict=False)
-    for (name, values), (marker, color) in lines:  # colours come again, with another marker
-        axes.plot(sizes, values, marker=marker, color=color, label=name)
+    for at, (name, values) in enumerate(costs.items()):
+        marker = "o" if at < COLORS else "s"
+        axes.plot(sizes, values, marker=marker, label=name)
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("users")
